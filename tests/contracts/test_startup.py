@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import hand_made_models
+
 HEAVY = ("torch", "numpy", "transformers", "safetensors", "tokenizers", "datasets", "textual", "starlette", "pyarrow")
 LISTER = Path(__file__).with_name("list_modules.py")
 
@@ -93,6 +95,7 @@ def test_listing_finished_runs_a_second_time_decodes_no_event(folder: Path) -> N
         ("resume", "--help"),
         ("queue",),
         ("du",),
+        ("models",),
         ("tag", "alpha"),
         ("metrics", "--csv"),
         ("prune", "--caches", "--dry-run"),
@@ -100,6 +103,12 @@ def test_listing_finished_runs_a_second_time_decodes_no_event(folder: Path) -> N
 )
 def test_commands_that_do_not_train_import_no_heavy_package(folder: Path, words: tuple[str, ...]) -> None:
     assert not roots(loaded(folder, *words)) & set(HEAVY)
+
+
+def test_a_report_on_a_model_imports_no_heavy_package_and_no_client_of_the_hub(folder: Path) -> None:
+    hand_made_models.write(folder / "model", hand_made_models.files())
+    names = loaded(folder, "models", "./model")
+    assert not roots(names) & {*HEAVY, "rich", "argcomplete", "huggingface_hub", "httpx", "httpx2"}
 
 
 def test_the_window_imports_no_heavy_package() -> None:

@@ -15,9 +15,8 @@ from seedbed.actions.licences import licence_of
 from seedbed.checkpoint.headers import TensorInfo, tensor_headers
 from seedbed.checkpoint.marker import CONFIG, GENERATION, complaint, is_marked, is_named
 from seedbed.config.arithmetic import count_parameters
-from seedbed.config.families.config_json import config_from_hf
-from seedbed.config.families.family import family
-from seedbed.config.families.tensors import expected_shapes
+from seedbed.config.families.config_json import config_from_hf, dropouts
+from seedbed.config.families.tensors import check_tensors, head_copy, stored_names
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
 from seedbed.files import read_json
@@ -25,9 +24,6 @@ from seedbed.hardware import gpu, memory
 from seedbed.simulate.model_memory import Need, needs
 from seedbed.text import listed, quoted
 from seedbed.tokenizer.facts import TokenizerFacts, tokenizer_facts
-
-_SHOWN = 4
-"""Tensors that a message names."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -84,6 +80,8 @@ class ModelReport(msgspec.Struct, kw_only=True):
     shape: Shape = Shape()
     parameters: int | None = None
     tied: bool | None = None
+    dropouts: dict[str, float] = msgspec.field(default_factory=dict)
+    """Dropout rates in config.json, which Seedbed does not use."""
     weights: WeightFacts | None = None
     tokenizer: TokenizerFacts | None = None
     licence: str = ""
@@ -198,6 +196,7 @@ def _shape(config: Mapping[str, Any], report: ModelReport) -> tuple[ModelConfig 
         report.problems.append(Problem(error.message, error.hint))
         report.shape = _shape_by_keys(config)
         return None, 0
+    report.dropouts = dropouts(config)
     report.family, report.tied = model.layout, model.tie_embeddings
     report.parameters = count_parameters(model, vocab_rows)
     report.shape = Shape(
@@ -207,15 +206,10 @@ def _shape(config: Mapping[str, Any], report: ModelReport) -> tuple[ModelConfig 
         kv_heads=model.kv_heads,
         head_dim=model.head_dim,
         ffn=model.ffn,
-        context=longest_context(model),
+        context=model.longest_context,
         vocab_rows=vocab_rows,
     )
     return model, vocab_rows
-
-
-def longest_context(model: ModelConfig) -> int:
-    """The longest sequence that a model can read, in tokens."""
-    return model.context
 
 
 _KEYS = {
@@ -245,51 +239,30 @@ def _weights(
     headers: Mapping[str, TensorInfo], model: ModelConfig | None, vocab_rows: int, report: ModelReport
 ) -> None:
     """Add what the headers of the weights say, and whether they fit config.json."""
-    kept = dict(headers) if model is None else _our_names(headers, model)
+    weights = headers if model is None else _without_copies(headers, model)
     elements: Counter[str] = Counter()
     for tensor in headers.values():
-        elements[str(tensor.dtype)] += prod(tensor.shape)
+        elements[tensor.dtype] += prod(tensor.shape)
     report.weights = WeightFacts(
-        files=tuple(dict.fromkeys(Path(tensor.file).name for tensor in headers.values())),
+        files=tuple(dict.fromkeys(tensor.file.name for tensor in headers.values())),
         size_bytes=sum(tensor.num_bytes for tensor in headers.values()),
         elements=dict(elements.most_common()),
-        parameters=sum(prod(tensor.shape) for tensor in kept.values()),
+        parameters=sum(prod(tensor.shape) for tensor in weights.values()),
     )
     if model is None:
         report.parameters = report.weights.parameters
         return
-    if model.layers > len(kept):  # such a config could name billions of layers
-        wrong = [f"{model.layers:,} layers, but only {len(kept):,} tensors"]
-    else:
-        wrong = _differences(expected_shapes(model, vocab_rows), kept)
-    if wrong:
-        shown = "; ".join(wrong[:_SHOWN]) + (f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
-        report.problems.append(
-            Problem(f"config.json disagrees with the weights: {shown}.", "Use the config.json of these weights.")
-        )
+    with _noted(report):
+        check_tensors(model, vocab_rows, {name: tensor.shape for name, tensor in headers.items()})
 
 
-def _our_names(headers: Mapping[str, TensorInfo], model: ModelConfig) -> dict[str, TensorInfo]:
-    """The tensors by the names that Seedbed writes: with the family's prefix, without masks and the copy of a tied head."""
-    names = family(model.layout).names
-    head = f"{names.head}.weight"
-    kept = {name: tensor for name, tensor in headers.items() if not (names.ignored and name.endswith(names.ignored))}
-    if not any(name.startswith(names.prefix) for name in kept):
-        kept = {name if name == head else names.prefix + name: tensor for name, tensor in kept.items()}
-    if model.tie_embeddings:
-        kept.pop(head, None)
+def _without_copies(headers: Mapping[str, TensorInfo], model: ModelConfig) -> dict[str, TensorInfo]:
+    """The tensors by the names that Seedbed writes, without those that are no weights and without the copy of a tied head."""
+    kept = {ours: headers[theirs] for ours, theirs in stored_names(model, headers).items()}
+    tied = head_copy(model)
+    if tied is not None:
+        kept.pop(tied[1], None)
     return kept
-
-
-def _differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, TensorInfo]) -> list[str]:
-    """What is missing, unexpected, or of another shape, in words."""
-    wrong = [f"missing {name}" for name in expected if name not in found]
-    wrong += [f"unexpected {name}" for name in found if name not in expected]
-    return wrong + [
-        f"{name} has shape {list(found[name].shape)}, expected {list(shape)}"
-        for name, shape in expected.items()
-        if name in found and tuple(found[name].shape) != tuple(shape)
-    ]
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -30,6 +30,18 @@ def checkpoint_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def complete_model(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """The names and ids of runs that begin with `prefix`, for shell completion; after RUN@, its checkpoints."""
+    from seedbed.cli.completers import checkpoints
+    from seedbed.cli.parser import complete_run
+
+    name, at, which = prefix.rpartition("@")
+    if not at:
+        return complete_run(prefix, parsed_args)
+    run = argparse.Namespace(runs=getattr(parsed_args, "runs", None), ref=name)
+    return [f"{name}@{each}" for each in checkpoints(which, run)]
+
+
 def choose_model(store: Store, ref: str | None, checkpoint: str | None) -> ChosenModel:
     """The model that `ref` names, with the checkpoint; without `ref`, the newest run with a checkpoint.
 

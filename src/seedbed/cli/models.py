@@ -6,7 +6,8 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING
 
-from seedbed.cli.parser import complete_run, json_option, runs_option
+from seedbed.cli.model_choice import complete_model
+from seedbed.cli.parser import json_option, runs_option
 
 if TYPE_CHECKING:
     from seedbed.actions.describing import ModelList
@@ -37,7 +38,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="a model folder's path, a run, RUN@STEP, or hub:NAME (default: list all)",
     )
-    model.completer = complete_run  # type: ignore[attr-defined]
+    model.completer = complete_model  # type: ignore[attr-defined]
     parser.add_argument("--download", action="store_true", help="download the whole model from the Hub")
     parser.add_argument("-a", "--all", action="store_true", help="in the list: also models of archived runs")
     runs_option(parser)

@@ -6,8 +6,8 @@ import argparse
 from contextlib import closing
 
 from seedbed.cli.argument_types import whole
-from seedbed.cli.model_choice import ask, checkpoint_option, choose_model, temperature_option
-from seedbed.cli.parser import json_option, run_option, runs_option
+from seedbed.cli.model_choice import ask, checkpoint_option, choose_model, complete_model, temperature_option
+from seedbed.cli.parser import json_option, runs_option
 
 DESCRIPTION = """\
 Generate stories with a model that was trained on the built-in stories, and check each sentence: whether it fits the
@@ -24,8 +24,14 @@ EXAMPLES = """\
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `score` to the parser."""
-    run_option(parser, "a run, RUN@STEP, or the path of one of its checkpoints (default: the newest with a checkpoint)")
     add = parser.add_argument
+    model = add(
+        "ref",
+        metavar="RUN",
+        nargs="?",
+        help="a run, RUN@STEP, or the path of one of its checkpoints (default: the newest with a checkpoint)",
+    )
+    model.completer = complete_model  # type: ignore[attr-defined]
     add("--sentences", metavar="N", type=whole(1), default=200, help="check N sentences (default: 200)")
     temperature_option(parser, "as in generate (default: 0.8)")
     add("--seed", metavar="N", type=whole(0), default=1, help="the same seed gives the same texts (default: 1)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from seedbed.checkpoint.headers import TensorInfo
@@ -47,7 +48,7 @@ def _info(path: str, tensor: Any) -> TensorInfo:
     return TensorInfo(
         dtype=str(tensor.dtype),
         shape=tuple(map(int, tensor.shape)),
-        file=path,
+        file=Path(path),
         offset=int(begin),
         num_bytes=int(end) - int(begin),
     )

@@ -43,6 +43,9 @@ def lines(report: ModelReport) -> Iterator[Line]:
     yield from _tokenizer(report)
     licence = f"{printable(report.licence)} ({printable(report.licence_source)})" if report.licence else UNKNOWN
     yield Line("licence", licence)
+    if report.dropouts:
+        named = ", ".join(f"{printable(key)} {rate:g}" for key, rate in report.dropouts.items())
+        yield Line("dropout", f"none in Seedbed, which trains without; config.json has {named}")
     yield from _memory(report)
     if report.download_bytes is not None:
         yield Line("download", f"{text.size(report.download_bytes)}, not in the cache yet")

@@ -6,7 +6,6 @@ import msgspec
 from msgspec.structs import replace
 
 from seedbed.config.arithmetic import count_parameters, memory_estimate
-from seedbed.config.families.family import features
 from seedbed.config.schema import Config, ModelConfig, OptimizerConfig, TokenizerConfig, TrainConfig
 from seedbed.simulate.catalog import DEFAULT_GPU, gpu, shape_of
 from seedbed.simulate.lora import lora_input_width, lora_parameters
@@ -41,20 +40,20 @@ def needs(model: ModelConfig, vocab_rows: int, *, on_gpu: bool) -> list[Need]:
     To tune with 4-bit weights (QLoRA) is estimated for a GPU in any case. Estimates; docs/planner.md has their errors.
     """
     precision, fixed = ("bf16", int(CONTEXT_GIB * GIB)) if on_gpu else ("fp32", PROCESS_BYTES)
-    run_tokens = min(RUN_TOKENS, model.context)
+    longest = model.longest_context
+    run_tokens = min(RUN_TOKENS, longest)
     found = [Need("run", _run_bytes(model, vocab_rows, run_tokens, precision) + fixed, precision, 1, run_tokens)]
-    window = _window(model)
-    sequences = max(1, SEQUENCES * WINDOW // window) if window > WINDOW else SEQUENCES
+    window = min(WINDOW, longest)
     config = Config(
-        model=_with_window(model, window),
+        model=replace(model, context=window, max_context=longest),
         tokenizer=TokenizerConfig(vocab_size=vocab_rows),
         optimizer=OptimizerConfig(name="adamw"),
-        train=TrainConfig(batch_size=sequences),
+        train=TrainConfig(batch_size=SEQUENCES),
     )
     train_bytes = memory_estimate(config, vocab_rows, precision).total + fixed
-    found.append(Need("train", train_bytes, precision, sequences, window))
-    found.append(Need("lora", _adapter_bytes(config, "lora", precision), precision, sequences, window))
-    found.append(Need("qlora", _adapter_bytes(config, "qlora", "bf16"), "bf16", sequences, window))
+    found.append(Need("train", train_bytes, precision, SEQUENCES, window))
+    found.append(Need("lora", _adapter_bytes(config, "lora", precision), precision, SEQUENCES, window))
+    found.append(Need("qlora", _adapter_bytes(config, "qlora", "bf16"), "bf16", SEQUENCES, window))
     return found
 
 
@@ -87,13 +86,3 @@ def _adapter_bytes(config: Config, method: str, precision: str) -> int:
     )
     found = memory_of(setup)
     return int(found.allocated) + PROCESS_BYTES if precision == "fp32" else int(found.total)
-
-
-def _window(model: ModelConfig) -> int:
-    """Tokens of a training sequence: the whole context of a model with learned positions, since its table has that size."""
-    learned = features(model.layout).positions == "learned"
-    return model.context if learned else min(model.context, WINDOW)
-
-
-def _with_window(model: ModelConfig, window: int) -> ModelConfig:
-    return replace(model, context=window)

@@ -1,0 +1,145 @@
+"""What the files of a tokenizer say equals what the library `tokenizers` does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer as LibraryTokenizer
+
+import hand_made_models as made
+from seedbed.errors import SeedbedError
+from seedbed.tokenizer.facts import Token, around_text, tokenizer_facts
+
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
+BEGIN = {"id": "<|begin|>", "ids": [11], "tokens": ["<|begin|>"]}
+END = {"id": "<|end|>", "ids": [10], "tokens": ["<|end|>"]}
+
+
+def template(*pieces: str) -> dict[str, Any]:
+    single = [
+        {"Sequence": {"id": "A", "type_id": 0}} if piece == "A" else {"SpecialToken": {"id": piece, "type_id": 0}}
+        for piece in pieces
+    ]
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<|begin|>": BEGIN, "<|end|>": END},
+    }
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        None,
+        BYTE_LEVEL,
+        template("<|begin|>", "A"),
+        template("A", "<|end|>"),
+        template("<|begin|>", "A", "<|end|>"),
+        {"type": "Sequence", "processors": [BYTE_LEVEL, template("<|begin|>", "A")]},
+        {"type": "Sequence", "processors": [template("A", "<|end|>"), template("<|begin|>", "A")]},
+        {"type": "BertProcessing", "sep": ["<|end|>", 10], "cls": ["<|begin|>", 11]},
+        {
+            "type": "RobertaProcessing",
+            "sep": ["<|end|>", 10],
+            "cls": ["<|begin|>", 11],
+            "trim_offsets": True,
+            "add_prefix_space": False,
+        },
+    ],
+    ids=["none", "byte-level", "bos", "eos", "both", "sequence", "two templates", "bert", "roberta"],
+)
+def test_what_is_put_around_a_text_equals_the_library(processor: dict[str, Any] | None) -> None:
+    library = LibraryTokenizer.from_str(json.dumps({**library_file(), "post_processor": processor}))
+    plain = library.encode("abc", add_special_tokens=False).ids
+    around = around_text(processor)
+    assert around is not None
+    assert [*around[0], *plain, *around[1]] == library.encode("abc").ids
+
+
+def library_file() -> dict[str, Any]:
+    """The hand-made tokenizer.json with all that the library demands."""
+    rest = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return {
+        **made.TOKENIZER,
+        "truncation": None,
+        "padding": None,
+        "normalizer": None,
+        "pre_tokenizer": None,
+        "decoder": None,
+        "added_tokens": [{**token, **rest} for token in made.TOKENIZER["added_tokens"]],
+        "model": {
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            **made.TOKENIZER["model"],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "processor", [{"type": "Later"}, {"type": "TemplateProcessing"}, template("A", "A"), template("unknown", "A")]
+)
+def test_a_rule_that_is_not_understood_is_unknown(processor: dict[str, Any]) -> None:
+    assert around_text(processor) is None
+
+
+def test_stop_tokens_come_from_all_files(tmp_path: Path) -> None:
+    folder = made.write(tmp_path / "m", made.files(tokenizer={"post_processor": template("<|begin|>", "A")}))
+    facts = tokenizer_facts(folder, [{"eos_token_id": 3}, {"eos_token_id": [3, 11]}, {"eos_token_id": None}, {}])
+    assert facts.stops == (Token(3), Token(10, "<|end|>"), Token(11, "<|begin|>"))
+    assert facts.before == (Token(11, "<|begin|>"),)
+    assert facts.after == ()
+    assert (facts.num_tokens, facts.largest_id, facts.kind) == (12, 11, "BPE")
+    assert facts.special == {"bos_token": "<|begin|>", "eos_token": "<|end|>"}
+
+
+def test_a_unigram_vocabulary_is_counted(tmp_path: Path) -> None:
+    unigram = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0], ["b", -2.5]]}
+    folder = made.write(tmp_path / "m", made.files(tokenizer={"model": unigram, "added_tokens": []}))
+    facts = tokenizer_facts(folder)
+    assert (facts.num_tokens, facts.largest_id) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ({}, ()),
+        ({"chat_template.jinja": b"x"}, ("default",)),
+        ({"chat_template.jinja": b"x", "additional_chat_templates/rag.jinja": b"x"}, ("default", "rag")),
+        ({"tokenizer_config.json": b'{"chat_template": "x"}'}, ("default",)),
+        (
+            {"tokenizer_config.json": json.dumps({"chat_template": [{"name": "tool_use", "template": "x"}]}).encode()},
+            ("tool_use",),
+        ),
+        ({"chat_template.jinja": b"x", "tokenizer_config.json": b'{"chat_template": [{"name": "b"}]}'}, ("default",)),
+        ({"chat_template.json": b'{"chat_template": "x"}'}, ("default",)),
+    ],
+)
+def test_chat_templates_are_named(tmp_path: Path, content: dict[str, bytes], names: tuple[str, ...]) -> None:
+    folder = made.write(tmp_path / "m", {**made.files(), **content})
+    assert tokenizer_facts(folder).chat_templates == names
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "tokenizer.json is missing"),
+        ({"tokenizer.model": b"x", "vocab.txt": b"x"}, "only tokenizer.model, vocab.txt"),
+        ({"tokenizer.json": b"{"}, "cannot be read"),
+        ({"tokenizer.json": b'{"model": {"vocab": {"a": "one"}}}'}, "cannot be read"),
+        ({"tokenizer.json": b"[]"}, "cannot be read"),
+        ({"tokenizer.json": b"[" * 100_000}, "cannot be read"),
+    ],
+)
+def test_unusable_files_are_explained(tmp_path: Path, content: dict[str, bytes], message: str) -> None:
+    folder = made.write(tmp_path / "m", {"config.json": b"{}", **content})
+    with pytest.raises(SeedbedError, match=message):
+        tokenizer_facts(folder)
