@@ -32,19 +32,12 @@ class Origin(NamedTuple):
     """The folder from which a session takes the model: the base of a new run, or the checkpoint of a resumed one."""
 
     folder: Path
-    is_resumed: bool
     tokenizer: Tokenizer
     template: ChatTemplate | None
 
     def decoder(self, device: torch.device) -> Decoder:
-        """The model in fp32 on a device. For a resume its weights are undefined: the checkpoint's are restored later."""
-        if not self.is_resumed:
-            verify_weights(self.folder)
-            return load_folder(self.folder, device=device)
-        shape, vocab_rows = config_from_hf(_config_json(self.folder))
-        with torch.device("meta"):
-            model = Decoder(shape, vocab_rows)
-        return model.to_empty(device=device)
+        """The model in fp32 on a device. A resume restores the weights later; until then, a trial step needs usable ones."""
+        return load_folder(self.folder, device=device)
 
     def files(self) -> dict[str, Content]:
         """The files of a checkpoint besides the weights: the folder's own, byte for byte but for the dtype in config.json."""
@@ -74,7 +67,7 @@ def origin_of(config: Config, start: Start) -> Origin | None:
     if config.base.model is None:
         return None
     folder = start.loaded.path if start.loaded is not None else _base_folder(config.base)
-    return Origin(folder, start.loaded is not None, Tokenizer.of_model(folder), ChatTemplate.of(folder))
+    return Origin(folder, Tokenizer.of_model(folder), ChatTemplate.of(folder))
 
 
 def _base_folder(base: BaseConfig) -> Path:
@@ -90,6 +83,7 @@ def _base_folder(base: BaseConfig) -> Path:
             f"The weights in {quoted(folder)} have changed since this run was created.",
             "Restore them, or start a new run from these weights with `seedbed train --from`.",
         )
+    verify_weights(folder)
     return folder
 
 
