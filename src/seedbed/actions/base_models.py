@@ -19,7 +19,7 @@ from seedbed.files import expand_home
 from seedbed.hub.names import PREFIX, is_hub_reference
 from seedbed.runs.kinds import frozen_config
 from seedbed.runs.models import model_folder, run_of
-from seedbed.runs.store import RunDir, Store, is_run
+from seedbed.runs.store import RunDir, Store, UnknownRunError, is_run
 from seedbed.text import quoted
 from seedbed.tokenizer.facts import tokenizer_facts
 
@@ -85,7 +85,12 @@ def _find(store: Store, reference: str, on_progress: OnProgress | None) -> Chose
     path = expand_home(reference)
     if is_model_path(reference) and path.is_dir() and not is_run(path) and model_folder(reference) is None:
         return ChosenModel(None, None, path.absolute())
-    return resolve(store, reference, on_progress=on_progress)
+    try:
+        return resolve(store, reference, on_progress=on_progress)
+    except UnknownRunError:
+        if not is_model_path(reference):
+            raise
+        raise UsageError(f"There is no model folder and no run at {quoted(path)}.", "Check the path.") from None
 
 
 def _name(run: RunDir | None, folder: Path, reference: str) -> str:

@@ -35,6 +35,8 @@ FROM = "from"
 KEY, FOLDER, FINGERPRINT = "base.model", "base.folder", "base.fingerprint"
 DEFAULTS = "default of --from"
 """The origin of the values in facts/train_from.toml."""
+_MEMORY_SHARE = 0.5
+"""The part of the free memory for which a micro-batch is chosen: a larger one is hardly faster on a CPU."""
 _FACTS = Path(__file__).parent / "facts" / "train_from.toml"
 
 
@@ -151,7 +153,7 @@ def merged_with(
 
 
 def fitted(config: Config, origins: dict[str, str], base: BaseModel) -> Config:
-    """The config with the largest `train.micro_batch` that fits into the free memory, if none was given.
+    """The config with the largest `train.micro_batch` that fits into half of the free memory, if none was given.
 
     Updates `origins`. The result of the training does not depend on it.
     """
@@ -159,10 +161,10 @@ def fitted(config: Config, origins: dict[str, str], base: BaseModel) -> Config:
     if free is None:
         return config
     precision = "fp32" if config.train.precision == "auto" else config.train.precision
-    rows = fitting_micro_batch(config, base.vocab_rows, free, precision)
+    rows = fitting_micro_batch(config, base.vocab_rows, int(free * _MEMORY_SHARE), precision)
     if not rows:
         return config
-    origins["train.micro_batch"] = "fits into the free memory"
+    origins["train.micro_batch"] = "fits into half of the free memory"
     return replace(config, train=replace(config.train, micro_batch=rows))
 
 

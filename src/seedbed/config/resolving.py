@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple
 
-from seedbed.config.base_model import FROM, KEY, OpenBase, fitted, merged_with, open_folder, wanted_base
+from seedbed.config.base_model import FROM, KEY, OpenBase, Wanted, fitted, merged_with, open_folder, wanted_base
 from seedbed.config.keys import keys
 from seedbed.config.layers import Layer, build, merge, of_config, of_flags, of_preset, of_sets, of_tables
 from seedbed.config.preset import preset_names
@@ -60,13 +60,14 @@ def resolve(
         )
     layers = [file_layer, set_layer, of_flags(flags or {}, root)]
     earlier = of_config(base, "the earlier run", root) if base is not None else None
-    if wanted_base(layers if earlier is None else [earlier, *layers]) is not None:
+    wanted = wanted_base(layers if earlier is None else [earlier, *layers])
+    if wanted is not None:
         if name not in (None, FROM):
             raise UsageError(
-                f"Both the preset {shown(name)} ({name_origin}) and the base {KEY} are given as the start.",
+                f"Both the preset {shown(name)} ({name_origin}) and a base model ({wanted.origin}) are given as the start.",
                 "Give only one of them: a base has its own shape and defaults. You can change single values with --set.",
             )
-        return _resolve_from(layers, earlier, open_base, root)
+        return _resolve_from(wanted, layers, earlier, open_base, root)
     if name == FROM and root.presets:
         raise UsageError(
             f"{KEY} is missing: a config with preset = {shown(FROM)} trains on from a model.",
@@ -91,10 +92,10 @@ def resolve(
     return Resolved(config, origins)
 
 
-def _resolve_from(layers: Sequence[Layer], earlier: Layer | None, open_base: OpenBase, root: Root[S]) -> Resolved[S]:
+def _resolve_from(
+    wanted: Wanted, layers: Sequence[Layer], earlier: Layer | None, open_base: OpenBase, root: Root[S]
+) -> Resolved[S]:
     """Make a config that starts from a trained model; see `resolve`. `layers` are those of file, `--set` and options."""
-    wanted = wanted_base(layers if earlier is None else [earlier, *layers])
-    assert wanted is not None
     if earlier is not None and KEY not in earlier.values:
         raise UsageError(
             "The earlier run was trained from scratch, so its learning rates do not suit a trained model.",
