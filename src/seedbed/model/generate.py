@@ -8,6 +8,7 @@ position 0 and generation continues. In both cases the ids before the text stay.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.model.cache import KVCache
+from seedbed.model.decode_step import DecodeStep
 from seedbed.model.decoder import Decoder
 from seedbed.tokenizer.incremental_decoder import IncrementalDecoder
 
@@ -108,17 +110,21 @@ def apply_repetition_penalty(scores_V: Tensor, seen: Tensor, penalty: float) -> 
     return scores_V.scatter(0, seen, changed)
 
 
-def sample_token(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+def sample_token(logits_V: Tensor, seen: Tensor | None, sampling: Sampling, generator: torch.Generator) -> int:
     """The next token id: the most likely one at temperature 0, else one drawn with the (CPU) generator.
 
-    Raises SeedbedError if the model's output is NaN or infinite.
+    `seen`: ids whose repetition is penalised. Raises SeedbedError if the model's output is NaN or infinite.
     """
-    if not torch.isfinite(logits_V.max()):
+    greedy, first = sampling.temperature == 0.0, logits_V.argmax()
+    if not math.isfinite(float(logits_V[first])):  # argmax takes NaN for the largest
         raise SeedbedError(
             "The model's output is NaN or infinite, so no token can be chosen.",
             "The weights are invalid, probably because training diverged. Generate from an earlier checkpoint.",
         )
-    if sampling.temperature == 0.0:
+    if greedy and seen is None:
+        return int(first)
+    seen = first[None][:0] if seen is None else seen
+    if greedy:
         return int(apply_repetition_penalty(logits_V.float(), seen, sampling.repetition_penalty).argmax())
     probabilities = next_probabilities(logits_V, seen, sampling)
     return int(torch.multinomial(probabilities.cpu(), 1, generator=generator))
@@ -150,7 +156,7 @@ def _last(ids: Sequence[int], length: int, num_kept: int) -> list[int]:
     return [*ids[:num_kept], *ids[len(ids) - (length - num_kept) :]]
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(
     model: Decoder,
     prompt_ids: Sequence[int],
@@ -190,14 +196,18 @@ def generate(
     seen = torch.zeros(model.vocab_rows, dtype=torch.bool, device=device)
     seen[list(prompt_ids) or [eot_id]] = True
     penalise = sampling.repetition_penalty != 1.0
-    fresh = window
+    fresh, step = window, None
     for _ in range(sampling.max_new_tokens):
         if cache.length + len(fresh) > config.context:
             fresh = _last(window, max(1, config.context // 2), num_kept)
             window = list(fresh)
             cache.clear()
-        logits_V = last_logits(model, torch.tensor([fresh], device=device), cache)[0, :limit]
-        repeated = (seen if penalise else seen[:0])[:limit].nonzero().flatten()
+        if len(fresh) == 1 and cache.length:
+            step = step or DecodeStep(model, cache)
+            logits_V = step(fresh[0])[:limit]
+        else:
+            logits_V = last_logits(model, torch.tensor([fresh], device=device), cache)[0, :limit]
+        repeated = seen[:limit].nonzero().flatten() if penalise else None
         chosen = sample_token(logits_V, repeated, sampling, draws)
         if chosen in ends:
             return
