@@ -30,6 +30,12 @@ class ModelHub(http.server.ThreadingHTTPServer):
         self.cards: dict[str, dict[str, Any]] = {}
         self.refusals: dict[str, tuple[int, str]] = {}
         self.private: set[str] = set()
+        self.gated: set[str] = set()
+        """Models whose description is public, and whose files are not."""
+        self.redirects = False
+        """Whether files in safetensors format are on another host, to which the Hub redirects."""
+        self.strangers: list[str | None] = []
+        """The access tokens that the other host got."""
         self.announced: dict[str, int] = {}
         """File -> a size that the list of files names instead of the true one."""
         self.altered: set[str] = set()
@@ -91,6 +97,11 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
 
     def route(self) -> None:
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).strip("/")
+        if path.startswith("cdn/"):
+            self.server.strangers.append(self.headers.get("Authorization"))
+            name, path = "/".join(path.split("/")[1:3]), "/".join(path.split("/")[3:])
+            self.content(self.server.repos[name][path], path)
+            return
         self.server.requests.append(f"{self.command} {path} {self.headers.get('Range') or ''}")
         parts = path.removeprefix("api/models/").split("/")
         name, rest = "/".join(parts[:2]), parts[2:]
@@ -103,8 +114,10 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
             self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
         elif path.startswith("api/"):
             self.describe(name)
+        elif name in self.server.gated:
+            self.send(403, b"{}", {"X-Error-Code": "GatedRepo"})
         else:
-            self.resolve(self.server.repos[name], "/".join(rest[2:]))
+            self.resolve(name, "/".join(rest[2:]))
 
     def may_read(self, name: str) -> bool:
         return name not in self.server.private or self.headers.get("Authorization") == f"Bearer {TOKEN}"
@@ -121,11 +134,22 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
         told = {"id": name, "sha": COMMIT, "private": False, "tags": [], "siblings": siblings, "cardData": card}
         self.send(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
 
-    def resolve(self, files: Files, path: str) -> None:
+    def resolve(self, name: str, path: str) -> None:
+        files = self.server.repos[name]
         if path not in files:
             self.send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
-            return
-        data = files[path]
+        elif self.server.redirects and path.endswith(".safetensors"):
+            headers = {
+                "Location": f"http://localhost:{self.server.server_port}/cdn/{name}/{path}",
+                "X-Linked-Etag": f'"{sha256(files[path])}"',
+                "X-Linked-Size": str(len(files[path])),
+                "X-Repo-Commit": COMMIT,
+            }
+            self.send(302, b"", headers)
+        else:
+            self.content(files[path], path)
+
+    def content(self, data: bytes, path: str) -> None:
         etag = sha256(data) if path.endswith(".safetensors") else git_id(data)
         if path in self.server.altered:
             data = bytes(byte ^ 255 for byte in data)

@@ -89,9 +89,11 @@ def test_a_checkpoint_is_named_by_run_and_step(trained: Any) -> None:
 )
 def test_a_wrong_step_is_refused(trained: Any, words: tuple[str, ...], said: str) -> None:
     made.write(trained.folder / "folder", made.files())
-    for command in ("generate", "score"):
-        prompt = ("--prompt", "x") if command == "generate" else ()
-        assert said in trained.seedbed(command, *words, *prompt, expect=2).stderr
+    assert said in trained.seedbed("generate", *words, "--prompt", "x", expect=2).stderr
+
+
+def test_a_model_on_the_hub_is_not_downloaded_to_be_scored(desk: Any) -> None:
+    assert "cannot be scored" in desk.seedbed("score", "hub:me/model", expect=2).stderr
 
 
 def test_a_prompt_with_an_at_sign_is_a_prompt(trained: Any) -> None:

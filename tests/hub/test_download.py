@@ -48,6 +48,7 @@ REPOS: dict[str, dict[str, bytes]] = {
     "me/stranger": {**WHOLE, "config.json": b'{"model_type": "gemma2"}'},
     "me/private": WHOLE,
     "me/gated": WHOLE,
+    "me/terms": WHOLE,
     "me/locked": WHOLE,
     "me/broken": WHOLE,
 }
@@ -95,6 +96,7 @@ def hub() -> Iterator[ModelHub]:
     made_hub = ModelHub(REPOS)
     made_hub.refusals = {"me/gated": (403, "GatedRepo"), "me/locked": (403, ""), "me/broken": (500, "")}
     made_hub.private = {"me/private"}
+    made_hub.gated = {"me/terms"}
     yield made_hub
     made_hub.stop()
 
@@ -173,6 +175,7 @@ def test_every_refusal_has_its_message_and_hint(hub: ModelHub, tmp_path: Path) -
         "hub:me/none": ("has no model me/none, or it is private", "HF_TOKEN"),
         "hub:me/private": ("has no model me/private, or it is private", "HF_TOKEN"),
         "hub:me/gated": ("The model me/gated is gated", f"{hub.endpoint}/me/gated"),
+        "hub:me/terms": ("The model me/terms is gated", "HF_TOKEN"),
         "hub:me/locked": ("HTTP 403", "HF_TOKEN"),
         "hub:me/broken": ("HTTP 500", "later"),
         "hub:me/tiny@v9": ("no such revision", "commits/main"),
@@ -196,6 +199,23 @@ def test_every_refusal_has_its_message_and_hint(hub: ModelHub, tmp_path: Path) -
 def test_a_token_gives_access_to_a_private_model(hub: ModelHub, tmp_path: Path) -> None:
     (found,) = resolve(hub, tmp_path, "hub:me/private", HF_TOKEN=TOKEN)
     assert found["files"] == sorted(WHOLE)
+
+
+def test_another_host_that_has_the_weights_gets_no_token(hub: ModelHub, tmp_path: Path) -> None:
+    hub.repos["me/private"] = LARGE
+    hub.redirects = True
+    hub.cut_at = {"model.safetensors": CHUNK + 777}
+    (found,) = resolve(hub, tmp_path, "hub:me/private", HF_TOKEN=TOKEN)
+    assert (Path(found["folder"]) / "model.safetensors").read_bytes() == LARGE["model.safetensors"]
+    assert len(hub.strangers) == 2
+    assert set(hub.strangers) == {None}
+
+
+def test_a_cache_that_cannot_be_written_is_named(hub: ModelHub, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (found,) = resolve(hub, tmp_path, "hub:me/tiny", HF_HUB_CACHE=str(tmp_path / "file" / "cache"))
+    assert str(tmp_path / "file") in found["error"]
+    assert "part of its path is a file" in found["error"]
 
 
 def test_a_model_in_the_cache_needs_no_network(hub: ModelHub, tmp_path: Path) -> None:

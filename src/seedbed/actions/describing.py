@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from seedbed.actions.model_references import ChosenModel, locate
 from seedbed.actions.model_report import ModelReport, report_on
-from seedbed.checkpoint.headers import TensorInfo
+from seedbed.checkpoint.headers import INDEX, TensorInfo
 from seedbed.checkpoint.marker import CONFIG, WEIGHTS, is_named, step_of
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.families.config_json import config_from_hf
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, read_json
-from seedbed.hub.cache import INDEX, Snapshot, cache_folder, shards, snapshots
+from seedbed.hub.cache import Snapshot, cache_folder, shards, snapshots
 from seedbed.hub.names import HubName, is_hub_reference
 from seedbed.runs.models import Model, run_of
 from seedbed.runs.store import Store, UnknownRunError, is_run

@@ -10,6 +10,7 @@ A run has priority over a folder of the same name; `./NAME` is always the folder
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,7 @@ from seedbed.hub.names import HubName, hub_name, is_hub_reference
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.models import model_folder, run_of
 from seedbed.runs.store import RunDir, Store, UnknownRunError
-from seedbed.text import printable, quoted
+from seedbed.text import printable
 
 if TYPE_CHECKING:
     from seedbed.hub.download import Progress
@@ -138,15 +139,18 @@ def resolve(
         return found
     from seedbed.hub.download import download
 
-    model = download(found, on_progress, _refuse_unknown_family)
+    model = download(found, on_progress, partial(_refuse_unsupported, str(found)))
     return ChosenModel(None, None, model.folder, model.reference, model.note)
 
 
-def _refuse_unknown_family(folder: Path) -> None:
+def _refuse_unsupported(name: str, folder: Path) -> None:
     """Raise SeedbedError if the decoder cannot run the model in a folder, so that its weights need not be downloaded."""
     from seedbed.config.families.config_json import config_from_hf
 
     parsed = read_json(folder / CONFIG)
     if not isinstance(parsed, dict):
-        raise SeedbedError(f"{quoted(folder / CONFIG)} is not a JSON object.", "Use another copy of the model.")
-    config_from_hf(parsed)
+        raise SeedbedError(f"{name}: {CONFIG} is not a JSON object.", "Use another copy of the model.")
+    try:
+        config_from_hf(parsed)
+    except SeedbedError as error:
+        raise SeedbedError(f"{name}: {error.message}", error.hint) from error

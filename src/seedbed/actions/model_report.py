@@ -60,6 +60,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     head_dim: int | None = None
     ffn: int | None = None
     context: int | None = None
+    window: int | None = None
+    """Tokens of the sliding window that some or all layers have; 0 without one."""
     vocab_rows: int | None = None
 
 
@@ -207,6 +209,7 @@ def _shape(config: Mapping[str, Any], report: ModelReport) -> tuple[ModelConfig 
         head_dim=model.head_dim,
         ffn=model.ffn,
         context=model.longest_context,
+        window=model.window,
         vocab_rows=vocab_rows,
     )
     return model, vocab_rows

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from seedbed.actions.describing import ModelList
     from seedbed.actions.model_report import ModelReport
     from seedbed.presentation.model_report import Line
+    from seedbed.runs.store import Store
 
 DESCRIPTION = """\
 Show what a model is: family, shape, parameters, context, tokenizer, chat template, licence, the memory that it needs, and
@@ -74,16 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if report.can_run else 1
 
 
-def _downloaded(place: object, reference: str) -> str:
+def _downloaded(place: Store, reference: str) -> str:
     """Download a model from the Hub; returns the reference with its commit."""
     from seedbed.cli.model_choice import choose_model
     from seedbed.errors import UsageError
     from seedbed.hub.names import is_hub_reference
-    from seedbed.runs.store import Store
 
     if not is_hub_reference(reference):
         raise UsageError("--download is for a model on the Hub.", "Write hub:OWNER/NAME, or remove --download.")
-    assert isinstance(place, Store)
     return choose_model(place, reference, None).hub
 
 

@@ -44,14 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Generate stories and check them in a child process, and print the scores."""
     from seedbed import actions
     from seedbed.cli.console import say, say_json, set_temporary_line
-    from seedbed.errors import UsageError
+    from seedbed.hub.names import is_hub_reference
+    from seedbed.text import printable
 
+    if is_hub_reference(arguments.ref or ""):  # before it is downloaded
+        raise _not_in_a_run(printable(arguments.ref))
     chosen = choose_model(actions.store(arguments.runs), arguments.ref, arguments.checkpoint)
     if chosen.run is None:
-        raise UsageError(
-            f'"{chosen.name()}" cannot be scored: it is in no run, whose config says which stories it was trained on.',
-            "Give a run, or a checkpoint in the folder of a run.",
-        )
+        raise _not_in_a_run(chosen.name())
     request = {
         "config": str(chosen.run.config),
         "sentences": arguments.sentences,
@@ -73,6 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
     for line in describe(outcome):
         say(line)
     return 0
+
+
+def _not_in_a_run(name: str) -> Exception:
+    from seedbed.errors import UsageError
+
+    return UsageError(
+        f'"{name}" cannot be scored: it is in no run, whose config says which stories it was trained on.',
+        "Give a run, or a checkpoint in the folder of a run.",
+    )
 
 
 def describe(outcome: dict[str, object]) -> list[str]:

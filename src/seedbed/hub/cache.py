@@ -12,10 +12,10 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from seedbed.checkpoint.headers import INDEX
 from seedbed.checkpoint.marker import WEIGHTS
 from seedbed.hub.names import HubName, is_commit
 
-INDEX = "model.safetensors.index.json"
 _MODELS = "models--"
 _LARGEST_INDEX = 100_000_000
 

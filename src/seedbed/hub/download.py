@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from seedbed.checkpoint.headers import INDEX
 from seedbed.checkpoint.marker import WEIGHTS
 from seedbed.disk_space import free_bytes
 from seedbed.errors import SeedbedError, StorageError
 from seedbed.files import explained, make_dir, publish_file, sha256_file, write_atomic
-from seedbed.hub.cache import INDEX, Snapshot, cache_folder, repository_folder, shards, snapshot_of
+from seedbed.hub.cache import Snapshot, cache_folder, repository_folder, shards, snapshot_of
 from seedbed.hub.errors import explained_model, is_unreachable
 from seedbed.hub.listing import Listing, RemoteFile, hub_library, list_model, refuse_unusable
 from seedbed.hub.names import HubName, is_commit

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, storage_error
+from seedbed.text import quoted
 
 LOGIN = "log in with `hf auth login` or set HF_TOKEN"
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}|(?i:bearer\s+)\S+")
@@ -99,11 +100,11 @@ def explained_model(name: str) -> Iterator[None]:
     except (OSError, http_error(), RuntimeError, ValueError) as raised:
         error = _origin(raised)
         readable = refusal("model", name, error, instead="Models in a local folder need no network.")
-        if readable is None:
-            readable = SeedbedError(
-                f"The model {name} cannot be downloaded: {without_token(error)}", "Try again; finished files are kept."
-            )
-        raise readable from error
+        if readable is None and isinstance(error, OSError) and error.errno:
+            readable = storage_error(quoted(error.filename or "the Hub's cache"), error)
+        raise readable or SeedbedError(
+            f"The model {name} cannot be downloaded: {without_token(error)}", "Try again; finished files are kept."
+        ) from error
 
 
 def _origin(error: Exception) -> Exception:

@@ -8,9 +8,9 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from seedbed.checkpoint.headers import INDEX
 from seedbed.checkpoint.marker import CONFIG, GENERATION, WEIGHTS
 from seedbed.errors import SeedbedError
-from seedbed.hub.cache import INDEX
 from seedbed.hub.errors import explained_model
 from seedbed.hub.names import HubName
 from seedbed.text import listed

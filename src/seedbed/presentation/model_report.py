@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,8 +37,7 @@ def lines(report: ModelReport) -> Iterator[Line]:
     yield Line("shape", _shape(report))
     yield Line("parameters", UNKNOWN if report.parameters is None else _exact(report.parameters))
     yield Line("weights", _weights(report))
-    context = report.shape.context
-    yield Line("context", UNKNOWN if context is None else text.plural(context, "token"))
+    yield Line("context", _context(report))
     yield Line("vocabulary", _vocabulary(report))
     yield from _tokenizer(report)
     licence = f"{printable(report.licence)} ({printable(report.licence_source)})" if report.licence else UNKNOWN
@@ -94,6 +93,13 @@ def _shape(report: ModelReport) -> str:
     if report.tied is not None:
         parts.append("tied embeddings" if report.tied else "separate output layer")
     return ", ".join(parts) or UNKNOWN
+
+
+def _context(report: ModelReport) -> str:
+    context, window = report.shape.context, report.shape.window
+    if context is None:
+        return UNKNOWN
+    return text.plural(context, "token") + (f", with a sliding window of {window:,}" if window else "")
 
 
 def _exact(number: int) -> str:
@@ -154,34 +160,32 @@ def _named(tokens: Sequence[Token]) -> str:
     return text.listed(shown, _SHOWN_TOKENS)
 
 
-_WORK = {"run": "to run", "train": "to train", "lora": "to tune", "qlora": ""}
-_METHODS = {"lora": f"LoRA of rank {RANK}", "qlora": f"QLoRA of rank {RANK}, on a GPU"}
-
-
 def _memory(report: ModelReport) -> Iterator[Line]:
-    machine = report.machine
-    if machine is None:
+    machine, found = report.machine, {need.work: need for need in report.needs}
+    if machine is None or not found:
         for label in ("to run", "to train", "to tune"):
             yield Line(label, UNKNOWN)
         return
-    for need in report.needs:
-        yield Line(_WORK[need.work], _need(need, machine.memory_bytes if _is_here(need, machine.device) else None))
-    where = "this machine" if machine.device == "cpu" else f"the GPU {printable(machine.device)}"
-    yield Line("memory", f"{text.size(machine.memory_bytes)} on {where}; the needs are estimates")
+
+    def told(work: str, method: str = "") -> str:
+        need = found[work]
+        elsewhere = work == "qlora" and machine.device == "cpu"
+        where = f"{need.precision}, on a GPU" if elsewhere else need.precision
+        short = ": more than there is" if need.size_bytes > machine.memory_bytes and not elsewhere else ""
+        return f"{text.size(need.size_bytes)}{method} ({where}){short}"
+
+    yield Line("to run", told("run"))
+    yield Line("to train", told("train"))
+    yield Line("to tune", f"{told('lora', ' with LoRA')}, {told('qlora', ' with QLoRA')}")
+    here = "this machine" if machine.device == "cpu" else f"the GPU {printable(machine.device)}"
+    yield Line("memory", f"{text.size(machine.memory_bytes)} on {here}. The needs are estimates: {_assumed(found)}.")
 
 
-def _is_here(need: Need, device: str) -> bool:
-    """Whether a need is for the device that the report compares with."""
-    return need.work != "qlora" or device != "cpu"
-
-
-def _need(need: Need, available: int | None) -> str:
-    sequences = text.plural(need.sequences, "sequence")
-    for_ = f"{need.tokens:,} tokens" if need.work == "run" else f"{sequences} of {need.tokens:,} tokens"
-    method = _METHODS.get(need.work)
-    told = ", ".join(each for each in (method, need.precision, for_) if each)
-    short = ": more than there is" if available is not None and need.size_bytes > available else ""
-    return f"{text.size(need.size_bytes)} ({told}){short}"
+def _assumed(found: Mapping[str, Need]) -> str:
+    """What the needs are computed for, in words."""
+    run, train = found["run"], found["train"]
+    batch = f"{text.plural(train.sequences, 'sequence')} of {text.plural(train.tokens, 'token')}"
+    return f"{text.plural(run.tokens, 'token')} to run, {batch} to train and tune, adapters of rank {RANK}"
 
 
 # ------------------------------------------------------------------------------------------------ lists
