@@ -27,6 +27,7 @@ SETTINGS = (
     "train.eval_every=8",
     "train.checkpoint_every=6",
     "train.keep_last=2",
+    "train.keep_every=12",
     "train.sample_tokens=5",
 )
 STEPS = 24
