@@ -21,9 +21,12 @@ import patience
 from seedbed import files, locks
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import build, tokenise
+from seedbed.data.messages import MessageRecorder
 from seedbed.data.shards import Dataset, seal
 from seedbed.errors import DiskFullError, SeedbedError, UsageError
 from seedbed.events import Data, Event, Message
+from seedbed.tokenizer.tokenizer import Tokenizer
+from seedbed.tokenizer.train import train_tokenizer
 
 WORDS = ["the", "tall", "tree", "saw", "a", "small", "fox", "and", "it's", "12", "naïve", "日本", "\n", "\n\n"]
 BPE = TokenizerConfig(vocab_size=400)
@@ -395,6 +398,7 @@ from collections import Counter
 from pathlib import Path
 from seedbed.config.schema import TokenizerConfig
 from seedbed.data import build, tokenise
+from seedbed.data.messages import MessageRecorder
 build.SHARD_BYTES, build.BLOCK_BYTES, tokenise.SINGLE_PROCESS_BYTES = 4000, 700, 3000
 pause_s = float(sys.argv[2])
 class Corpus:
@@ -723,3 +727,20 @@ def test_a_source_that_fails_during_tokenizer_training_leaves_no_partial_dataset
     with pytest.raises(SeedbedError, match="cable"):
         build.build_from(source, BPE, cache=tmp_path, emit=quiet)
     assert not list((tmp_path / "datasets").glob(".*.partial"))
+
+
+def test_a_base_s_tokenizer_puts_its_prefix_before_each_document_however_it_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = train_tokenizer(documents(50, 1), BPE, quiet)
+    monkeypatch.setattr(Tokenizer, "prefix_ids", (5,))
+    monkeypatch.setattr(build, "PIECE_CHARACTERS", 40)
+    monkeypatch.setattr(build, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(build, "SHARD_BYTES", 250)
+    corpus = Corpus(documents(40, 2), documents(4, 3))
+    made = build._build(corpus, TokenizerConfig(), 1, tmp_path, MessageRecorder(quiet), lambda: None, None, trained)
+    ids = made.train.read(0, made.train.num_tokens).tolist()
+    begins = [0, *made.train.document_ends.tolist()[:-1]]
+    assert len(begins) == 40
+    assert [ids[begin] for begin in begins] == [5] * 40
+    assert ids.count(5) == 40 + sum(trained.encode(text).count(5) for text in corpus.texts["train"])

@@ -52,6 +52,19 @@ def test_ids_do_not_depend_on_how_text_is_cut_into_parts(tokenizers, monkeypatch
     assert len(ids.ends) == 4
 
 
+def test_the_prefix_of_a_tokenizer_stands_before_each_document_and_not_inside_one(tokenizers, monkeypatch):
+    monkeypatch.setattr(tokenise, "PART_CHARACTERS", 300)
+    monkeypatch.setattr(Tokenizer, "prefix_ids", (7, 8))
+    tokenizer, _ = tokenizers["bpe"]
+    encoder = BlockEncoder(tokenizer, U2)
+    first = encoder.encode(TextBlock([PROSE, "begun"], [True, False], 0))
+    second = encoder.encode(TextBlock([" and ended", "short"], [True, True], 0, continues=True))
+    end, encode = tokenizer.eot_id, tokenizer.encode
+    assert np.frombuffer(first.ids, U2).tolist() == [7, 8, *encode(PROSE), end, 7, 8, *encode("begun")]
+    assert np.frombuffer(second.ids, U2).tolist() == [*encode(" and ended"), end, 7, 8, *encode("short"), end]
+    assert second.ends == [len(encode(" and ended")) + 1, len(np.frombuffer(second.ids, U2))]
+
+
 def test_text_that_cannot_be_cut_is_encoded_in_a_process_that_a_stop_ends(tokenizers, monkeypatch):
     monkeypatch.setattr(tokenise, "PART_CHARACTERS", 300)
     tokenizer, folder = tokenizers["bpe"]

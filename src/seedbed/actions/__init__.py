@@ -3,6 +3,7 @@
 This package imports neither a user interface nor torch.
 """
 
+from seedbed.actions.base_models import base_opener, base_opener_for_forms, open_base, short_name
 from seedbed.actions.checks import check_training, examine, refuse_unusable_data, refuse_unusable_store
 from seedbed.actions.choosing import SizePlan, choose_size
 from seedbed.actions.evaluating import (
@@ -57,6 +58,8 @@ __all__ = [
     "SizePlan",
     "ask_checkpoint",
     "ask_model",
+    "base_opener",
+    "base_opener_for_forms",
     "busy_error",
     "can_resume",
     "can_save",
@@ -82,6 +85,7 @@ __all__ = [
     "models_to_evaluate",
     "new_run",
     "new_task",
+    "open_base",
     "pause",
     "plan_on_this_machine",
     "rates_of_this_machine",
@@ -92,6 +96,7 @@ __all__ = [
     "save_now",
     "set_archived",
     "set_note",
+    "short_name",
     "start",
     "start_evaluation",
     "start_new_run",

@@ -68,7 +68,7 @@ def examine(config: Config, store: Store) -> list[Finding]:
     return check(
         config,
         free_disk_bytes=free_bytes(store.root),
-        free_memory_bytes=_free_memory_bytes(config),
+        free_memory_bytes=free_memory_bytes(config.train.device),
         total_memory_bytes=_total_memory_bytes(config),
     )
 
@@ -88,11 +88,14 @@ def _total_memory_bytes(config: Config) -> int:
     return max(total, *(each.total_bytes or 0 for each in gpu.probe().found), 0)
 
 
-def _free_memory_bytes(config: Config) -> int | None:
+def free_memory_bytes(device: str) -> int | None:
+    """The free memory of the device `train.device` names, in bytes: of the GPU that has the most, else main memory.
+
+    None if the GPUs do not say.
+    """
     from seedbed.hardware import gpu, memory
 
-    device = config.train.device.strip().lower()
-    gpus = () if device == "cpu" else gpu.probe().found
+    gpus = () if device.strip().lower() == "cpu" else gpu.probe().found
     if not gpus:
         return memory.available_bytes()
     free = [each.total_bytes - each.used_bytes for each in gpus if each.total_bytes and each.used_bytes is not None]
@@ -109,5 +112,5 @@ def refuse_unusable_data(config: Config, store: Store | None = None) -> None:
     from seedbed.tokenizer.checks import refuse_tokenizer
 
     refuse_unusable(config.data, config.model.context, store.root if store is not None else None)
-    if not is_prepared(config.data.source.strip(), Path()):
+    if config.base.model is None and not is_prepared(config.data.source.strip(), Path()):
         refuse_tokenizer(config.tokenizer)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seedbed import __version__
+from seedbed.actions.base_models import short_name
 from seedbed.actions.checks import refuse_unusable_store
 from seedbed.config.directories import refuse_unusable_cache
 from seedbed.config.frozen import dump
@@ -66,13 +67,16 @@ def new_run(
     refuse_unusable_cache()
     store.refuse_file()
     refuse_unusable_store(store)
-    preset, data, train = (getattr(config, each, None) for each in ("preset", "data", "train"))
+    preset, data, train, base = (getattr(config, each, None) for each in ("preset", "data", "train", "base"))
     simulated = getattr(config, "simulate", None)
     subject = data.source if data is not None else simulated.model if simulated is not None else ""
-    wanted = name if name is not None else default_name(preset or kind.name, subject)
+    model = base.model if base is not None else None
+    begins = short_name(model) if model is not None else preset or kind.name
+    wanted = name if name is not None else default_name(begins, subject)
     meta = {
         "preset": preset,
         "data": data.source if data is not None else None,
+        **({"base": model} if model is not None else {}),
         "device_asked": train.device if train is not None else None,
         **({"simulated": True} if kind.simulated else {}),
         **_made_by(command),
@@ -115,7 +119,8 @@ def _made_by(command: Sequence[str]) -> dict[str, Any]:
 
 
 def default_name(preset: str, source: str) -> str:
-    """A readable name for a run, from its preset and data source, such as `nano-stories`."""
+    """A readable name for a run, from its preset (or its base's short name) and data source, such as `nano-stories`."""
+    preset = re.sub(r"[^A-Za-z0-9._-]+", "-", preset).strip("-._") or "run"
     if source.startswith("hf:") and len(source) > 3:
         address = parse_address(source[3:])
         source = f"{address.name}:{address.config}" if address.config else address.name

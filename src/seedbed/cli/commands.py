@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Command -> (its module in seedbed.cli, what the command does)."""
 
 NAMED_KEYS = {
+    "--from": "base.model",
     "--data": "data.source",
     "--data-path": "data.path",
     "--lr": "optimizer.lr",

@@ -42,9 +42,9 @@ def sources(prefix: str, **_: Any) -> list[str]:
 
     scheme, colon, rest = prefix.partition(":")
     if colon and scheme == "text":
-        return [f"text:{path}" for path in _paths(rest)]
+        return [f"text:{path}" for path in paths(rest)]
     starts = [form.partition(":")[0] + (":" if ":" in form else "") for form in FORMS.values()]
-    return _starting_with(starts, prefix) + (_paths(prefix) if "/" in prefix else [])
+    return _starting_with(starts, prefix) + (paths(prefix) if "/" in prefix else [])
 
 
 def settings(prefix: str, parsed_args: argparse.Namespace | None = None, **_: Any) -> list[str]:
@@ -125,7 +125,7 @@ def statuses(prefix: str, **_: Any) -> list[str]:
     return [before + comma + each for each in _starting_with(SHOWN, last)]
 
 
-def _paths(prefix: str) -> list[str]:
+def paths(prefix: str) -> list[str]:
     """The files and folders whose path begins with `prefix`, at most 200. A folder ends with a slash; a `~` is kept.
 
     Hidden files and folders are included only if `prefix` ends with the beginning of a name.
@@ -150,7 +150,12 @@ def _starting_with(words: Iterable[str], prefix: str) -> list[str]:
     return [word for word in words if word.startswith(prefix)]
 
 
-_REFERENTS: dict[str, Callable[[str], list[str]]] = {"path": _paths, "source": sources, "device": devices}
+_REFERENTS: dict[str, Callable[[str], list[str]]] = {
+    "path": paths,
+    "model": paths,
+    "source": sources,
+    "device": devices,
+}
 """What the value of a config key refers to (`Key.refers_to`) -> the function that completes the value."""
 _COMPLETERS: dict[str, Callable[..., list[str]]] = {
     "--preset": presets,

@@ -193,6 +193,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
     import time
 
     from seedbed import text
+    from seedbed.actions import short_name
     from seedbed.cli.console import fitted, table
     from seedbed.presentation.done import steps_text
     from seedbed.runs.control import shown_status
@@ -204,7 +205,8 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
         left = text.duration(each["remaining_s"]) if each["remaining_s"] is not None else ""
         losses = [text.loss(each["loss"]), text.loss(each["val_loss"])]
         age = text.age(time.time() - each["created"]) if each["created"] else ""
-        config = [text.printable(each["preset"] or ""), data(each["data"] or "")]
+        start = f"from {short_name(each['base'])}" if each.get("base") else each["preset"]
+        config = [text.shorten(text.printable(start or ""), 28), data(each["data"] or "")]
         size = text.count(each["parameters"]) if each["parameters"] else ""
         status = shown_status(each)
         rows.append(

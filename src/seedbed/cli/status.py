@@ -115,9 +115,12 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         shown += [("progress", done)] if (done := work_done(found)) else []
         shown.append(("output", text.printable(found["output"])))
     else:
+        shown += [("trained on", f"from {text.printable(found['base'])}")] if found["base"] else []
         shown.append(("step", progress(found)))
     if found["loss"] is not None:
         shown.append(("loss", f"{found['loss']:.4f}"))
+    if found["val_loss_before"] is not None:
+        shown.append(("before", f"val loss {found['val_loss_before']:.4f}, before the first step"))
     if found["val_loss"] is not None:
         note = ", superseded" if found["best_checkpoint"] and "/left-at-" in found["best_checkpoint"] else ""
         best = f"  (best {found['best_val_loss']:.4f} at step {found['best_step']}{note})" if found["best_step"] else ""

@@ -78,6 +78,8 @@ def losses(view: View) -> str:
     last, final = view.validations.last, view.validations.final
     if last is not None:
         losses += f", validation loss {last.loss:.4f}"
+        if view.validations.before is not None:
+            losses += f" ({view.validations.before.loss:.4f} before the first step)"
         best = view.best()
         if best is not None and best.step != last.step:
             losses += f" (best {best.loss:.4f} at step {best.step})"

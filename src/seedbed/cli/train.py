@@ -1,4 +1,4 @@
-"""`seedbed train`: start a run from a preset, a config file or an earlier run."""
+"""`seedbed train`: start a run from a preset, a config file, an earlier run, or a trained model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbed.cli.commands import NAMED_KEYS
-from seedbed.cli.parser import complete_run, json_option, runs_option, turn_options
+from seedbed.cli.parser import complete_model, complete_run, json_option, runs_option, turn_options
 
 if TYPE_CHECKING:
     from seedbed.actions import Launch
@@ -29,6 +29,10 @@ terminal is closed, the run continues.
 With --for the run takes the given time, from data to the last save. Without a preset, it first measures this machine
 and chooses the model's size and the number of steps so that the loss at the end is the lowest.
 
+With --from the run trains on from a model: a folder with safetensors (of Llama, Qwen, GPT-2 and others), a checkpoint,
+or a run. It keeps the model's shape and tokenizer, and starts with lower learning rates and a new optimizer. From a run,
+it goes on with the text of that run unless --data gives another.
+
 With --queue or --after the run waits in the background; `seedbed queue` shows the queue.
 """
 EXAMPLES = """\
@@ -38,10 +42,14 @@ EXAMPLES = """\
   seedbed train my.toml --background                        print the run's id and exit
   seedbed train --data wikitext-2 --data-path ~/wikitext-2  a named corpus from a local copy
   seedbed train --like latest --lr 1e-3                     repeat a run with a change
+  seedbed train --from ~/models/SmolLM2-135M --data text:~/notes --steps 200
+  seedbed train --from quickstart@400 --data text:~/novels  go on from a checkpoint of a run, with other text
   seedbed train --preset tiny --queue                       wait until the device is free
 """
 
 SYNONYMS = {
+    "--base": "--from",
+    "--base-model": "--from",
     "--bg": "--background",
     "--checkpoint": "`seedbed resume RUN --from CHECKPOINT`",
     "--config": "the config file as an argument, without an option",
@@ -51,15 +59,19 @@ SYNONYMS = {
     "--detach": "--background",
     "--dry-run": "`seedbed config check`, with the same options",
     "--duration": "--for",
-    "--from": "`seedbed resume RUN --from CHECKPOINT`",
-    "--init-from": "`seedbed resume RUN` or --like RUN",
+    "--finetune": "--from",
+    "--from-model": "--from",
+    "--init-from": "--from",
+    "--load-from": "--from",
     "--max-time": "--for",
-    "--model": "--preset",
-    "--model-name": "--preset",
+    "--model": "--from (for a trained model) or --preset",
+    "--model-name": "--from (for a trained model) or --preset",
+    "--model-name-or-path": "--from",
     "--out": "--runs",
     "--out-dir": "--runs",
     "--output": "--runs",
     "--output-dir": "--runs",
+    "--pretrained": "--from",
     "--resume": "`seedbed resume RUN`",
     "--resume-from-checkpoint": "`seedbed resume RUN --from CHECKPOINT`",
     "--run-name": "--name",
@@ -93,6 +105,12 @@ def config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", help="nano, tiny, small or base; `seedbed presets` describes them")
     like = parser.add_argument("--like", metavar="RUN", help="start from the config of an earlier run")
     like.completer = complete_run  # type: ignore[attr-defined]
+    base = parser.add_argument(
+        "--from",
+        metavar="MODEL",
+        help="train on from a model: a model folder, hub:NAME[@REVISION], or RUN[@STEP] (base.model)",
+    )
+    base.completer = complete_model  # type: ignore[attr-defined]
     parser.add_argument(
         "--data", metavar="SOURCE", help="stories, wikitext-2, text:PATH, hf:NAME, or a prepared dataset"
     )
@@ -136,6 +154,9 @@ def resolved(
 
     Raises UsageError if a value is wrong.
     """
+    from seedbed.actions import base_opener
+    from seedbed.cli.console import set_temporary_line
+    from seedbed.cli.model_choice import show_progress
     from seedbed.cli.store_option import store
     from seedbed.config.frozen import load_frozen
     from seedbed.config.layers import Flagged
@@ -153,16 +174,21 @@ def resolved(
                 f"Use `{command_like(run)}`, or give a run of `seedbed {root.name}`.",
             )
         base = load_frozen(run.config, root)
-    return resolve(
-        root,
-        preset=getattr(arguments, "preset", None),
-        file=expand_home(file) if file is not None else None,
-        sets=arguments.sets,
-        base=base,
-        flags={
-            path: Flagged(getattr(arguments, option[2:].replace("-", "_")), option) for option, path in named.items()
-        },
-    )
+    try:
+        return resolve(
+            root,
+            preset=getattr(arguments, "preset", None),
+            file=expand_home(file) if file is not None else None,
+            sets=arguments.sets,
+            base=base,
+            flags={
+                path: Flagged(getattr(arguments, option[2:].replace("-", "_")), option)
+                for option, path in named.items()
+            },
+            open_base=base_opener(store(arguments.runs), show_progress),
+        )
+    finally:
+        set_temporary_line()
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,11 +15,17 @@ from seedbed.config.schema import Config, TrainConfig
 ADAMW_LR_LIMIT = 0.01
 """Peak learning rates of this and more are too high for AdamW: nanoGPT's smallest models use 1e-3, GPT-2's use 6e-4."""
 
+BASE_LR_LIMITS = {"adamw": 1e-3, "muon": 0.01}
+"""Peak learning rates of this and more suit a training from scratch, and erase most of what a trained model has learned."""
+
 MUON_LR_LIMIT = 0.5
 """Peak learning rates of this and more are too high for Muon.
 
 Its rate is about the spectral norm of one update. The usual peak is 0.02, and the matrices themselves have a norm of 2.
 """
+
+MANY_PASSES = 4
+"""More passes over the same text teach little (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 MANY_TIMES = 4
 """A run that needs this many times the memory of the machine cannot train, even if the estimate is too high."""
@@ -94,7 +100,15 @@ def _of_settings(config: Config) -> Iterator[Finding]:
         yield Finding(
             "warning", "lr-zero", "The learning rate is 0.", "Nothing will be learned.", "Set optimizer.lr above 0."
         )
-    if optimizer.name == "adamw" and optimizer.lr >= ADAMW_LR_LIMIT:
+    if config.base.model and optimizer.lr >= BASE_LR_LIMITS[optimizer.name]:
+        yield Finding(
+            "warning",
+            "lr-high",
+            f"A learning rate of {optimizer.lr:g} is high for training on from a model.",
+            "The model will lose much of what it has learned before.",
+            "Leave out optimizer.lr, or set it to about 5e-5 with AdamW.",
+        )
+    elif optimizer.name == "adamw" and optimizer.lr >= ADAMW_LR_LIMIT:
         yield Finding(
             "warning",
             "lr-high",
@@ -111,7 +125,7 @@ def _of_settings(config: Config) -> Iterator[Finding]:
             "Rates of 0.5 and more usually destroy the weights in a few steps.",
             f"Set optimizer.{key} to about {0.02 if key == 'lr' else 0.01}.",
         )
-    if train.sample_tokens >= context:
+    if train.sample_tokens >= context and not config.base.model:
         yield Finding(
             "warning",
             "sample-length",
@@ -158,7 +172,7 @@ def _of_vocabulary(config: Config, vocab_size: int) -> Iterator[Finding]:
         )
         return
     parameters, tables = count_parameters(model, vocab_size), table_parameters(model, vocab_size)
-    if tables > 0.75 * parameters:
+    if tables > 0.75 * parameters and not config.base.model:
         yield Finding(
             "warning",
             "vocabulary",
@@ -191,7 +205,16 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
         )
     parameters = count_parameters(config.model, vocab_size)
     passes = trained_tokens(config.train, context, windows) / tokens
-    if tokens < parameters and passes > 1:
+    if config.base.model:
+        if passes > MANY_PASSES:
+            yield Finding(
+                "warning",
+                "data-small",
+                f"This run trains on the text {text.count(passes)} times.",
+                "The model will memorise it, and may get worse on other text.",
+                "Use more text, fewer train.epochs or train.steps, or set train.early_stop = 3.",
+            )
+    elif tokens < parameters and passes > 1:
         yield Finding(
             "warning",
             "data-small",
@@ -319,17 +342,28 @@ def _parts(estimate: Memory) -> str:
 
 def _smaller(config: Config, vocab_size: int, available: int, precision: str) -> str:
     """The hint that says what to set so that the run needs at most `available` bytes of memory."""
-    if fits := _fitting_micro_batch(config, vocab_size, available, precision):
+    if fits := _next_micro_batch(config, vocab_size, available, precision):
         return f"Set train.micro_batch to {fits}: the same batch in smaller pieces, with equal results."
     one = _with_micro_batch(config, 1, vocab_size, precision)
     if one.fixed > available:
-        return "Choose a smaller preset, model.hidden, model.layers or tokenizer.vocab_size."
+        return (
+            "Train on from a smaller model."
+            if config.base.model
+            else "Choose a smaller preset, model.hidden, model.layers or tokenizer.vocab_size."
+        )
     if one.runtime > available:
         return "Set a smaller train.batch_size."
-    return "Set a smaller model.context, or choose a smaller preset."
+    return f"Set a smaller model.context, or choose a smaller {'model' if config.base.model else 'preset'}."
 
 
-def _fitting_micro_batch(config: Config, vocab_size: int, free: int, precision: str) -> int:
+def fitting_micro_batch(config: Config, vocab_size: int, free: int, precision: str) -> int:
+    """The train.micro_batch with which a batch fits into `free` bytes: 0 for the whole batch, 1 if not even 1 fits."""
+    if memory_estimate(config, vocab_size, precision).total * HELD_BACK <= free:
+        return 0
+    return _next_micro_batch(config, vocab_size, free, precision) or 1
+
+
+def _next_micro_batch(config: Config, vocab_size: int, free: int, precision: str) -> int:
     """The largest train.micro_batch (sequences at a time) that fits into `free` bytes; 0 if not even 1 fits."""
     now = config.train.micro_batch or config.train.batch_size
     for rows in reversed(divisors(config.train.batch_size)):

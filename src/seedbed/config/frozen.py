@@ -58,8 +58,10 @@ def dump(config: Table, origins: Mapping[str, str] | None = None) -> str:
     if hasattr(config, "preset"):
         lines.append((f"preset = {toml_value(config.preset)}", "preset"))
     for table in tables_of(type(config)):
-        lines += [("", ""), (f"[{table}]", "")]
         struct = getattr(config, table)
+        if all(getattr(struct, name) is None for name in struct.__struct_fields__):
+            continue
+        lines += [("", ""), (f"[{table}]", "")]
         for name in struct.__struct_fields__:
             value = getattr(struct, name)
             if value is not None:

@@ -13,6 +13,7 @@ from seedbed.config.source import is_prepared, parse_address
 from seedbed.errors import UsageError
 from seedbed.files import expand_home
 
+_HUB = "hub:"  # the Hub's own package is beside this one, so it cannot be imported here
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+-]+:")
 
 
@@ -23,7 +24,14 @@ def located(key: Key, value: Any, folder: Path) -> Any:
     """
     if key.refers_to == "path":
         return _absolute(value, folder) if value else value
+    if key.refers_to == "model":
+        return _absolute(value, folder) if is_model_path(value) else value
     return _located_source(value, folder) if key.refers_to == "source" else value
+
+
+def is_model_path(value: str) -> bool:
+    """Whether the value of `base.model` is a path: it has a slash or begins with ~ or a dot, and is not hub:NAME."""
+    return not value.startswith(_HUB) and ("/" in value or value.startswith(("~", ".")))
 
 
 def _located_source(value: str, folder: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple
 
+from seedbed.config.base_model import FROM, KEY, OpenBase, Wanted, fitted, merged_with, open_folder, wanted_base
 from seedbed.config.keys import keys
 from seedbed.config.layers import Layer, build, merge, of_config, of_flags, of_preset, of_sets, of_tables
 from seedbed.config.preset import preset_names
@@ -33,12 +34,14 @@ def resolve(
     flags: Mapping[str, Any] | None = None,
     base: S | None = None,
     sets_option: str = "--set",
+    open_base: OpenBase = open_folder,
 ) -> Resolved[S]:
     """Make a config of the kind `root` from a preset, a file, `--set` and options; later ones replace earlier values.
 
     A kind of config without presets starts from its defaults. `base`, the config of an earlier run, replaces the preset.
     `flags` are the options: key paths (`train.epochs`) -> values or `Flagged` values; None values are omitted. Relative
     paths in a file start at its folder, all others at the working directory. `sets_option`: the option that gives `sets`.
+    If `base.model` is given, the values of that model replace the preset; `open_base` finds it.
 
     Raises UsageError, which names the key, where it was given and the expected value.
     """
@@ -55,13 +58,28 @@ def resolve(
             f"Both the preset {shown(name)} ({name_origin}) and an earlier run are given as the start.",
             "Give only one of them. You can change single values with --set.",
         )
+    layers = [file_layer, set_layer, of_flags(flags or {}, root)]
+    earlier = of_config(base, "the earlier run", root) if base is not None else None
+    wanted = wanted_base(layers if earlier is None else [earlier, *layers])
+    if wanted is not None:
+        if name not in (None, FROM):
+            raise UsageError(
+                f"Both the preset {shown(name)} ({name_origin}) and a base model ({wanted.origin}) are given as the start.",
+                "Give only one of them: a base has its own shape and defaults. You can change single values with --set.",
+            )
+        return _resolve_from(wanted, layers, earlier, open_base, root)
+    if name == FROM and root.presets:
+        raise UsageError(
+            f"{KEY} is missing: a config with preset = {shown(FROM)} trains on from a model.",
+            f"Set {KEY}, or name a preset: {', '.join(preset_names(root))}.",
+        )
     if base is not None:
         lowest = of_config(base, "the earlier run", root)
         name, name_origin = getattr(base, "preset", ""), "the earlier run"
     else:
         name = name or root.default_preset
         lowest = _of_start(root.default_preset if name == AUTO and root.default_preset else name, root)
-    merged = merge([lowest, file_layer, set_layer, of_flags(flags or {}, root)], root)
+    merged = merge([lowest, *layers], root)
     start = None if name_origin == "default" else AUTO if name == AUTO and base is None else name or "the earlier run"
     values, origins = with_size(merged, lowest, start, name_origin, root)
     if values.get("train.size") == AUTO and name_origin == "default":
@@ -70,6 +88,24 @@ def resolve(
     if root.presets:
         origins = {"preset": name_origin} | origins
     config = build(values, name, root)
+    check_values(config, origins, root, is_new=True)
+    return Resolved(config, origins)
+
+
+def _resolve_from(
+    wanted: Wanted, layers: Sequence[Layer], earlier: Layer | None, open_base: OpenBase, root: Root[S]
+) -> Resolved[S]:
+    """Make a config that starts from a trained model; see `resolve`. `layers` are those of file, `--set` and options."""
+    if earlier is not None and KEY not in earlier.values:
+        raise UsageError(
+            "The earlier run was trained from scratch, so its learning rates do not suit a trained model.",
+            "Leave out --like. To use the text of that run again, give it with --data.",
+        )
+    base = open_base(wanted.reference)
+    merged = merged_with(base, wanted, earlier, layers, root)
+    config = fitted(build(merged.values, FROM, root), merged.origins, base)
+    origins = {path: merged.origins.get(path, "default") for path in keys(root)}
+    origins = {"preset": wanted.origin} | origins
     check_values(config, origins, root, is_new=True)
     return Resolved(config, origins)
 

@@ -14,7 +14,7 @@ from seedbed.config.arithmetic import nearest_divisors
 from seedbed.config.durations import FORM, seconds_of, short
 from seedbed.config.keys import tables, value_of
 from seedbed.config.roots import Contradiction, Root, S
-from seedbed.config.schema import MOST_STEPS, DataConfig, ModelConfig, ScheduleConfig, Table, TrainConfig
+from seedbed.config.schema import MOST_STEPS, BaseConfig, DataConfig, ModelConfig, ScheduleConfig, Table, TrainConfig
 from seedbed.config.shape import shape_problems
 from seedbed.config.timed import SHAPE_KEYS
 from seedbed.errors import UsageError
@@ -160,6 +160,21 @@ def _of_time(train: TrainConfig) -> Iterator[Contradiction]:
         )
 
 
+def _of_base(base: BaseConfig, train: TrainConfig) -> Iterator[Contradiction]:
+    if base.model is None and (base.folder is not None or base.fingerprint is not None):
+        yield Contradiction(
+            "The table base has no model", "Set base.model, or remove the table.", ("base.folder", "base.fingerprint")
+        )
+    if base.model is not None and not base.model.strip():
+        yield Contradiction("The base model is empty", "Give a model folder, hub:NAME or RUN[@STEP].", ("base.model",))
+    if base.model is not None and train.size == "auto":
+        yield Contradiction(
+            "The size is to be chosen for the time, but a base has its own size",
+            "Remove train.size, or train from scratch, without base.model.",
+            ("train.size", "base.model"),
+        )
+
+
 def _of_timed_schedule(train: TrainConfig, schedule: ScheduleConfig) -> Iterator[Contradiction]:
     if train.time is not None and schedule.kind not in ("wsd", "constant"):
         yield Contradiction(
@@ -193,6 +208,7 @@ _RULES: tuple[tuple[tuple[type[Table], ...], Callable[..., Iterator[Contradictio
     ((TrainConfig,), _of_train),
     ((ScheduleConfig,), _of_schedule),
     ((TrainConfig, ModelConfig), _of_length),
+    ((BaseConfig, TrainConfig), _of_base),
     ((TrainConfig, ScheduleConfig), _of_timed_schedule),
 )
 """The names of tables -> the function that yields contradictions between their keys."""

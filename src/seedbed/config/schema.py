@@ -28,11 +28,36 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 PATH = {"refers_to": "path"}
 SOURCE = {"refers_to": "source"}
 DEVICE = {"refers_to": "device"}
+MODEL = {"refers_to": "model"}
 HORIZON = {"decides": "how long to train"}
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the tables of a config, such as `[optimizer]`: immutable, keyword-only, unknown keys refused."""
+
+
+class BaseConfig(Table, frozen=True, kw_only=True):
+    """The table `base`: the trained model from which a training starts. Without it, the weights start at random."""
+
+    model: Annotated[
+        str | None,
+        Meta(
+            description="Train on from this model, with all its weights and its own tokenizer: a model folder, "
+            "hub:NAME[@REVISION], or RUN[@STEP].",
+            extra=MODEL,
+        ),
+    ] = None
+    folder: Annotated[
+        str | None,
+        Meta(description="The folder where base.model was found; filled in when the config is resolved."),
+    ] = None
+    fingerprint: Annotated[
+        str | None,
+        Meta(
+            description="Identifies the base's weights: a hash of the headers and of samples of the weight files; filled in "
+            "when the config is resolved. If it is given, other weights are refused."
+        ),
+    ] = None
 
 
 class ModelConfig(Table, frozen=True, kw_only=True):
@@ -350,6 +375,7 @@ class Config(Table, frozen=True, kw_only=True):
     """The config of a training run, with all its tables (the schema of the kind of config `train`)."""
 
     preset: str = "nano"
+    base: BaseConfig = BaseConfig()
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()

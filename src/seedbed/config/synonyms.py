@@ -6,6 +6,8 @@ from collections.abc import Container
 
 # Key -> names in transformers (TrainingArguments, model configs), nanoGPT, litgpt, Lightning and llama.cpp, and plain ones.
 _NAMES = {
+    "base.model": "from init_from model_name_or_path pretrained_model_name_or_path base_model pretrained pretrained_model "
+    "finetune_from load_from",
     "model.layout": "arch architecture model_type",
     "model.layers": "n_layer n_layers num_layers num_hidden_layers depth blocks num_blocks n_blocks",
     "model.hidden": "n_embd n_embed d_model dim hidden_size hidden_dim embed_dim embedding_dim embedding_size emb_dim "

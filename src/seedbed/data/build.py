@@ -60,8 +60,11 @@ def build_dataset(
     emit: Emit,
     check: Check = never_stop,
     expected_fingerprint: str | None = None,
+    reused: Tokenizer | None = None,
 ) -> Dataset:
     """Open the dataset that a config describes if it is prepared or cached; otherwise build it.
+
+    `reused`: a base model's tokenizer, in place of the one that `tokenizer` describes.
 
     The same source content and tokenizer config give byte-identical files, whatever the number of workers and
     interruptions. `check` is called several times a second, also while nothing is emitted. An exception from `check` or
@@ -72,12 +75,12 @@ def build_dataset(
     """
     prepared = prepared_folder(data.source)
     if prepared is not None:
-        return _open_prepared(prepared, tokenizer, emit, check)
-    if not tokenizer.path:
+        return _open_prepared(prepared, tokenizer, emit, check, reused)
+    if reused is None and not tokenizer.path:
         check_vocab_size(tokenizer)
     recorder = MessageRecorder(emit)
     source = run_interruptibly(lambda: open_source(data, emit=recorder), check)
-    return _build(source, tokenizer, data.workers, cache, recorder, check, expected_fingerprint)
+    return _build(source, tokenizer, data.workers, cache, recorder, check, expected_fingerprint, reused)
 
 
 def prepared_folder(source: str) -> Path | None:
@@ -110,8 +113,9 @@ def _build(
     emit: MessageRecorder,
     check: Check,
     expected_fingerprint: str | None,
+    reused: Tokenizer | None = None,
 ) -> Dataset:
-    builder = _DatasetBuilder(source, tokenizer, workers or usable_cores(), cache, emit, check)
+    builder = _DatasetBuilder(source, tokenizer, workers or usable_cores(), cache, emit, check, reused)
     if (
         expected_fingerprint is not None
         and not (builder.final / shards.MANIFEST).exists()
@@ -145,6 +149,8 @@ def _build(
         finally:
             lock.remove()
     dataset = run_interruptibly(lambda: Dataset.open(builder.final), check)
+    if reused is not None:
+        dataset.tokenizer = reused
     weakref.finalize(dataset, release)  # a shared lock while the dataset is in use, so that pruning spares it
     if not built:
         _replay_messages(dataset, source, emit)
@@ -161,8 +167,15 @@ def _replay_messages(dataset: Dataset, source: Source, emit: Emit) -> None:
         emit(message)
 
 
-def _open_prepared(folder: Path, config: TokenizerConfig, emit: Emit, check: Check) -> Dataset:
+def _open_prepared(
+    folder: Path, config: TokenizerConfig, emit: Emit, check: Check, reused: Tokenizer | None
+) -> Dataset:
     dataset = run_interruptibly(lambda: Dataset.open(folder), check)
+    if reused is not None and reused.fingerprint != dataset.manifest["tokenizer"]:
+        raise UsageError(
+            f"{quoted(folder)} was prepared with another tokenizer than that of the base model.",
+            "Give the text itself, such as --data text:PATH: it is then prepared with the tokenizer of the base.",
+        )
     if config.path and Tokenizer.load(files.expand_home(config.path)).fingerprint != dataset.tokenizer.fingerprint:
         raise UsageError(
             f"tokenizer.path = {quoted(config.path)} is not the tokenizer that made {quoted(folder)}.",
@@ -196,10 +209,14 @@ def emit_contents(dataset: Dataset, emit: Emit) -> None:
 
 
 class _Piece(NamedTuple):
-    """A part of a document, small enough to tokenise at once. `ends`: whether this is the document's last part."""
+    """A part of a document, small enough to tokenise at once.
+
+    `begins` and `ends`: whether this is the document's first or last part.
+    """
 
     text: str
     size_bytes: int
+    begins: bool
     ends: bool
 
 
@@ -207,10 +224,17 @@ class _DatasetBuilder:
     """Builds one dataset in a hidden folder of the cache. `key`: its name in the cache; `final`: its folder when complete."""
 
     def __init__(
-        self, source: Source, config: TokenizerConfig, workers: int, cache: Path, emit: MessageRecorder, check: Check
+        self,
+        source: Source,
+        config: TokenizerConfig,
+        workers: int,
+        cache: Path,
+        emit: MessageRecorder,
+        check: Check,
+        reused: Tokenizer | None = None,
     ) -> None:
         self._source, self._config, self._workers, self._emit, self._check = source, config, workers, emit, check
-        self._reused = Tokenizer.load(files.expand_home(config.path)) if config.path else None
+        self._reused = reused or (Tokenizer.load(files.expand_home(config.path)) if config.path else None)
         self._fingerprint = run_interruptibly(source.fingerprint, check)
         if self._reused is not None:
             settings: dict[str, Any] = {"tokenizer": self._reused.fingerprint}
@@ -348,10 +372,11 @@ class _DatasetBuilder:
             if not text:
                 self._empty += 1
                 continue
-            rest = len(text)
+            rest, begins = len(text), True
             for piece in patterns.cut(text, PIECE_CHARACTERS):
                 rest -= len(piece)
-                yield _Piece(piece, len(piece) if piece.isascii() else len(piece.encode()), not rest)
+                yield _Piece(piece, len(piece) if piece.isascii() else len(piece.encode()), begins, not rest)
+                begins = False
 
     def _check_splits(self, splits: dict[str, Any]) -> None:
         """Raise SeedbedError for a split without text; warn about characters that a `char` vocabulary lacks."""
@@ -381,6 +406,7 @@ def _blocks(pieces: Iterator[_Piece]) -> Iterator[TextBlock]:
     """
     block, shard_bytes = TextBlock([], [], 0), 0
     for piece in pieces:
+        block.continues = block.continues if block.pieces else not piece.begins
         block.pieces.append(piece.text)
         block.ends.append(piece.ends)
         block.size_bytes += piece.size_bytes

@@ -45,10 +45,12 @@ class TextBlock(msgspec.Struct, array_like=True):
     """UTF-8 bytes of all pieces together."""
     closes_shard: bool = False
     """Whether this block is the last of its shard (a file of token ids)."""
+    continues: bool = False
+    """Whether the first piece continues a document that an earlier block began."""
 
 
 class IdBlock(msgspec.Struct, array_like=True):
-    """The token ids of a TextBlock, with an end-of-text id after each document."""
+    """The token ids of a TextBlock: before each document the tokenizer's own prefix, if any; after it an end-of-text id."""
 
     ids: bytes
     ends: list[int]
@@ -65,15 +67,21 @@ class BlockEncoder:
         self._check = check
         self._kind = tokenizer.kind
         self._width, self._end = dtype.itemsize, np.array([tokenizer.eot_id], dtype=dtype).tobytes()
+        self._begin = np.array(tokenizer.prefix_ids, dtype=dtype).tobytes()
 
     def encode(self, block: TextBlock) -> IdBlock:
         """The token ids of all pieces of a block. An exception from `check` ends the encoding."""
         encoded: list[bytes] = []
         ends: list[int] = []
         size_bytes = 0
+        begins_document = not block.continues
         for parts in self._batches(block):
             self._check()
             for ids, (_, ends_document) in zip(self.bulk.encode([part for part, _ in parts]), parts, strict=True):
+                if begins_document and self._begin:
+                    encoded.append(self._begin)
+                    size_bytes += len(self._begin)
+                begins_document = ends_document
                 encoded.append(ids)
                 size_bytes += len(ids)
                 if ends_document:

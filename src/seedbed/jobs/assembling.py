@@ -1,4 +1,4 @@
-"""Builds the parts of a training from scratch: a decoder with random weights, its optimizer, batches and validation."""
+"""Builds the parts of a training: a decoder with random weights or those of a base, its optimizer, batches, validation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from seedbed.data.prefetch import Prefetcher, should_pin
 from seedbed.data.sample_prompt import sample_prompt
 from seedbed.data.shards import Dataset
 from seedbed.data.validation import Validation
+from seedbed.jobs.base_model import Origin
 from seedbed.jobs.parts import Parts
 from seedbed.model.decoder import Decoder
 from seedbed.model.generate import Sampling, text_stream
@@ -23,10 +24,21 @@ from seedbed.train.device import Device
 from seedbed.train.trainer import LearnerTrainer
 
 
-def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *, compile_as: str = "off") -> Parts:
-    """Build the parts of a training from scratch: trainer, batches and validation. `compile_as`: on, off or auto."""
+def assemble(
+    config: Config,
+    dataset: Dataset,
+    device: Device,
+    precision: str,
+    *,
+    compile_as: str = "off",
+    origin: Origin | None = None,
+) -> Parts:
+    """Build the parts of a training: trainer, batches and validation. `compile_as`: on, off or auto.
+
+    `origin`: where the model comes from, for a training on from a base; None trains from scratch.
+    """
     options = config.train
-    learner = build_learner(config, dataset, precision, device.torch_device)
+    learner = build_learner(config, dataset, precision, device.torch_device, origin)
     optimizer = build_optimizer(learner.trainable(), config.optimizer)
     batches = Batches(
         dataset.train,
@@ -40,6 +52,8 @@ def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *
     def write(prompt: str, step: int) -> Iterator[str]:
         sample_seed = seed.offset_seed(options.seed, step)
         sampling = Sampling(max_new_tokens=options.sample_tokens, temperature=0.8, seed=sample_seed)
+        if origin is not None:
+            return origin.text_stream(learner.model, prompt, sampling)
         return text_stream(learner.model, dataset.tokenizer, prompt, sampling)
 
     return Parts(
@@ -65,12 +79,17 @@ def assemble(config: Config, dataset: Dataset, device: Device, precision: str, *
         write=write,
         tokens_per_window=config.model.context,
         fingerprint=dataset.fingerprint,
+        is_trained=origin is not None,
     )
 
 
-def build_learner(config: Config, dataset: Dataset, precision: str, device: torch.device) -> DecoderLearner:
-    """Build the model with random weights from the config's seed, on its device."""
+def build_learner(
+    config: Config, dataset: Dataset, precision: str, device: torch.device, origin: Origin | None = None
+) -> DecoderLearner:
+    """Build the model on its device: with random weights from the config's seed, or as `origin` has it."""
     seed.seed_all(config.train.seed)
+    if origin is not None:
+        return DecoderLearner(origin.decoder(device), precision=precision, device=device, files=origin.files())
     model = Decoder(config.model, arithmetic.padded_vocab(config.model, dataset.tokenizer.vocab_size))
     model.init_weights(seed.generator(config.train.seed, 0))
     files = model_files(model, dataset.tokenizer)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from seedbed.config.schema import TrainConfig
+from seedbed.errors import SeedbedError
 from seedbed.jobs.parts import Parts
 from seedbed.jobs.progress_check import ProgressCheck
 from seedbed.jobs.saving import Saver
@@ -76,6 +78,28 @@ def make_hooks(
         hooks.PauseHook(lambda: session.pause_requested, save_to_pause, wait_while_paused),
         *length.last_hooks(),
     ]
+
+
+def validate_before(parts: Parts, session: Session) -> None:
+    """Validate the weights with which a training on from a model begins, and emit the result as that of step 0.
+
+    It is no best loss of the run: no checkpoint has these weights. A stop request ends the validation without a result.
+    Raises SeedbedError if the loss is not a finite number.
+    """
+    tokens = parts.validation.compared_tokens
+    check = ProgressCheck(session, lambda: session.wait_paused("asked to pause"))
+
+    try:
+        with hooks.phase(session.emit, "evaluate", 0):
+            result = _validator(parts, check)(tokens)
+    except hooks.Interrupted:
+        return
+    if not math.isfinite(result.loss):
+        raise SeedbedError(
+            f"The loss of the base model is {result.loss} before any training: its weights are damaged.",
+            "Download or copy the model again. Weights that need bf16 may overflow in fp16: try --precision fp32.",
+        )
+    hooks.emit_result(session.emit, result, 0, full=not tokens, best=False)
 
 
 def _validator(parts: Parts, check: ProgressCheck) -> Callable[[int], hooks.ValidationResult]:

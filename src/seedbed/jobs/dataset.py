@@ -18,24 +18,32 @@ from seedbed.disk_space import free_bytes, obstacle
 from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import Message
 from seedbed.runs.lifecycle import Lifecycle, StopRequested
+from seedbed.tokenizer.tokenizer import Tokenizer
 
 _MARGIN_BYTES = 1 << 20
 _MAX_RETRY_S = 60.0
 
 
 def open_data(
-    config: Config, fingerprint: str | None, session: Lifecycle, *, started: bool, check: Check | None = None
+    config: Config,
+    fingerprint: str | None,
+    session: Lifecycle,
+    *,
+    started: bool,
+    check: Check | None = None,
+    reused: Tokenizer | None = None,
 ) -> Dataset:
     """Open the dataset that a config names. `fingerprint` identifies the data that the run trained on; None for a new run.
 
-    `check` is called often and may raise; by default it handles the session's requests.
+    `reused`: the tokenizer of the base, for a run that trains on from a model. `check` is called often and may raise; by
+    default it handles the session's requests.
 
     If the source cannot be read or has changed, the data that was prepared for the run is used instead. Raises
     SeedbedError if the prepared data is missing, too. A run that has not `started` training accepts a changed source.
     """
     source, cache = config.data.source, cache_dir()
     try:
-        dataset = prepare(config, session, fingerprint, check)
+        dataset = prepare(config, session, fingerprint, check, reused)
     except SeedbedError as error:
         kept = find_prepared(cache, fingerprint) if session.resume.data is None else None
         if kept is None:
@@ -58,7 +66,13 @@ def open_data(
     return kept
 
 
-def prepare(config: Config, session: Lifecycle, wanted: str | None = None, check: Check | None = None) -> Dataset:
+def prepare(
+    config: Config,
+    session: Lifecycle,
+    wanted: str | None = None,
+    check: Check | None = None,
+    reused: Tokenizer | None = None,
+) -> Dataset:
     """Get the dataset of a config's source: from the cache, or newly prepared.
 
     If the cache has data with the fingerprint `wanted`, a changed source is refused. While the cache cannot be written
@@ -75,6 +89,7 @@ def prepare(config: Config, session: Lifecycle, wanted: str | None = None, check
                 emit=session.emit_or_stop,
                 check=check or session.check_requests,
                 expected_fingerprint=wanted,
+                reused=reused,
             )
         except StorageError as error:
             if not error.passing:

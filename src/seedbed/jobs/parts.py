@@ -110,7 +110,8 @@ class Parts(NamedTuple):
 
     `prefetched` is a context manager that returns the training batches, by 0-based step. `write(prompt, step)` yields a
     sample as pieces of text. `tokens_per_window` is the number of tokens per sequence, with which `train.tokens` is
-    converted to steps. `fingerprint` identifies the data.
+    converted to steps. `fingerprint` identifies the data. `is_trained`: whether the weights were trained before, so that a
+    new run validates them before its first step.
     """
 
     trainer: Trainer
@@ -121,3 +122,4 @@ class Parts(NamedTuple):
     write: Callable[[str, int], Iterator[str]]
     tokens_per_window: int
     fingerprint: str
+    is_trained: bool = False

@@ -1,4 +1,7 @@
-"""The job that trains a model from scratch: builds its parts from the config and passes them to jobs/training.py."""
+"""The job that trains all weights of a model, from scratch or from a base model.
+
+It builds its parts from the config and passes them to jobs/training.py.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.hardware.memory import available_bytes
 from seedbed.jobs.assembling import assemble
+from seedbed.jobs.base_model import Origin, origin_of
 from seedbed.jobs.dataset import open_data
 from seedbed.jobs.parts import Parts
 from seedbed.jobs.restore import History, Start, choose_start
@@ -39,12 +43,13 @@ def run(run_dir: Path, session: Session) -> str:
 
 
 def build(config: Config, start: Start, session: Session, settled: Settled | None = None) -> Parts:
-    """Build a decoder with random weights, its optimizer and its data, unless the data are already `settled`.
+    """Build a decoder (with random weights, or the base's), its optimizer and its data, unless the data are `settled`.
 
     Raises SeedbedError if training cannot work.
     """
     emit = session.emit
-    _, dataset, device, precision = settled or _prepare(config, start, session)
+    origin = origin_of(config, start)
+    _, dataset, device, precision = settled or _prepare(config, start, session, origin)
     examine(config, dataset, precision, device, session.run.path, emit)
     compiled = start.recorded("compile", device.torch_device.type)
     return assemble(
@@ -53,15 +58,17 @@ def build(config: Config, start: Start, session: Session, settled: Settled | Non
         device,
         precision,
         compile_as=config.train.compile if compiled is None else ("on" if compiled else "off"),
+        origin=origin,
     )
 
 
-def _prepare(config: Config, start: Start, session: Session) -> Settled:
+def _prepare(config: Config, start: Start, session: Session, origin: Origin | None) -> Settled:
     """Open the data and choose the device; a new run with a time budget also compares one CPU thread with all."""
     emit, time, is_new = session.emit, config.train.time, start.loaded is None
     check = limit_preparation(session, seconds_of(time), clock_of(session)) if time is not None and is_new else None
     with hooks.phase(emit, "prepare"):
-        dataset = open_data(config, start.fingerprint, session, started=not is_new, check=check)
+        reused = origin.tokenizer if origin is not None else None
+        dataset = open_data(config, start.fingerprint, session, started=not is_new, check=check, reused=reused)
     device, precision = decide_device(config.train, start.recorded, emit)
     if time is not None and is_new:
         with hooks.phase(emit, "measure"):
@@ -73,7 +80,7 @@ def examine(config: Config, dataset: Dataset, precision: str, device: Device, ru
     """Check config, data and machine: emit warnings, and raise SeedbedError if training cannot work."""
     findings = check(
         config,
-        vocab_size=dataset.tokenizer.vocab_size,
+        vocab_size=config.tokenizer.vocab_size if config.base.model else dataset.tokenizer.vocab_size,
         train_tokens=dataset.train.num_tokens,
         validation_tokens=dataset.validation.num_tokens,
         free_disk_bytes=free_bytes(run_dir),

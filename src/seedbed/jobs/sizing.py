@@ -21,7 +21,7 @@ from seedbed.config.chosen import Chosen, Option
 from seedbed.config.durations import seconds_of
 from seedbed.config.ladder import RUNGS, shaped, sized
 from seedbed.config.scaling import Candidate, best, candidates, law_for
-from seedbed.config.schema import Config
+from seedbed.config.schema import BaseConfig, Config, ModelConfig
 from seedbed.config.timed import with_kept
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError
@@ -120,6 +120,9 @@ def _next_to_measure(chosen: int, speeds: dict[int, float], num_found: int) -> i
 
 
 def _trial_config(config: Config, rung: int) -> Config:
+    if config.base.model is not None:  # only its window and its vocabulary matter here
+        scratch = replace(config, base=BaseConfig(), model=ModelConfig(context=config.model.context))
+        return sized(scratch, rung, 0.0)
     return with_kept(sized(config, rung, 0.0), config)
 
 

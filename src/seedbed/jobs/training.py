@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from seedbed.checkpoint.reading import find
 from seedbed.events import Run
-from seedbed.jobs.between_steps import make_hooks
+from seedbed.jobs.between_steps import make_hooks, validate_before
 from seedbed.jobs.parts import Parts, TrainingConfig
 from seedbed.jobs.restore import Branch, History, Start, choose_start, restore
 from seedbed.jobs.saving import Saver
@@ -62,6 +62,8 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C], start: St
     gc.collect()
     gc.freeze()
     try:
+        if parts.is_trained and start.loaded is None:
+            validate_before(parts, session)
         with hooks.phase(emit, "train", progress.step), parts.prefetched as batches:
             fit(
                 trainer,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seedbed import text
+from seedbed.actions.base_models import short_name
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.check import kept_checkpoints
 from seedbed.config.keys import alternatives, keys, value_of
@@ -45,8 +46,13 @@ def horizon(config: Config) -> str:
 
 
 def summary(config: Config) -> str:
-    """A config in one line: preset, number of parameters, length of the training, device."""
-    return f"{config.preset}, {size(config)}, {horizon(config)}, {config.train.device}"
+    """A config in one line: preset or base, number of parameters, length of the training, device."""
+    return f"{start(config)}, {size(config)}, {horizon(config)}, {config.train.device}"
+
+
+def start(config: Config) -> str:
+    """What a training starts from: the preset, or `from NAME` for a trained model."""
+    return f"from {short_name(config.base.model)}" if config.base.model else config.preset
 
 
 def size(config: Config) -> str:
@@ -68,7 +74,7 @@ def plan_lines(resolved: Resolved[Config], name: str, store: Store, origin: str)
     tokens = "" if takes.tokens is None or train.tokens is not None else f", {text.count(takes.tokens)} tokens"
     lines = [
         f"name       {name}",
-        f"preset     {config.preset}, {size(config)}",
+        f"{'base' if config.base.model else 'preset':<11}{config.base.model or config.preset}, {size(config)}",
         f"data       {config.data.source}",
         f"length     {horizon(config)}{tokens}",
         f"batch      {train.batch_size} x {config.model.context} tokens{at_a_time}",

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from seedbed.config.base_model import KEY as BASE
+from seedbed.config.base_model import OpenBase, open_folder
 from seedbed.config.keys import Key, alternatives, keys
 from seedbed.config.layers import Flagged
 from seedbed.config.resolving import defaults, resolve
@@ -125,13 +127,24 @@ def first_problem(fields: Iterable[Field], values: Mapping[str, str]) -> str:
 class ConfigForm:
     """A form with a field for every config key. `values` has the typed values; other keys have the preset's values."""
 
-    def __init__(self, root: Root[Any], preset: str, values: Mapping[str, str], origin: str = "All options") -> None:
-        """`values` is by path of the key; `origin` is the place where they were typed, which error messages name."""
+    def __init__(
+        self,
+        root: Root[Any],
+        preset: str,
+        values: Mapping[str, str],
+        origin: str = "All options",
+        open_base: OpenBase = open_folder,
+    ) -> None:
+        """`values` is by path of the key; `origin` is the place where they were typed, which error messages name.
+
+        `open_base` finds the model that `base.model` names.
+        """
         self.fields = [key_field(key) for key in keys(root).values()]
         self.preset = preset
         self.values = dict(values)
         self._root = root
         self._origin = origin
+        self._open_base = open_base
         self._defaults = defaults(root, preset)
 
     def default(self, path: str) -> str:
@@ -145,7 +158,8 @@ class ConfigForm:
             values[path] = value
         try:
             flags = {name: Flagged(each, self._origin) for name, each in values.items()}
-            resolve(self._root, preset=self.preset or None, flags=flags)
+            preset = None if BASE in flags else self.preset or None  # a base replaces the preset
+            resolve(self._root, preset=preset, flags=flags, open_base=self._open_base)
         except SeedbedError as error:
             return f"{error.message} {error.hint}"
         return ""

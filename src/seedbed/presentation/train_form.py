@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from seedbed import actions, text
+from seedbed.config.base_model import KEY as BASE
+from seedbed.config.base_model import OpenBase, open_folder
 from seedbed.config.check import check
 from seedbed.config.keys import alternatives, keys
 from seedbed.config.layers import Flagged
@@ -13,7 +15,7 @@ from seedbed.config.preset import preset_names
 from seedbed.config.resolving import Resolved, resolve
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
-from seedbed.errors import UsageError
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.presentation import forms, run_actions
 from seedbed.presentation.config_text import plan_lines, summary
 from seedbed.presentation.forms import CHOICE, TEXT, Field, key_field
@@ -104,6 +106,7 @@ class NewRun(NamedTuple):
     fields: Mapping[str, Field]
     values: Mapping[str, str]
     options: Mapping[str, str]
+    open_base: OpenBase = open_folder
 
     @property
     def preset(self) -> str:
@@ -129,12 +132,24 @@ class NewRun(NamedTuple):
             value = self.values.get(field.name, "")
             if field.key and value and value != field.default:
                 flags[field.key] = Flagged(value, f"the field {field.label}")
-        return resolve(TRAIN, preset=self.preset, flags=flags)
+        return self._resolved(flags)
+
+    def _resolved(self, flags: Mapping[str, Flagged]) -> Resolved[Config]:
+        """The config with these values by key. A base (base.model) replaces the preset."""
+        preset = None if BASE in flags else self.preset
+        return resolve(TRAIN, preset=preset, flags=flags, open_base=self.open_base)
 
     def defaults(self) -> Resolved[Config]:
         """The config that results if every field is left empty; its values are the placeholders of the fields."""
         flags = {path: Flagged(each, "") for path, each in self.options.items() if each}
-        return resolve(TRAIN, preset=self.preset, flags=flags)
+        if BASE not in flags:
+            return self._resolved(flags)
+        data = self.values.get("data", "")
+        flags |= {"data.source": Flagged(data, "")} if data else {}
+        try:
+            return self._resolved(flags)
+        except SeedbedError:  # reported below the fields
+            return resolve(TRAIN, preset=self.preset)
 
     def summary(self) -> str:
         """The config of the run in one line. Raises UsageError if training with it cannot work."""
@@ -201,7 +216,9 @@ def start_question(new: NewRun, store: Store, live: Iterable[ListedRun], *, queu
     """
     resolved = new.resolved()
     config = resolved.config
-    name = new.name or actions.default_name(config.preset, config.data.source)
+    name = new.name or actions.default_name(
+        actions.short_name(config.base.model) if config.base.model else config.preset, config.data.source
+    )
     lines, warnings = plan_lines(resolved, name, store, ALL_OPTIONS), []
     working = [each for each in live if each.status["status"] in WORKING | {"stalled"}]
     if queue:

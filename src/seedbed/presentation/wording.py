@@ -70,7 +70,8 @@ def setting(event: events.Run) -> list[str]:
 
 def score(event: events.Eval) -> str:
     """The result of a validation in a line: loss, perplexity, bits per byte, number of tokens."""
-    parts = [f"validation at step {event.step}: loss {event.loss:.4f}, perplexity {event.perplexity:.2f}"]
+    when = f"at step {event.step}" if event.step else "before the first step"
+    parts = [f"validation {when}: loss {event.loss:.4f}, perplexity {event.perplexity:.2f}"]
     if event.bits_per_byte is not None:
         parts.append(f"{event.bits_per_byte:.3f} bits per byte")
     parts.append(f"over {'all ' if event.full else ''}{event.tokens:,} tokens")

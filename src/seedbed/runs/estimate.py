@@ -176,7 +176,8 @@ def _same_data(one: Config, other: Config) -> bool:
     """Whether both configs produce the same training tokens; the number of worker processes does not matter."""
 
     def tokens_of(config: Config) -> tuple[Any, ...]:
-        return msgspec.structs.replace(config.data, workers=0, document_mask=False), config.tokenizer
+        data = msgspec.structs.replace(config.data, workers=0, document_mask=False)
+        return data, config.tokenizer, config.base.fingerprint
 
     return tokens_of(one) == tokens_of(other)
 

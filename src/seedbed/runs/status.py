@@ -221,6 +221,7 @@ def status(run: RunDir, current: CurrentStatus | None = None) -> dict[str, Any]:
         "simulated": simulated,
         "updated": last_event_time(run, current),
         "preset": meta.get("preset"),
+        "base": meta.get("base"),
         "data": meta.get("data"),
         "output": meta.get("output"),
         "created": meta.get("created"),

@@ -30,6 +30,7 @@ def summary(view: View) -> dict[str, Any]:
         "epochs": view.epoch(view.steps),
         "loss": view.loss,
         "val_loss": last.loss if last else None,
+        "val_loss_before": validations.before.loss if validations.before else None,
         "best_val_loss": best.loss if best else None,
         "best_step": best.step if best else None,
         "final_val_loss": final.loss if final else None,

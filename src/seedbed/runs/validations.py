@@ -44,6 +44,9 @@ class Validations(msgspec.Struct, omit_defaults=True):
     final: Validation | None = None
     """The last validation over all of the text, if the other validations evaluated only a part of it."""
 
+    before: Validation | None = None
+    """The validation before the first step, of a run that trains on from a model; it is not among `compared`."""
+
     @property
     def last(self) -> Validation | None:
         """The newest validation that can be compared with others; None before the first."""
@@ -54,6 +57,9 @@ class Validations(msgspec.Struct, omit_defaults=True):
         if not math.isfinite(event.loss):
             return
         one = Validation(event.step, event.loss, event.full)
+        if one.step == 0:
+            self.before = one
+            return
         if one.full and any(not each.full for each in self.compared):
             self.final = one
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,7 +33,7 @@ class DecoderLearner:
         self.device = device
         self.precision = precision
         self.model: Decoder = model.to(device)
-        self.working: Decoder = self.model if precision == "fp32" else copy.deepcopy(self.model).to(DTYPES[precision])
+        self.working: Decoder = self.model if precision == "fp32" else _working_copy(self.model, DTYPES[precision])
         self.masters = Masters(_trained(self.model), _trained(self.working), precision=precision)
         self._files = files or {}
         self._loss: Callable[..., Tensor] = self.working.loss
@@ -109,6 +108,18 @@ class DecoderLearner:
     def describe(self) -> Description:
         parameters = sum(p.numel() for p in self.model.parameters())
         return Description(parameters, sum(p.numel() for p in self.masters.masters), self.precision)
+
+
+@torch.no_grad()
+def _working_copy(model: Decoder, dtype: torch.dtype) -> Decoder:
+    """A copy of the model in a lower precision. Copies one tensor at a time: a large model has no second copy in fp32."""
+    with torch.device("meta"):
+        working = Decoder(model.config, model.vocab_rows)
+    working = working.to(dtype).to_empty(device=model.embed.weight.device)
+    for mine, its in zip(working.parameters(), model.parameters(), strict=True):
+        mine.copy_(its)
+        mine.requires_grad_(its.requires_grad)
+    return working.train(model.training)
 
 
 def _trained(model: Decoder) -> list[Tensor]:

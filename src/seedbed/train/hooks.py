@@ -65,6 +65,22 @@ def evaluate(
     return ValidationResult(loss_sum, tokens, tokens * bytes_per_token if bytes_per_token else None, elapsed_s)
 
 
+def emit_result(emit: Emit, score: ValidationResult, step: int, *, full: bool, best: bool) -> None:
+    """Emit the `eval` event of a validation. `full`: over all of the text; `best`: the best of the run so far."""
+    emit(
+        Eval(
+            step=step,
+            loss=score.loss,
+            perplexity=score.perplexity,
+            bits_per_byte=score.bits_per_byte,
+            tokens=score.tokens,
+            full=full,
+            best=best,
+            elapsed_s=score.elapsed_s,
+        )
+    )
+
+
 @contextmanager
 def phase(emit: Emit, name: str, step: int | None = None) -> Iterator[None]:
     """Context manager: emit a `phase` event at the start and at the end of the `with` block, even if the block fails."""
@@ -116,7 +132,7 @@ class EvaluateHook:
                 if progress.last_compared_step != progress.step:
                     self._compare(progress)
                 if final and self._tokens and self._whole_at_end():
-                    self._emit_result(self._score(0), progress.step, full=True, best=False)
+                    emit_result(self._emit, self._score(0), progress.step, full=True, best=False)
         except Interrupted:
             progress.stop = ASKED
             return
@@ -136,21 +152,7 @@ class EvaluateHook:
             progress.evals_since_best += 1
         progress.last_compared_step = progress.step
         best = improved and score.loss < self._loss_to_beat
-        self._emit_result(score, progress.step, full=not self._tokens, best=best)
-
-    def _emit_result(self, score: ValidationResult, step: int, *, full: bool, best: bool) -> None:
-        self._emit(
-            Eval(
-                step=step,
-                loss=score.loss,
-                perplexity=score.perplexity,
-                bits_per_byte=score.bits_per_byte,
-                tokens=score.tokens,
-                full=full,
-                best=best,
-                elapsed_s=score.elapsed_s,
-            )
-        )
+        emit_result(self._emit, score, progress.step, full=not self._tokens, best=best)
 
     def _stop_early(self, progress: Progress) -> None:
         progress.stop = EARLY_STOP

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Select
 
 from seedbed import actions
+from seedbed.config.base_model import OpenBase
 from seedbed.config.frozen import load_frozen
 from seedbed.config.resolving import Resolved
 from seedbed.config.roots import TRAIN
@@ -123,7 +124,12 @@ class TrainPanel(Panel):
 
     def new_run(self) -> NewRun:
         """The new run that the fields and the dialog All options describe."""
-        return NewRun(self.fields, {name: self._value(name) for name in self.fields}, self._options)
+        values = {name: self._value(name) for name in self.fields}
+        return NewRun(self.fields, values, self._options, self._open_base)
+
+    @cached_property
+    def _open_base(self) -> OpenBase:
+        return actions.base_opener_for_forms(self.state.store)
 
     def resolved(self) -> Resolved[Config]:
         """The config that the form describes, with the origin of each value.
@@ -298,7 +304,8 @@ class TrainPanel(Panel):
                 self._show_placeholders()
                 self._check()
 
-        self.app.push_screen(AllOptions(ConfigForm(TRAIN, new.preset, new.all_options())), keep)
+        form = ConfigForm(TRAIN, new.preset, new.all_options(), open_base=new.open_base)
+        self.app.push_screen(AllOptions(form), keep)
 
     @on(Button.Pressed, "#start")
     def action_start(self) -> None:

@@ -1,0 +1,127 @@
+"""Finds the model from which a training starts (`base.model`, --from) and checks that it can be trained on. Needs no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedbed.actions.checks import free_memory_bytes
+from seedbed.actions.model_references import ChosenModel, resolve
+from seedbed.checkpoint.marker import complaint, is_named, step_of
+from seedbed.config.base_model import BaseModel, OpenBase, read_base
+from seedbed.config.paths import is_model_path
+from seedbed.config.schema import DataConfig
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.files import expand_home
+from seedbed.hub.names import PREFIX, is_hub_reference
+from seedbed.runs.kinds import frozen_config
+from seedbed.runs.models import model_folder, run_of
+from seedbed.runs.store import RunDir, Store, UnknownRunError, is_run
+from seedbed.text import quoted
+from seedbed.tokenizer.facts import tokenizer_facts
+
+if TYPE_CHECKING:
+    from seedbed.hub.download import Progress
+
+OnProgress = Callable[["Progress"], object]
+_STAMP = re.compile(r"\d{8}-\d{6}-\d{3}-")
+_SNAPSHOTS = "snapshots"
+"""The folder in which the Hub's cache keeps a model: models--OWNER--NAME/snapshots/COMMIT."""
+
+
+def base_opener(store: Store, on_progress: OnProgress | None = None) -> OpenBase:
+    """The function with which `config.resolving.resolve` opens a base: runs are looked up in `store`.
+
+    `on_progress` is called while a model on the Hub is downloaded.
+    """
+    return partial(open_base, store, on_progress=on_progress)
+
+
+def base_opener_for_forms(store: Store) -> OpenBase:
+    """As `base_opener`, for a form that resolves its config after every key: downloads nothing, and reads a model once."""
+    return cache(partial(open_base, store, may_download=False))
+
+
+def open_base(
+    store: Store, reference: str, *, on_progress: OnProgress | None = None, may_download: bool = True
+) -> BaseModel:
+    """The model that a reference names: PATH, RUN[@STEP] or hub:NAME[@REVISION].
+
+    Raises UsageError if nothing is found, SeedbedError if the model is incomplete, damaged, or of a family that Seedbed
+    does not support.
+    """
+    if not reference.strip():
+        raise UsageError("The base model is empty.", "Give a model folder, hub:NAME or RUN[@STEP] with --from.")
+    if is_hub_reference(reference) and not may_download:
+        raise UsageError(
+            f"{quoted(reference)} is a model on the Hub, which a form does not download.",
+            f"Use `seedbed train --from {reference}`, or download it and give its folder.",
+        )
+    found = _find(store, reference, on_progress)
+    folder, exact = found.model_path(), found.reference()
+    _refuse_damaged(folder)
+    base = read_base(folder, exact, _name(found.run, folder, exact))
+    _refuse_tokenizer(base)
+    return base._replace(data=_data_of(found.run), free_bytes=free_memory_bytes)
+
+
+def short_name(reference: str) -> str:
+    """A short name for the model that a config's `base.model` names, for the names of runs, such as `SmolLM2-135M`."""
+    if is_model_path(reference):
+        path = Path(reference)
+        if path.parent.name == _SNAPSHOTS:
+            return path.parent.parent.name.rpartition("--")[2]
+        run = run_of(path) if is_named(path) else None
+        return _STAMP.sub("", run.id) if run is not None else path.name
+    name = reference.removeprefix(PREFIX).partition("@")[0]
+    return _STAMP.sub("", name.rpartition("/")[2])
+
+
+def _find(store: Store, reference: str, on_progress: OnProgress | None) -> ChosenModel:
+    """The model that a reference names. A folder that is no model is found, too, so that the reason can be given."""
+    path = expand_home(reference)
+    if is_model_path(reference) and path.is_dir() and not is_run(path) and model_folder(reference) is None:
+        return ChosenModel(None, None, path.absolute())
+    try:
+        return resolve(store, reference, on_progress=on_progress)
+    except UnknownRunError:
+        if not is_model_path(reference):
+            raise
+        raise UsageError(f"There is no model folder and no run at {quoted(path)}.", "Check the path.") from None
+
+
+def _name(run: RunDir | None, folder: Path, reference: str) -> str:
+    if run is None:
+        return short_name(reference)
+    step = f"@{step_of(folder)}" if is_named(folder) else ""
+    return f"{run.name()}{step}"
+
+
+def _data_of(run: RunDir | None) -> DataConfig | None:
+    """The data on which a run was trained; None if its config has none or cannot be read."""
+    try:
+        data = getattr(frozen_config(run), "data", None) if run is not None else None
+    except SeedbedError:
+        return None
+    return data if isinstance(data, DataConfig) else None
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Raise SeedbedError for a checkpoint of Seedbed that is unfinished or damaged."""
+    reason = complaint(folder) if is_named(folder) else None
+    if reason is not None:
+        raise SeedbedError(f"The checkpoint {quoted(folder)} cannot be used: {reason}.", "Use another checkpoint.")
+
+
+def _refuse_tokenizer(base: BaseModel) -> None:
+    """Raise SeedbedError if the model has no tokenizer, or if its tokenizer has ids for which the embedding has no row."""
+    ids = tokenizer_facts(base.folder).largest_id + 1
+    if ids > base.vocab_rows:
+        raise SeedbedError(
+            f"The tokenizer in {quoted(base.folder)} has {ids:,} ids, but the model's embedding has only {base.vocab_rows:,} "
+            "rows.",
+            "Use the tokenizer that belongs to these weights.",
+        )
