@@ -31,18 +31,20 @@ def measure(program: str, precision: str, folder: Path) -> dict[str, float]:
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     if program == "seedbed":
         from seedbed.model.load import load_folder
+
+        load: Any = load_folder
     else:
         from transformers import AutoModelForCausalLM
 
-        model_class = AutoModelForCausalLM
-        model_class.from_pretrained(random_model(Path(tempfile.mkdtemp()), hidden=64, layers=1))  # the lazy imports
+        load = AutoModelForCausalLM.from_pretrained
+    with tempfile.TemporaryDirectory() as small:  # for the imports that are made on first use
+        load(random_model(Path(small), hidden=64, layers=1), dtype=dtype)
     imports = resident_bytes()
     forget_peak()
     begun = time.perf_counter()
-    model: Any = (
-        load_folder(folder, dtype=dtype) if program == "seedbed" else model_class.from_pretrained(folder, dtype=dtype)
-    )
+    model = load(folder, dtype=dtype)
     loaded_s = time.perf_counter() - begun
+    torch.set_num_threads(1)  # on a busy machine, threads that wait for each other would be measured
     total = sum(float(parameter.detach().flatten().max()) for parameter in model.parameters())
     touched_s = time.perf_counter() - begun
     size = sum(parameter.nbytes for parameter in model.parameters())
@@ -101,7 +103,7 @@ def main() -> None:
         for file in folder.glob("*.safetensors"):
             file.read_bytes()  # into the page cache
         for precision in PRECISIONS:
-            found = {name: [] for name in PROGRAMS}
+            found: dict[str, list[dict[str, float]]] = {name: [] for name in PROGRAMS}
             for _ in range(options.repeat):  # alternating, so that a busy machine slows both
                 for program in PROGRAMS:
                     found[program].append(in_own_process(program, precision, folder))
