@@ -94,6 +94,8 @@ def test_a_new_family_needs_one_file_and_one_line(tmp_path: Path) -> None:
 
 
 def test_no_other_module_names_a_family() -> None:
+    # A split of the byte-level BPE has the name of a family.
+    also = {"config/schema.py": ("qwen2",), "tokenizer/patterns.py": ("qwen2",)}
     found = []
     for path in sorted(SOURCE.rglob("*.py")):
         module = path.relative_to(SOURCE).as_posix()
@@ -101,7 +103,9 @@ def test_no_other_module_names_a_family() -> None:
             continue
         named = 0
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            named += isinstance(node, ast.Constant) and node.value in FAMILIES
+            named += (
+                isinstance(node, ast.Constant) and node.value in FAMILIES and node.value not in also.get(module, ())
+            )
             if isinstance(node, ast.Compare | ast.Match) and any(
                 isinstance(each, ast.Attribute) and each.attr == "layout" for each in ast.iter_child_nodes(node)
             ):

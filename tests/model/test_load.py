@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import patience
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
 from seedbed.model import streaming
@@ -65,6 +69,40 @@ def test_weights_larger_than_the_buffer_are_read_in_pieces(
         loaded = load_folder(tmp_path, dtype=dtype)
         assert all(map(torch.equal, loaded.parameters(), model.to(dtype).parameters()))
         model = built(config)
+
+
+PEAK = """
+import sys
+from pathlib import Path
+
+import torch
+
+from seedbed.model.load import load_folder
+
+def kib(key):
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith(key))
+
+load_folder(sys.argv[1])  # whatever is imported or allocated once
+Path("/proc/self/clear_refs").write_text("5")
+before = kib("VmRSS:")
+model = load_folder(sys.argv[2], dtype=getattr(torch, sys.argv[3]))
+print((kib("VmHWM:") - before) * 1024 / sum(parameter.nbytes for parameter in model.parameters()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to count the peak anew")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("layout", ["llama", "gpt2"])
+def test_a_model_is_in_memory_once_while_it_is_read(layout: str, dtype: str, tmp_path: Path) -> None:
+    large = replace(shape(layout), layers=8, hidden=768, heads=12, kv_heads=12, head_dim=64, ffn=3072, context=1024)
+    if layout == "llama":
+        large = replace(large, context=131_072)  # its rotary tables would be larger than the model
+    model = built(large).to(torch.bfloat16)
+    folders = [str(saved(each, tmp_path / name)) for name, each in (("small", built(shape(layout))), ("large", model))]
+    words = [sys.executable, "-c", PEAK, *folders, dtype]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=patience.HANG_S, check=True)
+    assert 0.9 < float(done.stdout) < 1.15
 
 
 def test_a_tied_head_that_is_stored_nevertheless_is_accepted(tmp_path: Path) -> None:
@@ -121,7 +159,7 @@ class TestWeightsThatAreRefused:
     def test_large_numbers_are_not_taken_for_infinite_ones(self, tmp_path: Path) -> None:
         folder = saved(built(shape("llama")), tmp_path)
         change_tensors(folder, lambda t: t["model.norm.weight"].fill_(1e38))  # their sum is infinite
-        assert float(load_folder(folder).norm.weight[0]) == pytest.approx(1e38)
+        assert load_folder(folder).norm.weight[0].item() == pytest.approx(1e38)
 
     def test_numbers_too_large_for_the_precision(self, tmp_path: Path) -> None:
         folder = saved(built(shape("llama")), tmp_path)

@@ -106,10 +106,9 @@ class _Reader:
             part = target[begin : begin + step]
             chunk = part if is_direct else self._buffer[: part.numel() * dtype.itemsize].view(dtype)
             self._fill(chunk, info.file, offset + begin * dtype.itemsize)
-            _check_finite(chunk, name)
             if not is_direct:
                 part.copy_(chunk)
-                _check_range(part, dtype, name)
+            _check_finite(part, chunk, name)
 
     def read_transposed(
         self, name: str, info: TensorInfo, parts: Sequence[Piece], parameters: Mapping[str, Tensor]
@@ -121,12 +120,12 @@ class _Reader:
             end = min(begin + step, inputs)
             stored = self._buffer[: (end - begin) * outputs * dtype.itemsize].view(dtype).view(end - begin, outputs)
             self._fill(stored, info.file, info.offset + begin * outputs * dtype.itemsize)
-            _check_finite(stored, name)
             turned = stored.t().contiguous()
             for piece, ours, theirs, count in segments(parts):
                 target = rows_of(parameters[piece.ours], piece)[ours : ours + count, begin:end]
-                target.copy_(turned[theirs : theirs + count])
-                _check_range(target, dtype, name)
+                source = turned[theirs : theirs + count]
+                target.copy_(source)
+                _check_finite(target, source, name)
 
     def are_equal(self, one: TensorInfo, other: TensorInfo) -> bool:
         """Whether two tensors of the same shape have the same numbers."""
@@ -144,7 +143,7 @@ class _Reader:
 
     def _fill(self, chunk: Tensor, file: Path, offset: int) -> None:
         """Fill a contiguous CPU tensor with the bytes of a file from `offset` on. Raises SeedbedError if it is too short."""
-        view = memoryview(chunk.view(-1).view(torch.uint8).numpy())
+        view: memoryview = chunk.view(-1).view(torch.uint8).numpy().data
         try:
             handle = self._open(file)
             handle.seek(offset)
@@ -171,25 +170,19 @@ class _Reader:
         return self._files[file]
 
 
-def _check_finite(chunk: Tensor, name: str) -> None:
-    """Raise SeedbedError if a number is NaN or infinite. Costs one pass over memory that has just been written."""
-    if not torch.isfinite(chunk.sum(dtype=_sum_dtype(chunk))) and not chunk.isfinite().all():
-        raise SeedbedError(
-            f"The tensor {quoted(name)} in the weights has NaN or infinite numbers.",
-            "The weights are damaged, or training diverged. Use another copy, or an earlier checkpoint.",
-        )
+def _check_finite(numbers: Tensor, stored: Tensor, name: str) -> None:
+    """Raise SeedbedError if one of the numbers, read from `stored`, is NaN or infinite.
 
-
-def _check_range(part: Tensor, stored: torch.dtype, name: str) -> None:
-    """Raise SeedbedError if numbers that were finite as `stored` are infinite in the dtype of `part`."""
-    if torch.finfo(part.dtype).max < torch.finfo(stored).max and not torch.isfinite(part.sum(dtype=_sum_dtype(part))):
-        if part.isfinite().all():
-            return
+    Usually costs one sum over memory that has just been written. NaN and infinity are never lost in a sum.
+    """
+    if torch.isfinite(numbers.sum()) or numbers.isfinite().all():  # a sum of large numbers may be infinite, too
+        return
+    if stored.isfinite().all():
         raise SeedbedError(
-            f"The tensor {quoted(name)} in the weights has numbers that are too large for {part.dtype}.",
+            f"The tensor {quoted(name)} in the weights has numbers that are too large for {numbers.dtype}.",
             "Use another precision, such as fp32 or bf16.",
         )
-
-
-def _sum_dtype(numbers: Tensor) -> torch.dtype:
-    return torch.promote_types(numbers.dtype, torch.float32)
+    raise SeedbedError(
+        f"The tensor {quoted(name)} in the weights has NaN or infinite numbers.",
+        "The weights are damaged, or training diverged. Use another copy, or an earlier checkpoint.",
+    )
