@@ -231,7 +231,7 @@ def generate() -> int:
     if FAIL == "generate-crash":
         raise ZeroDivisionError
     send(ready=True, seed=7, unknown=["\x07", "é"] if "é" in request.get("prompt", "") else [])
-    figures = f" T={request['temperature']:g}", f" k={request['top_k']}\n"
+    figures = f" T={request.get('temperature', 0.8):g}", f" k={request.get('top_k', 0)}\n"
     for sample in range(request["num_samples"]):
         for word in (" and\u200b", " then \x1b[31m", *figures, *request["stop"]):
             send(sample=sample, text=word)

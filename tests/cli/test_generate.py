@@ -46,6 +46,19 @@ def test_json_is_an_object_a_line(trained: Any) -> None:
     assert "\x1b" not in out
 
 
+def test_a_chat_prints_the_answer_alone(trained: Any) -> None:
+    assert trained.seedbed("generate", "alpha", "--chat", "--prompt", "The fox").stdout == WRITTEN + "\n"
+    words = ("generate", "alpha", "--chat", "--system", "Be brief.", "-p", "Él", "--json")
+    result = json.loads(trained.seedbed(*words).stdout)
+    assert result["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Él"}]
+    assert (result["prompt"], result["text"]) == ("Él", WRITTEN)
+
+
+def test_a_chat_needs_a_message_and_a_system_prompt_needs_a_chat(trained: Any) -> None:
+    assert "needs a message" in trained.seedbed("generate", "alpha", "--chat", expect=2).stderr
+    assert "Add --chat" in trained.seedbed("generate", "alpha", "-p", "x", "--system", "y", expect=2).stderr
+
+
 def test_the_prompt_may_come_from_stdin_a_file_or_the_run(trained: Any) -> None:
     assert trained.seedbed("generate", "--prompt", "-", stdin="two\nlines\n").stdout.startswith("two\nlines and")
     path = trained.folder / "p.txt"

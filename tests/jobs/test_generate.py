@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
 from saved_models import save_model
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
-from seedbed.errors import UsageError
-from seedbed.jobs.generate import GenerateRequest, answer
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.hardware import cpu
+from seedbed.hardware.cpu import Cpu
+from seedbed.jobs.generate import GenerateRequest, answer, generation_dtype
 from seedbed.model.decoder import Decoder
+from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.tokenizer.train import train_tokenizer
 
 
@@ -22,6 +29,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     network = Decoder(config, tokenizer.vocab_size)
     network.init_weights(torch.Generator().manual_seed(1))
     return str(save_model(tmp_path_factory.mktemp("model"), network, tokenizer))
+
+
+def copied(model: str, folder: Path) -> Path:
+    """A copy of a model's folder that is no checkpoint of a run."""
+    shutil.copytree(model, folder / "copy")
+    (folder / "copy" / "DONE").unlink()
+    return folder / "copy"
 
 
 def written(model: str, prompt: str, **settings: object) -> str:
@@ -47,6 +61,80 @@ def test_a_stop_text_may_have_windows_line_ends(model: str) -> None:
     assert written(model, "The fox", stop=(middle,)) == whole[: whole.index(middle)]
     wordy = GenerateRequest(checkpoint=model, prompt="x", stop=("\r\n",), device="cpu", max_new_tokens=400, seed=1)
     assert "\n" not in "".join(line.get("text", "") for line in answer(wordy))
+
+
+def test_the_folder_recommends_settings_and_the_request_has_precedence(model: str, tmp_path: Path) -> None:
+    folder = copied(model, tmp_path)
+    config = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": True, "repetition_penalty": 1.05}
+    (folder / "generation_config.json").write_text(json.dumps(config))
+
+    def settings(**given: float) -> tuple[dict[str, float], dict[str, float]]:
+        request = GenerateRequest(checkpoint=str(folder), device="cpu", **given)  # type: ignore[arg-type]
+        first = next(answer(request))
+        return first["settings"], first["recommended"]
+
+    neutral = {"temperature": 0.8, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
+    recommended = {"temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.05}
+    assert settings() == ({**neutral, **recommended}, recommended)
+    assert settings(temperature=0.0, top_p=1.0) == (
+        {**neutral, "temperature": 0.0, "top_p": 1.0, "repetition_penalty": 1.05},
+        {"repetition_penalty": 1.05},
+    )
+    (folder / "generation_config.json").write_text(json.dumps({**config, "do_sample": False}))
+    assert settings() == ({**neutral, "repetition_penalty": 1.05}, {"repetition_penalty": 1.05})
+    (folder / "generation_config.json").unlink()
+    assert settings() == (neutral, {})
+
+
+def test_a_run_of_seedbed_recommends_nothing(model: str) -> None:
+    first = next(answer(GenerateRequest(checkpoint=model, device="cpu")))
+    assert first["recommended"] == {}
+    assert first["precision"] == "fp32"
+
+
+def test_generation_stops_at_every_end_that_the_configs_name(model: str, tmp_path: Path) -> None:
+    whole = written(model, "The fox")
+    folder = copied(model, tmp_path)
+    middle = Tokenizer.of_model(folder).encode(whole[10])[0]
+    config = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**config, "eos_token_id": [middle, 1]}))
+    assert written(str(folder), "The fox") == whole[: whole.index(whole[10])]
+
+
+def test_a_chat_goes_through_the_template_of_the_folder(model: str, tmp_path: Path) -> None:
+    folder = copied(model, tmp_path)
+    messages = ({"role": "system", "content": "The\r\nfox"}, {"role": "user", "content": "a dog"})
+    request = GenerateRequest(checkpoint=str(folder), messages=messages, device="cpu", max_new_tokens=9, seed=3)
+    with pytest.raises(SeedbedError, match="no chat template") as refused:
+        next(answer(request))
+    assert "--chat" in refused.value.hint
+    template = "{% for message in messages %}{{ message.content }}. {% endfor %}"
+    (folder / "chat_template.jinja").write_text(template)
+    lines = list(answer(request))
+    assert lines[0]["prompt_tokens"] == len("The\nfox. a dog. ")
+    text = "".join(line.get("text", "") for line in lines)
+    assert text == "".join(
+        line.get("text", "")
+        for line in answer(
+            GenerateRequest(checkpoint=model, prompt="The\nfox. a dog. ", device="cpu", max_new_tokens=9, seed=3)
+        )
+    )
+    long = GenerateRequest(checkpoint=str(folder), messages=({"role": "user", "content": "a" * 80},), device="cpu")
+    with pytest.raises(UsageError, match="82 tokens, but the model's context has only 64"):
+        next(answer(long))
+
+
+def test_bf16_is_for_stored_bf16_on_a_cpu_that_computes_it_fast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text('{"torch_dtype": "bfloat16"}')
+    device = torch.device("cpu")
+    for features, expected in ((("avx512_bf16",), torch.bfloat16), (("avx2",), torch.float32)):
+        monkeypatch.setattr(cpu, "probe", lambda features=features: Cpu("a CPU", 2, features, {}))
+        assert generation_dtype(device, tmp_path) == expected
+    monkeypatch.setattr(cpu, "probe", lambda: Cpu("a CPU", 2, ("amx_bf16",), {}))
+    (tmp_path / "config.json").write_text('{"dtype": "float32"}')
+    assert generation_dtype(device, tmp_path) == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ class Bytes:
     """A tokenizer whose ids are UTF-8 bytes, with 256 to end a text."""
 
     eot_id = EOT
+    stop_ids = frozenset({EOT})
+    prefix_ids: tuple[int, ...] = ()
     vocab_size = VOCAB
 
     def encode(self, text: str) -> list[int]:
@@ -59,7 +61,7 @@ class BytesDecoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, id_: int) -> str:
-        return self._utf8.decode(bytes([id_]))
+        return self._utf8.decode(bytes([id_]) if id_ != EOT else b"")
 
     def flush(self) -> str:
         return self._utf8.decode(b"", True)
@@ -310,6 +312,30 @@ class TestLength:
             model.head.weight[EOT] = state
         assert run(model, [1], temperature=0.0, max_new_tokens=20) == []
 
+    def test_each_of_several_ends_ends_the_generation(self) -> None:
+        model = built()
+        whole = run(model, [5], temperature=0.0, max_new_tokens=30)
+        assert len(set(whole)) > 3
+        for end in set(whole):
+            ids = generate(model, [5], Sampling(temperature=0.0, max_new_tokens=30), eot_id=EOT, stop_ids={250, end})
+            assert list(ids) == whole[: whole.index(end)]
+
+    def test_the_ids_before_a_text_stay_when_the_prompt_or_the_context_is_full(self) -> None:
+        model = built(context=16)
+        model.head.weight.data[EOT] = 0.0
+        sampling = Sampling(max_new_tokens=10, temperature=0.0)
+        assert fit_prompt(range(40), sampling, context=16, eot_id=EOT, num_kept=2) == [0, 1, *range(34, 40)]
+        window, expected = [7, *range(20, 29)], []
+        ids = generate(model, window, Sampling(max_new_tokens=30, temperature=0.0), eot_id=EOT, num_kept=1)
+        window = window[:1] + window[-7:]
+        with torch.no_grad():
+            for _ in range(30):
+                if len(window) > 16:
+                    window = [7, *window[-7:]]
+                expected.append(int(model(torch.tensor([window]))[0, -1].argmax()))
+                window.append(expected[-1])
+        assert list(ids) == expected
+
     def test_rows_beyond_the_vocabulary_are_never_sampled(self) -> None:
         model = built()
         ids = list(generate(model, [1], Sampling(temperature=5.0, max_new_tokens=60), eot_id=EOT, vocab_size=20))
@@ -341,6 +367,15 @@ class TestText:
 
     def test_the_prompt_is_not_part_of_the_stream(self, model: Decoder) -> None:
         assert "".join(text_stream(model, Bytes(), "Grüße, 世", Sampling(temperature=0.0))) == SENTENCE[8:]
+
+    def test_a_prompt_starts_with_the_tokenizers_prefix_and_a_chat_is_read_as_it_is(self, model: Decoder) -> None:
+        class Prefixed(Bytes):
+            prefix_ids = (EOT,)
+
+        greedy = Sampling(temperature=0.0)
+        assert "".join(text_stream(model, Prefixed(), "Gr", greedy)) == SENTENCE[2:]
+        assert "".join(text_stream(model, Bytes(), [EOT, *b"Gr"], greedy)) == SENTENCE[2:]
+        assert "".join(text_stream(model, Prefixed(), "", greedy)) == SENTENCE
 
     @pytest.mark.parametrize("stop", ["END", "世", "🌱 s", ";", "s grow; E"])
     def test_stop_text_ends_the_stream_and_is_not_shown(self, model: Decoder, stop: str) -> None:

@@ -306,6 +306,64 @@ def test_markers_that_a_foreign_file_lists_as_not_special_stay_text(trained, tmp
     assert tokenizer.vocab_size == 701
 
 
+def test_the_tokenizer_of_a_model_folder_is_used_as_it_is(tmp_path):
+    folder, copy = tmp_path / "theirs", tmp_path / "copy"
+    sentencepiece_like(folder)
+    (folder / "generation_config.json").write_text('{"eos_token_id": [7, 9]}')
+    tokenizer = Tokenizer.of_model(folder)
+    assert (tokenizer.prefix_ids, tokenizer.suffix_ids) == ((1,), ())
+    assert (tokenizer.eot_id, tokenizer.stop_ids) == (2, {2, 7, 9})
+    raw = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    raw.no_truncation()
+    text = prose(4, 50) + " 日本 <s> naïve"
+    assert tokenizer.encode_with_control_tokens(text) == raw.encode(text, add_special_tokens=False).ids
+    assert [1, *tokenizer.encode_with_control_tokens(text)] == raw.encode(text).ids
+    assert 1 not in tokenizer.encode(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    tokenizer.save(copy, model_max_length=8)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (copy / name).read_bytes() == (folder / name).read_bytes()
+    assert Tokenizer.of_model(copy).fingerprint == tokenizer.fingerprint
+
+
+def test_incremental_decoding_with_the_tokenizer_of_a_model_folder_equals_decoding_at_once(tmp_path):
+    sentencepiece_like(tmp_path)
+    tokenizer = Tokenizer.of_model(tmp_path)
+    for text in (prose(5, 40), "words and 日本 🙂 bytes", "x"):
+        ids = [1, *tokenizer.encode(text), 2]
+        stream = tokenizer.decoder()
+        assert "".join(stream.push(id_) for id_ in ids) + stream.flush() == tokenizer.decode(ids) == text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tokenizer_that_seedbed_saved_is_the_same_as_that_of_a_model_folder(trained, tmp_path, kind):
+    tokenizer = trained[kind, "qwen2"]
+    tokenizer.save(tmp_path, model_max_length=64)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": 3}')
+    again = Tokenizer.of_model(tmp_path)
+    assert (again.fingerprint, again.kind, again.eot_id) == (tokenizer.fingerprint, kind, tokenizer.eot_id)
+    assert again.as_files(model_max_length=8) == tokenizer.as_files(model_max_length=8)
+    assert again.stop_ids == {tokenizer.eot_id, 3}
+    assert (again.prefix_ids, again.suffix_ids) == ((), ())
+
+
+def test_markers_of_a_model_folder_stay_text_and_are_decoded(trained, tmp_path):
+    """Qwen3 lists <think> as an added token that is not special: an id in a chat, text in plain text, shown in both."""
+    trained["bpe", "gpt-2"].save(tmp_path)
+    spec = json.loads((tmp_path / "tokenizer.json").read_text())
+    for id_, content in ((700, "<think>"), (701, "quark")):
+        spec["added_tokens"].append({**spec["added_tokens"][0], "id": id_, "content": content, "special": False})
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<|im_end|>"}')
+    tokenizer = Tokenizer.of_model(tmp_path)
+    assert 700 not in tokenizer.encode("a<think>b")
+    assert 700 in tokenizer.encode_with_control_tokens("a<think>b")
+    assert 701 in tokenizer.encode("a quark b")
+    assert tokenizer.encode_batch(["a<think>b"])[0].tolist() == tokenizer.encode("a<think>b")
+    assert tokenizer.decode([700, 701]) == "<think>quark"
+    assert tokenizer.stop_ids == {tokenizer.special["<|im_end|>"], tokenizer.special["<|endoftext|>"]}
+
+
 def without_vocabulary(folder: Path) -> None:
     spec = json.loads((folder / "tokenizer.json").read_text())
     del spec["model"]["vocab"]
@@ -329,6 +387,10 @@ def test_an_unusable_folder_is_refused_with_the_reason(trained, tmp_path, broken
     with pytest.raises(SeedbedError, match=message) as caught:
         Tokenizer.load(tmp_path)
     assert caught.value.hint
+    if "no end-of-text" not in message:  # a model folder's own, <|endoftext|>, is enough
+        with pytest.raises(SeedbedError) as caught:
+            Tokenizer.of_model(tmp_path)
+        assert caught.value.hint
 
 
 def test_a_missing_folder_is_refused(tmp_path):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from seedbed.errors import SeedbedError
@@ -130,9 +130,15 @@ def read_marker(path: Path) -> Marker:
         raise NewerFormatError(version)
     if marker.artifact not in ARTIFACTS or marker.weights not in files:
         raise invalid
-    if any(Path(name).name != name for name in files):
+    if not all(_is_inside(name) for name in files):
         raise invalid
     return marker
+
+
+def _is_inside(name: str) -> bool:
+    """Whether the name of a file in DONE is a path inside the checkpoint's folder."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def complaint(path: Path, names: Collection[str] | None = None) -> str | None:

@@ -101,6 +101,7 @@ def _set_aside(final: Path) -> Path:
 def _write(path: Path, content: Content) -> tuple[int, str]:
     """Write and hash the pieces of `content` (both release the GIL). Returns the size in bytes and the SHA-256 in hex."""
     digest, size = hashlib.sha256(), 0
+    make_dir(path.parent)
     with explained(path), path.open("wb") as handle:
         for piece in content:
             for start in range(0, len(piece), _CHUNK_BYTES):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from seedbed.cli.argument_types import real, whole
 from seedbed.cli.model_choice import ask, checkpoint_option, choose_model, temperature_option
 from seedbed.cli.parser import complete_run, json_option, runs_option
-from seedbed.cli.prompt import run_and_prompt
+from seedbed.cli.prompt import decoded, run_and_prompt
 from seedbed.cli.sample_output import JsonWriter, PipeWriter, TerminalWriter, Writer
 from seedbed.tokenizer.newlines import unescaped
 
@@ -19,6 +19,11 @@ DESCRIPTION = """\
 Generate text that continues a prompt. RUN is a run, which may still be training, or the path of a checkpoint or another
 model folder; without RUN, the newest run with a checkpoint. The prompt is the argument after RUN, --prompt, a file or
 stdin; the default is the prompt of the run's samples. In a pipe, the output is the prompt, the new text and a newline.
+
+With --chat, the prompt is a message, and the model answers it: the folder's chat template makes the text that the model
+reads. Then the output is the answer alone. Control tokens in the prompt, such as <|im_end|>, stay text.
+
+Settings that you do not give come from the folder's generation_config.json if it recommends any, which a line on stderr says.
 """
 EXAMPLES = """\
   seedbed generate "Once upon a time"                              from the newest run with a checkpoint
@@ -26,10 +31,14 @@ EXAMPLES = """\
   seedbed generate quickstart --prompt "The fox" --temp 0          greedy decoding
   seedbed generate quickstart --checkpoint 200 --num-samples 3 --seed 7 --stop '\\n\\n'
   seedbed generate runs/ID/checkpoints/step-00000200 "The fox"
+  seedbed generate ~/models/SmolLM2-135M-Instruct --chat "What is the capital of France?"
   cat opening.txt | seedbed generate quickstart > story.txt
 """
 SYNONYMS = {
+    "--apply-chat-template": "--chat",
+    "--conversation": "--chat",
     "--file": "--prompt-file",
+    "--instruct": "--chat",
     "--length": "--max-new-tokens",
     "--max-length": "--max-new-tokens",
     "--model": "the name of a run or the path of a checkpoint, as an argument without an option",
@@ -38,9 +47,12 @@ SYNONYMS = {
     "--num-tokens": "--max-new-tokens",
     "--repeat-penalty": "--repetition-penalty",
     "--samples": "--num-samples",
+    "--system-prompt": "--system",
     "--tokens": "--max-new-tokens",
 }
 """Option of another program -> the equivalent in Seedbed."""
+SETTINGS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+MAX_NEW_TOKENS, MAX_ANSWER_TOKENS = 100, 512
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -56,28 +68,17 @@ def options(parser: argparse.ArgumentParser) -> None:
     prompt.add_argument("-p", "--prompt", metavar="TEXT", help="the text that the model continues; - reads stdin")
     prompt.add_argument("--prompt-file", metavar="FILE", type=Path, help="read the prompt from a file")
     add = parser.add_argument
+    add("--chat", action="store_true", help="answer the prompt as a message, through the model's chat template")
+    add("--system", metavar="TEXT", help="the system prompt of the chat")
     add(
         "-n",
         "--max-new-tokens",
         "--max-tokens",
         metavar="N",
         type=whole(1),
-        default=100,
-        help="generate at most N tokens (default: 100)",
+        help=f"generate at most N tokens (default: {MAX_NEW_TOKENS}; with --chat: {MAX_ANSWER_TOKENS})",
     )
-    temperature_option(parser, "0: greedy decoding; 1: the model's own probabilities (default: 0.8)")
-    add("--top-k", metavar="K", type=whole(0), default=0, help="sample from the K likeliest tokens (default: 0, off)")
-    add(
-        "--top-p",
-        metavar="P",
-        type=real(0, 1),
-        default=1.0,
-        help="sample from the likeliest tokens of total probability P",
-    )
-    add("--min-p", metavar="P", type=real(0, 1), default=0.0, help="drop tokens below P times the top probability")
-    add(
-        "--repetition-penalty", metavar="R", type=real(0), default=1.0, help="above 1 makes repeated tokens less likely"
-    )
+    _sampling_options(parser)
     add(
         "--stop",
         metavar="TEXT",
@@ -98,6 +99,17 @@ def options(parser: argparse.ArgumentParser) -> None:
     json_option(parser, "one object per sample, one per line,")
 
 
+def _sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how the next token is chosen. What is not given is None: the model's process decides."""
+    add = parser.add_argument
+    temperature_option(parser, "0: greedy decoding; 1: the model's own probabilities (default: 0.8)")
+    add("--top-k", metavar="K", type=whole(0), help="sample from the K likeliest tokens (default: 0, off)")
+    add("--top-p", metavar="P", type=real(0, 1), help="sample from the likeliest tokens of total probability P")
+    add("--min-p", metavar="P", type=real(0, 1), help="drop tokens below P times the top probability")
+    add("--repetition-penalty", metavar="R", type=real(0), help="above 1 makes repeated tokens less likely")
+    parser.set_defaults(temperature=None)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Find the model, generate in a child process, and print the text."""
     from seedbed import actions
@@ -105,39 +117,70 @@ def run(arguments: argparse.Namespace) -> int:
 
     store = actions.store(arguments.runs)
     ref, prompt = run_and_prompt(store, arguments)
+    messages = chat_messages(arguments, prompt)
     chosen = choose_model(store, ref, arguments.checkpoint)
     if prompt is None:
         prompt = actions.default_prompt(chosen.run) if chosen.run else ""
     request = {
-        "prompt": prompt,
-        "max_new_tokens": arguments.max_new_tokens,
-        "temperature": arguments.temperature,
-        "top_k": arguments.top_k,
-        "top_p": arguments.top_p,
-        "min_p": arguments.min_p,
-        "repetition_penalty": arguments.repetition_penalty,
+        **({"messages": messages} if messages else {"prompt": prompt}),
+        "max_new_tokens": arguments.max_new_tokens or (MAX_ANSWER_TOKENS if messages else MAX_NEW_TOKENS),
         "stop": arguments.stop,
         "seed": arguments.seed,
         "num_samples": arguments.num_samples,
+        **{name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None},
     }
     writer: Writer
     if arguments.json:
-        writer = JsonWriter({"run": chosen.run.id if chosen.run else None, "prompt": prompt})
+        about = {"messages": messages} if messages else {}
+        writer = JsonWriter({"run": chosen.run.id if chosen.run else None, "prompt": prompt, **about})
     elif sys.stdout.isatty():
-        writer = TerminalWriter(prompt, arguments.num_samples)
+        writer = TerminalWriter("" if messages else prompt, arguments.num_samples)
     else:
-        writer = PipeWriter(prompt)
+        writer = PipeWriter("" if messages else prompt)
     set_temporary_line(f"loading {chosen.name()} ...")
     with closing(ask(chosen, "generate", request)) as answers:
         for answer in answers:
             if "ready" in answer:
                 set_temporary_line()
                 note_unknown(answer.get("unknown") or [])
+                note_recommended(answer.get("recommended") or {})
+                writer.ready(answer)
             elif "text" in answer:
                 writer.text(answer["sample"], answer["text"])
             elif answer.get("done"):
                 writer.done(answer)
     return 0
+
+
+def chat_messages(arguments: argparse.Namespace, prompt: str | None) -> list[dict[str, str]]:
+    """The messages of a chat: the system prompt, if one is given, and the prompt; none without --chat.
+
+    Raises UsageError for a chat without a prompt, and for --system without --chat.
+    """
+    from seedbed.errors import UsageError
+
+    if not arguments.chat:
+        if arguments.system is not None:
+            raise UsageError("--system is the system prompt of a chat, but --chat is missing.", "Add --chat.")
+        return []
+    if prompt is None:
+        raise UsageError(
+            "A chat needs a message.", 'Give it with --prompt: seedbed generate RUN --chat --prompt "Hello!"'
+        )
+    system = []
+    if arguments.system is not None:
+        text = decoded(arguments.system.encode("utf-8", "surrogateescape"), "--system")
+        system = [{"role": "system", "content": text}]
+    return [*system, {"role": "user", "content": prompt}]
+
+
+def note_recommended(settings: Mapping[str, float]) -> None:
+    """Print on stderr which settings come from the model's folder, if any."""
+    from seedbed.cli.console import note
+    from seedbed.presentation.generation import recommended_text
+
+    if settings:
+        note(recommended_text(settings))
 
 
 def note_unknown(pieces: Sequence[str]) -> None:

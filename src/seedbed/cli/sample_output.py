@@ -10,6 +10,9 @@ from typing import Any, Protocol
 class Writer(Protocol):
     """Prints samples (generated texts) piece by piece while they are generated."""
 
+    def ready(self, about: dict[str, Any]) -> None:
+        """Receive the first answer of the generating process, which is about the model and the settings."""
+
     def text(self, sample: int, chunk: str) -> None:
         """Receive the next piece of the text of the sample with this number (from 0)."""
 
@@ -23,6 +26,9 @@ class PipeWriter:
     def __init__(self, prompt: str) -> None:
         self._prompt = prompt
         self._begun = -1
+
+    def ready(self, about: dict[str, Any]) -> None:
+        """Nothing is written before the first piece."""
 
     def text(self, sample: int, chunk: str) -> None:
         """Write the piece immediately; before the first piece of a sample, write the prompt."""
@@ -47,6 +53,9 @@ class TerminalWriter:
         self._prompt = prompt
         self._num_samples = num_samples
         self._begun = -1
+
+    def ready(self, about: dict[str, Any]) -> None:
+        """Nothing is printed before the first piece."""
 
     def text(self, sample: int, chunk: str) -> None:
         """Print the piece; before the first piece of a sample, print the prompt."""
@@ -77,6 +86,11 @@ class JsonWriter:
     def __init__(self, about: dict[str, Any]) -> None:
         self._about = about
         self._chunks: list[str] = []
+
+    def ready(self, about: dict[str, Any]) -> None:
+        """Keep what the objects say about the prompt and the settings."""
+        kept = ("prompt_tokens", "precision", "settings")
+        self._about = {**self._about, **{key: about[key] for key in kept if key in about}}
 
     def text(self, sample: int, chunk: str) -> None:
         """Keep the piece until the sample has ended."""

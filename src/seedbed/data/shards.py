@@ -95,13 +95,14 @@ class Dataset:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that made the token ids. Raises SeedbedError if it is not the one that the manifest names."""
-        tokenizer = Tokenizer.load(self.folder / TOKENIZER)
-        if tokenizer.fingerprint != self.manifest["tokenizer"]:
-            raise SeedbedError(
-                f"{self.folder / TOKENIZER} is not the tokenizer that made this dataset.",
-                _REMAKE.format(folder=self.folder),
-            )
-        return tokenizer
+        for read in (Tokenizer.of_model, Tokenizer.load):  # the latter for what earlier versions wrote
+            tokenizer = read(self.folder / TOKENIZER)
+            if tokenizer.fingerprint == self.manifest["tokenizer"]:
+                return tokenizer
+        raise SeedbedError(
+            f"{self.folder / TOKENIZER} is not the tokenizer that made this dataset.",
+            _REMAKE.format(folder=self.folder),
+        )
 
     def verify(self) -> None:
         """Check the SHA-256 of every shard file. Raises SeedbedError, which names the first file that differs."""

@@ -259,7 +259,7 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
 def main(folder: str, dtype: str, method: str) -> None:
     """Run a worker process until stdin closes. It ignores Ctrl-C, which the parent process handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    encoder = BlockEncoder(Tokenizer.load(Path(folder)), np.dtype(dtype))
+    encoder = BlockEncoder(Tokenizer.of_model(Path(folder)), np.dtype(dtype))
     if method == "library":
         encoder.bulk.use_library()
     to_bytes, to_block = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(TextBlock)

@@ -7,31 +7,40 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
 
-from seedbed.checkpoint.marker import verify_weights
+from seedbed.checkpoint.marker import CONFIG, verify_weights
 from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
+from seedbed.files import read_json
+from seedbed.hardware import cpu
+from seedbed.jobs.generation_settings import DEFAULTS, chosen_settings
 from seedbed.model.generate import GeneratedText, Sampling
 from seedbed.model.load import load_folder
+from seedbed.tokenizer.chat_template import ChatTemplate, missing_template
 from seedbed.tokenizer.newlines import normalised
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.train.seed import offset_seed
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to generate. `checkpoint` is a model folder; sample k of `num_samples` uses the seed `seed` + k."""
+    """What to generate. `checkpoint` is a model folder; sample k of `num_samples` uses the seed `seed` + k.
+
+    The model continues the text `prompt`, or answers the chat `messages`. Settings that are None are those that the folder
+    recommends, else defaults (jobs/generation_settings.py).
+    """
 
     checkpoint: str
     prompt: str = ""
+    messages: tuple[dict[str, str], ...] = ()
     max_new_tokens: int = 100
-    temperature: float = 0.8
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
     num_samples: int = 1
@@ -59,7 +68,8 @@ def main(arguments: Sequence[str]) -> int:
 def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
     """Yield the lines of the answer: one about the model, then for each sample its chunks of text and a last line.
 
-    `unknown` in the first line lists the parts of the prompt without a token, which the model does not see.
+    In the first line, `unknown` lists the parts of the prompt without a token, which the model does not see, `settings` the
+    settings used, and `recommended` those of them that the model's folder recommends.
     Raises UsageError for an invalid request, SeedbedError for a model that cannot be loaded.
     """
     if request.num_samples < 1:
@@ -67,38 +77,44 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
             f"The number of samples must be at least 1, not {request.num_samples}.", "Use --num-samples 1 or more."
         )
     base = request.seed if request.seed is not None else time.time_ns() % 2**31
+    folder = Path(request.checkpoint)
+    settings = chosen_settings({name: getattr(request, name) for name in DEFAULTS}, folder)
 
     def sampling(sample: int) -> Sampling:
         return Sampling(
             max_new_tokens=request.max_new_tokens,
-            temperature=request.temperature,
-            top_k=request.top_k,
-            top_p=request.top_p,
-            min_p=request.min_p,
-            repetition_penalty=request.repetition_penalty,
             stop=tuple(map(normalised, request.stop)),
             seed=offset_seed(base, sample),
+            **settings.values,  # type: ignore[arg-type]
         )
 
     sampling(0)  # raises for invalid settings before a model is loaded
     device = generation_device(request.device)
-    folder = Path(request.checkpoint)
-    # On a CPU the fp32 weights are used: the loss was measured with them, and bf16 is hardly faster for one sequence.
-    dtype = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    dtype = generation_dtype(device, folder)
     verify_weights(folder)
-    model, tokenizer = load_folder(folder, device=device, dtype=dtype), Tokenizer.load(folder)
-    prompt = normalised(request.prompt)
+    tokenizer = Tokenizer.of_model(folder)
+    prompt = read_prompt(request, tokenizer)
+    model = load_folder(folder, device=device, dtype=dtype)
+    context = model.config.longest_context
+    if request.messages and len(prompt.ids) >= context:
+        raise UsageError(
+            f"The chat has {len(prompt.ids)} tokens, but the model's context has only {context}.",
+            "Shorten the messages.",
+        )
     yield {
         "ready": True,
         "seed": base,
         "device": str(device),
-        "prompt_tokens": len(tokenizer.encode(prompt)),
-        "unknown": tokenizer.unknown_in(prompt),
-        "context": model.config.context,
+        "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
+        "prompt_tokens": len(prompt.ids),
+        "unknown": tokenizer.unknown_in(prompt.text),
+        "context": context,
+        "settings": settings.values,
+        "recommended": settings.recommended,
     }
     for sample in range(request.num_samples):
         begun = time.perf_counter()
-        stream = GeneratedText(model, tokenizer, prompt, sampling(sample))
+        stream = GeneratedText(model, tokenizer, prompt.ids if request.messages else prompt.text, sampling(sample))
         for chunk in stream:
             yield {"sample": sample, "text": chunk}
         yield {
@@ -109,6 +125,44 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
             "seed": offset_seed(base, sample),
             "elapsed_s": time.perf_counter() - begun,
         }
+
+
+class Prompt(NamedTuple):
+    """What the model reads: the text that the user gave, and the token ids made of it."""
+
+    text: str
+    ids: list[int]
+
+
+def read_prompt(request: GenerateRequest, tokenizer: Tokenizer) -> Prompt:
+    """The prompt of a request: a text with the tokenizer's ids before it, or a chat through the folder's chat template.
+
+    Raises SeedbedError for a chat if the folder has no chat template, or the template fails.
+    """
+    if not request.messages:
+        text = normalised(request.prompt)
+        return Prompt(text, [*tokenizer.prefix_ids, *tokenizer.encode(text)])
+    folder = Path(request.checkpoint)
+    template = ChatTemplate.of(folder)
+    if template is None:
+        raise missing_template(folder)
+    messages = [{name: normalised(each) for name, each in message.items()} for message in request.messages]
+    text = "\n".join(message.get("content", "") for message in messages)
+    return Prompt(text, template.encode(tokenizer, messages))
+
+
+def generation_dtype(device: torch.device, folder: Path) -> torch.dtype:
+    """The dtype to generate in: bf16 on a GPU that has it; on a CPU only if it is fast there and the weights are stored in it.
+
+    A CPU without instructions for bf16 emulates it, up to 100 times more slowly. Weights that are stored in fp32 are used as
+    they are, because the losses of their run were measured with them.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    config = read_json(folder / CONFIG)
+    stored = config.get("dtype") or config.get("torch_dtype") if isinstance(config, dict) else None
+    is_fast = device.type == "cpu" and cpu.probe().fast_bf16 and torch.backends.mkldnn.is_available()
+    return torch.bfloat16 if is_fast and stored == "bfloat16" else torch.float32
 
 
 def generation_device(name: str) -> torch.device:

@@ -204,7 +204,7 @@ class Decoder(nn.Module):
         cos, sin = rotary_tables(self.config, rows, weight.device)
         return cos.to(weight.dtype)[:, None, :], sin.to(weight.dtype)[:, None, :]
 
-    def _rotary(self, start: int, T: int, positions_BT: Tensor | None) -> Rotary:
+    def rotary(self, start: int, T: int, positions_BT: Tensor | None = None) -> Rotary:
         """Cosines and sines of T positions from `start` on, or of the given ones. Computes more rows if necessary.
 
         In compiled code, given positions must be below the training window.
@@ -274,7 +274,7 @@ class Decoder(nn.Module):
         x_BTC = embedding(ids_BT, self.embed.weight)
         rotary: Rotary | None = None
         if self.positions is None:
-            rotary = self._rotary(start, T, positions_BT)
+            rotary = self.rotary(start, T, positions_BT)
         else:
             if positions_BT is None and documents_BT is not None:
                 positions_BT = document_positions(documents_BT)

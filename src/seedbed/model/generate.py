@@ -1,13 +1,15 @@
 """Generate tokens and text from a decoder: sampling, the decode loop, and stop strings.
 
-Length: an empty prompt starts from the end-of-text id. If a prompt leaves no room in the context, only its last
+A prompt of text starts with the ids that the tokenizer puts before a text, such as beginning-of-text; an empty one without
+such ids starts from the end-of-text id. If a prompt leaves no room in the context, only its last
 `context - min(max_new_tokens, context / 2)` tokens are used. When the context is full, its last half is read again from
-position 0 and generation continues.
+position 0 and generation continues. In both cases the ids before the text stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.model.cache import KVCache
+from seedbed.model.decode_step import DecodeStep
 from seedbed.model.decoder import Decoder
 from seedbed.tokenizer.incremental_decoder import IncrementalDecoder
 
@@ -27,6 +30,10 @@ class TextCodec(Protocol):
 
     @property
     def eot_id(self) -> int: ...
+    @property
+    def stop_ids(self) -> frozenset[int]: ...
+    @property
+    def prefix_ids(self) -> tuple[int, ...]: ...
     @property
     def vocab_size(self) -> int: ...
     def encode(self, text: str) -> list[int]: ...
@@ -103,17 +110,21 @@ def apply_repetition_penalty(scores_V: Tensor, seen: Tensor, penalty: float) -> 
     return scores_V.scatter(0, seen, changed)
 
 
-def sample_token(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+def sample_token(logits_V: Tensor, seen: Tensor | None, sampling: Sampling, generator: torch.Generator) -> int:
     """The next token id: the most likely one at temperature 0, else one drawn with the (CPU) generator.
 
-    Raises SeedbedError if the model's output is NaN or infinite.
+    `seen`: ids whose repetition is penalised. Raises SeedbedError if the model's output is NaN or infinite.
     """
-    if not torch.isfinite(logits_V.max()):
+    greedy, first = sampling.temperature == 0.0, logits_V.argmax()
+    if not math.isfinite(float(logits_V[first])):  # argmax takes NaN for the largest
         raise SeedbedError(
             "The model's output is NaN or infinite, so no token can be chosen.",
             "The weights are invalid, probably because training diverged. Generate from an earlier checkpoint.",
         )
-    if sampling.temperature == 0.0:
+    if greedy and seen is None:
+        return int(first)
+    seen = first[None][:0] if seen is None else seen
+    if greedy:
         return int(apply_repetition_penalty(logits_V.float(), seen, sampling.repetition_penalty).argmax())
     probabilities = next_probabilities(logits_V, seen, sampling)
     return int(torch.multinomial(probabilities.cpu(), 1, generator=generator))
@@ -122,31 +133,46 @@ def sample_token(logits_V: Tensor, seen: Tensor, sampling: Sampling, generator: 
 # ------------------------------------------------------------------------------------------------ the loop
 
 
-def fit_prompt(prompt_ids: Sequence[int], sampling: Sampling, *, context: int, eot_id: int) -> list[int]:
-    """The prompt ids that the model reads: end-of-text for an empty prompt, the last ids of a prompt that is too long."""
+def fit_prompt(
+    prompt_ids: Sequence[int], sampling: Sampling, *, context: int, eot_id: int, num_kept: int = 0
+) -> list[int]:
+    """The prompt ids that the model reads: end-of-text for an empty prompt, the last ids of a prompt that is too long.
+
+    The first `num_kept` ids stay in any case.
+    """
     if not prompt_ids:
         return [eot_id]
     if len(prompt_ids) + sampling.max_new_tokens <= context:
         return list(prompt_ids)
     room = min(sampling.max_new_tokens, context // 2)
-    return list(prompt_ids[-max(1, context - room) :])
+    return _last(prompt_ids, max(1, context - room), num_kept)
 
 
-@torch.no_grad()
+def _last(ids: Sequence[int], length: int, num_kept: int) -> list[int]:
+    """The last `length` ids; the first of them are the first `num_kept` ids of all, if there is room for them."""
+    if len(ids) <= length:
+        return list(ids)
+    num_kept = num_kept if num_kept < length else 0
+    return [*ids[:num_kept], *ids[len(ids) - (length - num_kept) :]]
+
+
+@torch.inference_mode()
 def generate(
     model: Decoder,
     prompt_ids: Sequence[int],
     sampling: Sampling,
     *,
     eot_id: int,
+    stop_ids: Collection[int] = (),
+    num_kept: int = 0,
     generator: torch.Generator | None = None,
     vocab_size: int | None = None,
 ) -> Iterator[int]:
-    """Generate token ids after a prompt: yield them one by one, until `eot_id` (not yielded) is chosen.
+    """Generate token ids after a prompt: yield them one by one, until `eot_id` or one of `stop_ids` (not yielded) is chosen.
 
-    Yields at most `sampling.max_new_tokens` ids. `vocab_size`: higher ids (padding rows of the embedding) are never
-    chosen. `generator` (CPU) defaults to one seeded with `sampling.seed`. Raises UsageError for ids in the prompt that the
-    model does not have.
+    Yields at most `sampling.max_new_tokens` ids. `num_kept`: the first ids of the prompt, which stay when others must be
+    dropped. `vocab_size`: higher ids (padding rows of the embedding) are never chosen. `generator` (CPU) defaults to one
+    seeded with `sampling.seed`. Raises UsageError for ids in the prompt that the model does not have.
     """
     config, device = model.config, model.embed.weight.device
     draws = torch.Generator().manual_seed(sampling.seed) if generator is None else generator
@@ -159,26 +185,31 @@ def generate(
         )
     if sampling.max_new_tokens == 0:
         return
-    window = fit_prompt(prompt_ids, sampling, context=config.context, eot_id=eot_id)
+    ends = {eot_id, *stop_ids}
+    window = fit_prompt(prompt_ids, sampling, context=config.longest_context, eot_id=eot_id, num_kept=num_kept)
     cache = KVCache(
         config,
-        max_length=min(config.context, len(window) + sampling.max_new_tokens),
+        max_length=min(config.longest_context, len(window) + sampling.max_new_tokens),
         device=device,
         dtype=model.embed.weight.dtype,
     )
     seen = torch.zeros(model.vocab_rows, dtype=torch.bool, device=device)
     seen[list(prompt_ids) or [eot_id]] = True
     penalise = sampling.repetition_penalty != 1.0
-    fresh = window
+    fresh, step = window, None
     for _ in range(sampling.max_new_tokens):
-        if cache.length + len(fresh) > config.context:
-            fresh = window[-max(1, config.context // 2) :]
+        if cache.length + len(fresh) > config.longest_context:
+            fresh = _last(window, max(1, config.longest_context // 2), num_kept)
             window = list(fresh)
             cache.clear()
-        logits_V = last_logits(model, torch.tensor([fresh], device=device), cache)[0, :limit]
-        repeated = (seen if penalise else seen[:0])[:limit].nonzero().flatten()
+        if len(fresh) == 1 and cache.length:
+            step = step or DecodeStep(model, cache)
+            logits_V = step(fresh[0])[:limit]
+        else:
+            logits_V = last_logits(model, torch.tensor([fresh], device=device), cache)[0, :limit]
+        repeated = seen[:limit].nonzero().flatten() if penalise else None
         chosen = sample_token(logits_V, repeated, sampling, draws)
-        if chosen == eot_id:
+        if chosen in ends:
             return
         yield chosen
         seen[chosen] = True
@@ -198,24 +229,35 @@ def last_logits(model: Decoder, ids_BT: Tensor, cache: KVCache) -> Tensor:
 class GeneratedText:
     """Generates the text after a prompt, in pieces that never end inside a character or contain part of a stop string.
 
-    Iterate once. Afterwards `finish` is "stop" (a stop string or the end of text) or "length", and `num_tokens` counts
-    the generated tokens, including those of a stop string. Joined, the pieces are the continuation without the prompt.
+    The prompt is a text to continue, or the token ids of a chat, after which an answer begins. Iterate once. Afterwards
+    `finish` is "stop" (a stop string or the end of text) or "length", and `num_tokens` counts the generated tokens, including
+    those of a stop string. Joined, the pieces are the continuation without the prompt.
     """
 
-    def __init__(self, model: Decoder, tokenizer: TextCodec, prompt: str, sampling: Sampling) -> None:
+    def __init__(self, model: Decoder, tokenizer: TextCodec, prompt: str | Sequence[int], sampling: Sampling) -> None:
         self._model, self._tokenizer, self._prompt, self._sampling = model, tokenizer, prompt, sampling
         self.num_tokens = 0
         self.finish = "length"
 
     def __iter__(self) -> Iterator[str]:
         tokenizer, stop = self._tokenizer, StopText(self._sampling.stop)
-        prompt_ids = tokenizer.encode(self._prompt)
         text = tokenizer.decoder()
-        for id_ in prompt_ids:
-            text.push(id_)  # keeps a space between prompt and continuation
+        if isinstance(self._prompt, str):
+            prefix = tokenizer.prefix_ids
+            prompt_ids = [*prefix, *tokenizer.encode(self._prompt)]
+            for id_ in prompt_ids:
+                text.push(id_)  # keeps a space between prompt and continuation
+        else:
+            prefix, prompt_ids = (), list(self._prompt)
         self.num_tokens, self.finish = 0, "stop"
         ids = generate(
-            self._model, prompt_ids, self._sampling, eot_id=tokenizer.eot_id, vocab_size=tokenizer.vocab_size
+            self._model,
+            prompt_ids,
+            self._sampling,
+            eot_id=tokenizer.eot_id,
+            stop_ids=tokenizer.stop_ids,
+            num_kept=len(prefix),
+            vocab_size=tokenizer.vocab_size,
         )
         for id_ in ids:
             self.num_tokens += 1
@@ -265,6 +307,6 @@ class StopText:
         return next((size for size in range(longest, 0, -1) if word.startswith(self._buffered[-size:])), 0)
 
 
-def text_stream(model: Decoder, tokenizer: TextCodec, prompt: str, sampling: Sampling) -> Iterator[str]:
+def text_stream(model: Decoder, tokenizer: TextCodec, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[str]:
     """Generate the text after `prompt` and yield it in pieces; see GeneratedText."""
     return iter(GeneratedText(model, tokenizer, prompt, sampling))

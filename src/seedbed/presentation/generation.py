@@ -42,6 +42,12 @@ def stop_texts(typed: str) -> list[str]:
     return [unescaped(each) for each in typed.split("|") if each]
 
 
+def recommended_text(settings: Mapping[str, float]) -> str:
+    """A sentence that lists the settings which come from the model's folder."""
+    named = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in settings.items())
+    return f"Settings from the model's generation_config.json: {named}."
+
+
 def result_text(ended: Sequence[Mapping[str, Any]]) -> str:
     """The numbers of tokens, speed and seeds of the samples (generated texts) that have ended.
 

@@ -79,7 +79,9 @@ class _WordCache(dict[str, bytes]):
         self._ascii = patterns.ascii_words(split)
         self._letters = dict(enumerate(patterns.byte_letters()))
         self._plain_added = tuple(
-            token["content"] for token in tokenizer.spec.get("added_tokens", ()) if not token["special"]
+            token["content"]
+            for token in tokenizer.spec.get("added_tokens") or ()
+            if token["content"] not in tokenizer.control
         )
 
     @classmethod

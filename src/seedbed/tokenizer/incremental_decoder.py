@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 REPLACEMENT = "\ufffd"
@@ -24,14 +24,14 @@ class IncrementalDecoder(Protocol):
 class ByteDecoder:
     """The decoder for vocabularies in which each id stands for bytes: byte-level (as in GPT-2) or char."""
 
-    def __init__(self, token_bytes: Mapping[int, bytes]) -> None:
-        """`token_bytes`: the bytes that each id stands for. Ids without bytes (such as special tokens) give no text."""
-        self._token_bytes = token_bytes
+    def __init__(self, bytes_of: Callable[[int], bytes | None]) -> None:
+        """`bytes_of` gives the bytes that an id stands for. Ids without bytes (such as special tokens) give no text."""
+        self._bytes_of = bytes_of
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, id_: int) -> str:
         """See IncrementalDecoder."""
-        return self._utf8.decode(self._token_bytes.get(id_, b""))
+        return self._utf8.decode(self._bytes_of(id_) or b"")
 
     def flush(self) -> str:
         """See IncrementalDecoder."""

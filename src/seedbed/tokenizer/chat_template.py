@@ -1,0 +1,284 @@
+"""The chat template of a model folder: from messages to the text and the token ids that the model was trained on.
+
+A folder has its template in chat_template.jinja (and named ones in additional_chat_templates/), or in tokenizer_config.json.
+A template is a program from whoever made the model, so it runs in a sandbox in a process of its own, with limits of time,
+memory and length (tokenizer/template_rendering.py).
+
+Control tokens that stand in the text of a user, the system or a tool stay text: they are marked before the template is
+rendered, and what is marked is encoded apart. This is the method of transformers' `sanitize_control_tokens`.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from seedbed import files
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.text import listed, printable, quoted, shorten
+from seedbed.tokenizer.model_files import TEMPLATE, TEMPLATES, read_config, special_tokens
+from seedbed.tokenizer.render_request import CPU_LIMIT_S, MEMORY_LIMIT_BYTES, Rendered, RenderRequest
+
+DEFAULT, TOOL_USE = "default", "tool_use"
+WAIT_LIMIT_S = 60.0
+"""How long to wait for a rendered chat in all; on a busy machine, CPU_LIMIT_S of processor time can take so long."""
+_COMMAND = (sys.executable, "-P", "-m", "seedbed.tokenizer.template_rendering")
+
+Message = Mapping[str, Any]
+"""A message of a chat: `role` (system, user, assistant or tool), `content`, and what else the template reads."""
+
+
+class ChatTokens(Protocol):
+    """The attributes and methods of a tokenizer that a chat needs (a Protocol)."""
+
+    @property
+    def control(self) -> frozenset[str]: ...
+    @property
+    def spec(self) -> dict[str, Any]: ...
+    def encode(self, text: str) -> list[int]: ...
+    def encode_with_control_tokens(self, text: str) -> list[int]: ...
+
+
+class ChatTemplate:
+    """The chat templates of a model folder, by name. `now` fixes the date that some templates write (default: today)."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        variables: Mapping[str, Any] | None = None,
+        *,
+        where: str = "the model",
+        now: datetime | None = None,
+    ) -> None:
+        """`variables`: the special tokens by name, such as `bos_token`. `where`: the folder's name in messages."""
+        self._sources, self._variables = dict(sources), dict(variables or {})
+        self._where, self._now = where, now
+
+    @classmethod
+    def of(cls, folder: Path, *, now: datetime | None = None) -> ChatTemplate | None:
+        """The chat templates of a model folder; None if it has none. Raises SeedbedError if one cannot be read."""
+        config = read_config(folder)
+        sources = dict(_from_files(folder)) or _from_config(config, folder)
+        return cls(sources, special_tokens(config), where=quoted(folder), now=now) if sources else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the templates; most folders have only `default`."""
+        return tuple(self._sources)
+
+    def source(self, *, tools: bool = False, name: str | None = None) -> str:
+        """The text of a template: the one with this name, else `tool_use` for a chat with tools, else `default`.
+
+        Raises UsageError if there is no such template.
+        """
+        wanted = name or (TOOL_USE if tools and TOOL_USE in self._sources else DEFAULT)
+        if wanted in self._sources:
+            return self._sources[wanted]
+        if name is None and len(self._sources) == 1:
+            return next(iter(self._sources.values()))
+        raise UsageError(
+            f"{self._where} has no chat template named {quoted(wanted)}.",
+            f"Its templates are named {listed(self.names)}.",
+        )
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        name: str | None = None,
+        **variables: Any,
+    ) -> str:
+        """The text of a chat, which equals that of transformers' `apply_chat_template`.
+
+        `tools`: JSON schemas of functions. `add_generation_prompt`: end where the assistant begins to write. `variables` are
+        variables of the template, such as `enable_thinking`. Raises SeedbedError if the template fails, refuses the chat, or
+        does not end.
+        """
+        return self._rendered(messages, tools, add_generation_prompt, name, variables, (), ()).text
+
+    def encode(
+        self,
+        tokenizer: ChatTokens,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        name: str | None = None,
+        **variables: Any,
+    ) -> list[int]:
+        """The token ids of a chat; control tokens in the texts of users, system and tools stay text. See `render`."""
+        added = [str(token["content"]) for token in tokenizer.spec.get("added_tokens") or ()]
+        others = [token for token in added if token not in tokenizer.control]
+        found = self._rendered(
+            messages, tools, add_generation_prompt, name, variables, sorted(tokenizer.control), others
+        )
+        return list(_encoded(found, tokenizer, added))
+
+    def _rendered(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None,
+        add_generation_prompt: bool,
+        name: str | None,
+        variables: Mapping[str, Any],
+        control: Sequence[str],
+        others: Sequence[str],
+    ) -> Rendered:
+        if not messages:
+            raise UsageError("A chat without messages cannot be rendered.", "Give at least one message.")
+        request = RenderRequest(
+            source=self.source(tools=bool(tools), name=name),
+            messages=[dict(message) for message in messages],
+            tools=None if tools is None else [dict(tool) for tool in tools],
+            add_generation_prompt=add_generation_prompt,
+            variables={**self._variables, **variables},
+            control=list(control),
+            others=list(others),
+            now=self._now.isoformat() if self._now else "",
+        )
+        answer = _ask(request)
+        if answer.problem:
+            raise _problem(answer, self._where)
+        return answer
+
+
+def missing_template(folder: Path) -> SeedbedError:
+    """The error for a chat with a model that has no chat template."""
+    return SeedbedError(
+        f"{quoted(folder)} has no chat template, so it cannot be used for a chat.",
+        "Leave out --chat to continue the prompt as plain text, or use a model that was trained for chats.",
+    )
+
+
+# ---------------------------------------------------------------------------------------------- finding templates
+
+
+def _from_files(folder: Path) -> Iterator[tuple[str, str]]:
+    """The names and texts of the templates that are files of their own."""
+    paths = [(DEFAULT, folder / TEMPLATE)]
+    paths += [(path.stem, path) for path in sorted((folder / TEMPLATES).glob("*.jinja"))]
+    for name, path in paths:
+        if path.is_file():
+            try:
+                with files.explained(path):
+                    yield name, path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise SeedbedError(f"{quoted(path)} is not UTF-8 text.", "Restore the file, or remove it.") from error
+
+
+def _from_config(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """The templates in tokenizer_config.json: one, or a list of named ones."""
+    found = config.get("chat_template")
+    if found is None:
+        return {}
+    if isinstance(found, str):
+        return {DEFAULT: found}
+    try:
+        pairs = found.items() if isinstance(found, dict) else [(each["name"], each["template"]) for each in found]
+        named = dict(pairs)
+    except (TypeError, KeyError, ValueError):
+        named = {None: None}
+    if not all(isinstance(part, str) for pair in named.items() for part in pair):
+        raise SeedbedError(
+            f"The chat_template in {quoted(folder / 'tokenizer_config.json')} is neither a text nor a list of named texts.",
+            "Correct it, or put the template into a file chat_template.jinja.",
+        )
+    return named
+
+
+# ---------------------------------------------------------------------------------------------- rendering and encoding
+
+
+def _ask(request: RenderRequest) -> Rendered:
+    """The answer of a new process to a request."""
+    try:
+        done = subprocess.run(
+            [*_COMMAND, str(CPU_LIMIT_S)],
+            input=msgspec.json.encode(request),
+            capture_output=True,
+            timeout=WAIT_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Rendered(problem="time")
+    if -done.returncode in (signal.SIGXCPU, signal.SIGKILL):
+        return Rendered(problem="time")
+    try:
+        return msgspec.json.decode(done.stdout, type=Rendered)
+    except msgspec.DecodeError:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        if any("MemoryError" in line for line in lines):
+            return Rendered(problem="memory")
+        return Rendered(problem="failed", message=lines[-1] if lines else f"exit status {done.returncode}")
+
+
+def _problem(answer: Rendered, where: str) -> SeedbedError:
+    """The error for a chat that could not be rendered."""
+    message = shorten(printable(answer.message), 400)
+    correct = "Correct the template: it is chat_template.jinja, or the chat_template in tokenizer_config.json."
+    texts = {
+        "syntax": (f"The chat template of {where} has a mistake in {message}", correct),
+        "refused": (
+            f"The chat template of {where} refuses this chat: {message}",
+            "Change the chat as the message says; some models know no system prompt (--system), for example.",
+        ),
+        "failed": (f"The chat template of {where} fails: {message}", correct),
+        "time": (
+            f"The chat template of {where} was stopped after {CPU_LIMIT_S} seconds: it does not seem to end.",
+            correct,
+        ),
+        "memory": (
+            f"The chat template of {where} was stopped: it needs more than {MEMORY_LIMIT_BYTES >> 20} MiB of memory.",
+            correct,
+        ),
+        "length": (f"The chat template of {where} was stopped: the text that it makes is too long.", correct),
+    }
+    text, hint = texts[answer.problem]
+    return SeedbedError(text, hint)
+
+
+def _encoded(found: Rendered, tokenizer: ChatTokens, added: Sequence[str]) -> Iterator[int]:
+    """The ids of a rendered chat: those of marked control tokens as text, and of the rest with control tokens.
+
+    A template may part the marks of a token, for example with `split`. A token beside a lone mark stays text, too; a mark
+    without a token is left out, but still parts the text, so that no control token forms across it.
+    """
+    if not found.marks:
+        yield from tokenizer.encode_with_control_tokens(found.text)
+        return
+    begin, end = found.marks
+    tokens = "|".join(re.escape(token) for token in sorted(added, key=len, reverse=True))
+    pieces = re.split(f"(?:{begin}({tokens}){end}?|({tokens}){end}|[{begin}{end}])", found.text)
+    for index, piece in enumerate(pieces):
+        if not piece:
+            continue
+        is_text = index % 3 != 0
+        encode = tokenizer.encode if is_text else tokenizer.encode_with_control_tokens
+        ids = _without_start(encode, piece) if index else encode(piece)
+        if is_text and any(id_ in ids for id_ in tokenizer.encode_with_control_tokens(piece)[:1]):
+            raise SeedbedError(
+                f"{quoted(piece)} cannot stay text: this tokenizer makes the same token of it.",
+                "Leave it out of the message.",
+            )
+        yield from ids
+
+
+def _without_start(encode: Any, piece: str) -> list[int]:
+    """The ids of a piece from inside a text: without the space that some tokenizers add at the start of a text.
+
+    It is encoded after a newline, whose ids are then removed.
+    """
+    newline: list[int] = encode("\n")
+    ids: list[int] = encode("\n" + piece)
+    if newline and ids[: len(newline)] == newline:
+        return ids[len(newline) :]
+    alone: list[int] = encode(piece)
+    return alone

@@ -1,0 +1,182 @@
+"""The tokenizer files of a model folder, exactly as they are, and what the folder says about special tokens.
+
+Imports nothing heavy, so that chat templates and front ends can use it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seedbed import files
+from seedbed.errors import SeedbedError
+from seedbed.text import quoted
+from seedbed.tokenizer import patterns
+
+TOKENIZER_JSON, TOKENIZER_CONFIG, TOKENS_MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
+TEMPLATE, TEMPLATES = "chat_template.jinja", "additional_chat_templates"
+SPECIAL_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
+"""The keys of tokenizer_config.json whose values are special tokens."""
+
+_COPIED = (
+    TOKENIZER_JSON, TOKENIZER_CONFIG, TOKENS_MAP, "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
+    TEMPLATE, "chat_template.json",
+)  # fmt: skip
+_COPIED_PATTERNS = ("*.model", "*.tiktoken", f"{TEMPLATES}/*.jinja")
+_ENDS_OF_DOCUMENTS = (patterns.END_OF_TEXT, "<|end_of_text|>")
+_MARKER = re.compile(r"</?[^\s<>]+>|\[/?[A-Z][A-Z_0-9]*\]")
+
+
+class ModelFiles(NamedTuple):
+    """The tokenizer of a model folder, read from its files.
+
+    `spec` and `config` are tokenizer.json and tokenizer_config.json, parsed; `contents` has the bytes of all tokenizer
+    files by name. `stop_ids`: the ids that config.json and generation_config.json name as ends of a text.
+    """
+
+    folder: Path
+    spec: dict[str, Any]
+    config: dict[str, Any]
+    contents: dict[str, bytes]
+    stop_ids: frozenset[int]
+    pad_id: int | None
+
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        """The special tokens that the folder names, such as `bos_token`: the name and the token's text."""
+        return special_tokens(self.config)
+
+
+def read_model_files(folder: Path) -> ModelFiles:
+    """Read the tokenizer files of a model folder.
+
+    Raises SeedbedError if the folder or its tokenizer.json is missing, or a file is not what its name says.
+    """
+    if not folder.is_dir():
+        raise SeedbedError(
+            f"There is no model folder {quoted(folder)}.", "Give a folder that contains config.json and tokenizer.json."
+        )
+    spec = files.read_json(folder / TOKENIZER_JSON)
+    if spec is None:
+        older = next((path.name for path in sorted(folder.glob("*")) if _is_older(path.name)), None)
+        raise SeedbedError(
+            f"{quoted(folder)} contains no {TOKENIZER_JSON}" + (f", only {quoted(older)}." if older else "."),
+            "Convert the tokenizer with transformers: load it with AutoTokenizer, and save it as a fast tokenizer."
+            if older
+            else "Download the model's tokenizer.json into the folder, or copy it from the model it was made from.",
+        )
+    config = read_config(folder)
+    wholes = {name: _object(folder / name) for name in ("config.json", "generation_config.json")}
+    stop_ids = frozenset(id_ for each in wholes.values() for id_ in _ids(each.get("eos_token_id")))
+    pads = [id_ for each in wholes.values() for id_ in _ids(each.get("pad_token_id"))]
+    return ModelFiles(folder, spec, config, dict(_contents(folder)), stop_ids, pads[0] if pads else None)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json, parsed, with special tokens that only special_tokens_map.json names; {} without both files."""
+    return {**_object(folder / TOKENS_MAP), **_object(folder / TOKENIZER_CONFIG)}
+
+
+def special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+    """The special tokens in a parsed tokenizer_config.json: the name, such as `bos_token`, and the token's text."""
+    found = {}
+    for name in SPECIAL_NAMES:
+        token = config.get(name)
+        content = token.get("content") if isinstance(token, dict) else token
+        if isinstance(content, str):
+            found[name] = content
+    return found
+
+
+def token_id(spec: Mapping[str, Any], content: str) -> int | None:
+    """The id of a token in a parsed tokenizer.json, from its added tokens or its vocabulary; None if it has no such token."""
+    for token in spec.get("added_tokens") or ():
+        if token["content"] == content:
+            return int(token["id"])
+    vocab = spec["model"].get("vocab")
+    if isinstance(vocab, dict):
+        found = vocab.get(content)
+        return None if found is None else int(found)
+    return next((index for index, (piece, *_) in enumerate(vocab or ()) if piece == content), None)
+
+
+def end_of_document(found: ModelFiles) -> tuple[int, str]:
+    """The id of the token that ends a document, and its text.
+
+    That is <|endoftext|> or <|end_of_text|> if the vocabulary has it as a special token: the `eos_token` of a chat model
+    ends a turn instead. Else it is the `eos_token`, else the end that config.json names. Raises SeedbedError without any.
+    """
+    special = {token["content"] for token in found.spec.get("added_tokens") or () if token["special"]}
+    eos = found.special_tokens.get("eos_token")
+    for content in (*(each for each in _ENDS_OF_DOCUMENTS if each in special), *([eos] if eos else [])):
+        id_ = token_id(found.spec, content)
+        if id_ is None:
+            raise SeedbedError(
+                f"{TOKENIZER_CONFIG} names the end-of-text token {quoted(content)}, which the tokenizer does not have.",
+                f'Correct "eos_token" in {TOKENIZER_CONFIG}.',
+            )
+        return id_, content
+    for id_ in sorted(found.stop_ids):
+        content = content_of(found.spec, id_)
+        if content is not None:
+            return id_, content
+    raise SeedbedError(
+        "The tokenizer has no end-of-text token, so generation could not stop.",
+        f'Set "eos_token" in {TOKENIZER_CONFIG}, or "eos_token_id" in generation_config.json.',
+    )
+
+
+def content_of(spec: Mapping[str, Any], id_: int) -> str | None:
+    """The text of the token with this id in a parsed tokenizer.json; None if no token has it."""
+    for token in spec.get("added_tokens") or ():
+        if token["id"] == id_:
+            return str(token["content"])
+    vocab = spec["model"].get("vocab")
+    if isinstance(vocab, dict):
+        return next((content for content, each in vocab.items() if each == id_), None)
+    return str(vocab[id_][0]) if vocab and id_ < len(vocab) else None
+
+
+def control_tokens(spec: Mapping[str, Any]) -> frozenset[str]:
+    """The added tokens that plain text never turns into: special tokens, and markers such as <think> or [INST].
+
+    Qwen3 lists <think> and <|fim_prefix|> as not special; they steer the model all the same. Other added tokens, such as
+    runs of spaces or words, are part of the vocabulary of plain text.
+    """
+    return frozenset(
+        token["content"]
+        for token in spec.get("added_tokens") or ()
+        if token["special"] or _MARKER.fullmatch(token["content"])
+    )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; {} if there is no such file. Raises SeedbedError for other content."""
+    found = files.read_json(path)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise SeedbedError(f"{quoted(path)} is not a JSON object.", "Restore the file, or remove it.")
+    return found
+
+
+def _ids(value: object) -> list[int]:
+    """The token ids in a value of a config: one id or a list of ids; anything else gives none."""
+    several = value if isinstance(value, list) else [value]
+    return [each for each in several if isinstance(each, int) and not isinstance(each, bool) and each >= 0]
+
+
+def _is_older(name: str) -> bool:
+    return name.endswith((".model", ".tiktoken")) or name in ("vocab.json", "vocab.txt", "merges.txt")
+
+
+def _contents(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The bytes of every tokenizer file in a folder, by its path in the folder."""
+    names = [name for name in _COPIED if (folder / name).is_file()]
+    for pattern in _COPIED_PATTERNS:
+        names += [path.relative_to(folder).as_posix() for path in sorted(folder.glob(pattern)) if path.is_file()]
+    for name in names:
+        with files.explained(folder / name):
+            yield name, (folder / name).read_bytes()

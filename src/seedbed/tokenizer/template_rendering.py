@@ -1,0 +1,210 @@
+"""Render a chat template (Jinja, from a model folder, so from anybody) in a sandbox and under limits.
+
+`python -P -m seedbed.tokenizer.template_rendering SECONDS` is a process that reads one RenderRequest from stdin and writes one
+answer to stdout. It limits its own memory and processor time (SECONDS), because a template may loop or grow without end,
+which the sandbox does not prevent. The result equals that of `apply_chat_template` of transformers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import resource
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import jinja2
+import msgspec
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+from seedbed.tokenizer.render_request import MAX_CHARACTERS, MEMORY_LIMIT_BYTES, Rendered, RenderRequest
+
+MARK_SIGNS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
+"""Characters that Unicode reserves for use inside a program. Two that no text of the chat contains mark control tokens."""
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+
+
+class TooLongError(Exception):
+    """A rendered chat has more than MAX_CHARACTERS."""
+
+
+def rendered(request: RenderRequest) -> Rendered:
+    """Render the chat of a request, in this process. A template that fails gives an answer with `problem`."""
+    try:
+        environment = _environment(datetime.fromisoformat(request.now) if request.now else None)
+        messages, tools, marks = list(map(_normalised, request.messages)), request.tools, ""
+        control = [*request.control, *_written(environment, request.source, request.others)]
+        if control:
+            messages, tools, marks = _marked(messages, tools, control)
+        parts = environment.from_string(request.source).generate(
+            messages=messages,
+            tools=tools,
+            documents=None,
+            add_generation_prompt=request.add_generation_prompt,
+            **request.variables,
+        )
+        return Rendered(text="".join(_limited(parts)), marks=marks)
+    except jinja2.TemplateSyntaxError as error:
+        return Rendered(problem="syntax", message=f"line {error.lineno}: {error.message}")
+    except MemoryError:
+        return Rendered(problem="memory")
+    except TooLongError:
+        return Rendered(problem="length")
+    except jinja2.TemplateError as error:
+        return Rendered(problem="refused" if type(error) is jinja2.TemplateError else "failed", message=str(error))
+    except Exception as error:  # a template's expressions can raise anything that Python's operators raise
+        return Rendered(problem="failed", message=f"{type(error).__name__}: {error}")
+
+
+def _limited(parts: Iterator[str]) -> Iterator[str]:
+    length = 0
+    for part in parts:
+        length += len(part)
+        if length > MAX_CHARACTERS:
+            raise TooLongError
+        yield part
+
+
+# ---------------------------------------------------------------------------------------------- messages and marks
+
+
+def _normalised(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message without keys whose value is None, which many templates would print, and with the names of its reasoning."""
+    kept = {key: value for key, value in message.items() if value is not None}
+    reasoning = next((kept[key] for key in _REASONING if key in kept), None)
+    return kept if reasoning is None else {"thinking": reasoning, **kept, "reasoning_content": reasoning}
+
+
+def _written(environment: ImmutableSandboxedEnvironment, source: str, tokens: Sequence[str]) -> list[str]:
+    """Those of the tokens that occur in the literal text of a template, so that it writes them itself."""
+    if not tokens:
+        return []
+    tree = environment.parse(source)
+    literal = [node.data for node in tree.find_all(nodes.TemplateData)]
+    literal += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
+    return [token for token in tokens if not token.isspace() and any(token in text for text in literal)]
+
+
+def _marked(
+    messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, control: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None, str]:
+    """The messages and tools with each control token between two marks, and the two marks.
+
+    What the assistant wrote is not marked: its control tokens are its own.
+    """
+    everything = json.dumps([messages, tools], ensure_ascii=False)
+    free = [sign for sign in MARK_SIGNS if sign not in everything]
+    begin, end = free[:2] if len(free) >= 2 else MARK_SIGNS[:2]
+    drop = str.maketrans(dict.fromkeys((begin, end)))
+    pattern = re.compile("|".join(re.escape(token) for token in sorted(control, key=len, reverse=True)))
+
+    def mark(value: Any) -> Any:
+        if isinstance(value, str):
+            return pattern.sub(lambda found: f"{begin}{found[0]}{end}", value.translate(drop))
+        if isinstance(value, dict):
+            return {key: mark(each) for key, each in value.items()}
+        return [mark(each) for each in value] if isinstance(value, list) else value
+
+    own = [message if message.get("role") == "assistant" else mark(message) for message in messages]
+    return own, mark(tools), begin + end
+
+
+# ---------------------------------------------------------------------------------------------- the environment
+
+
+def _environment(now: datetime | None) -> ImmutableSandboxedEnvironment:
+    """The environment of a chat template, as transformers defines it: sandboxed, with a few functions of its own."""
+    made = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, "jinja2.ext.loopcontrols"]
+    )
+    made.filters["tojson"] = _tojson
+    made.globals["raise_exception"] = _raise_exception
+    made.globals["strftime_now"] = lambda form: (now or datetime.now().astimezone()).strftime(form)
+    made.globals["dict"] = _Dict()
+    made.globals["namespace"] = _GuardedNamespace
+    return made
+
+
+class _GenerationTag(Extension):
+    """The block `{% generation %} ... {% endgeneration %}` around what the assistant writes. Its content is rendered as usual."""
+
+    tags: set[str] = {"generation"}  # noqa: RUF012  # the base class declares it so
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.Scope(body, lineno=line)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """JSON without the HTML escapes of Jinja's own filter."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise_exception(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+class _Dict:
+    """`dict` in templates: makes dictionaries, and gives no access to the class."""
+
+    def __call__(self, *args: Any, **values: Any) -> dict[Any, Any]:
+        return dict(*args, **values)
+
+    def fromkeys(self, keys: Any, value: Any = None) -> dict[Any, Any]:
+        """As dict.fromkeys."""
+        return dict.fromkeys(keys, value)
+
+
+class _GuardedNamespace(Namespace):
+    """`namespace` in templates, without names that start with an underscore, which could reach into Python."""
+
+    def __init__(self, /, *args: Any, **values: Any) -> None:
+        given = dict(*args, **values)
+        for name in given:
+            _refuse_private(name)
+        super().__init__(given)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _refuse_private(name)
+        super().__setitem__(name, value)
+
+
+def _refuse_private(name: object) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise jinja2.exceptions.SecurityError(f"A template may not set {name!r}.")
+
+
+# ---------------------------------------------------------------------------------------------- the process
+
+
+def _limit_resources(cpu_s: int) -> None:
+    """Limit the memory and the processor time of this process. Some systems do not know all limits."""
+    for which, limit in ((resource.RLIMIT_AS, MEMORY_LIMIT_BYTES), (resource.RLIMIT_CPU, cpu_s)):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(which, (limit, limit))
+
+
+def main(cpu_s: int) -> int:
+    """Answer the request on stdin, in at most `cpu_s` seconds of processor time."""
+    _limit_resources(cpu_s)
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=RenderRequest)
+    sys.stdout.buffer.write(msgspec.json.encode(rendered(request)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

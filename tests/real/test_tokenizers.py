@@ -1,0 +1,107 @@
+"""The tokenizers of real models: ids and texts equal those of transformers, files are copied as they are."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tokenizers
+
+from real.assets import llama3_tokenizer, qwen3_tokenizer, smollm2_folder
+from real.fuzz import texts
+from seedbed.tokenizer.bulk_encoder import BulkEncoder
+from seedbed.tokenizer.tokenizer import Tokenizer
+
+FOLDERS: dict[str, Callable[[], Path]] = {
+    "smollm2": smollm2_folder,
+    "qwen3": qwen3_tokenizer,
+    "llama3": llama3_tokenizer,
+}
+
+
+class Real(NamedTuple):
+    """A real tokenizer: its folder, ours and that of transformers."""
+
+    name: str
+    folder: Path
+    ours: Tokenizer
+    theirs: Any
+
+
+@pytest.fixture(scope="module", params=FOLDERS)
+def real(request: pytest.FixtureRequest) -> Real:
+    from transformers import AutoTokenizer
+
+    folder = FOLDERS[request.param]()
+    return Real(request.param, folder, Tokenizer.of_model(folder), AutoTokenizer.from_pretrained(folder))
+
+
+def added(real: Real) -> list[str]:
+    return [token["content"] for token in real.ours.spec["added_tokens"]]
+
+
+def test_ids_and_texts_equal_those_of_transformers(real: Real) -> None:
+    ours, theirs = real.ours, real.theirs
+    for text in texts(1000, seed=1, tokens=added(real)[:40]):
+        ids = [*ours.prefix_ids, *ours.encode_with_control_tokens(text), *ours.suffix_ids]
+        assert theirs(text)["input_ids"] == ids, repr(text)
+        shown = theirs.decode(ids, skip_special_tokens=True)
+        assert ours.decode(ids) == shown, repr(text)
+        stream = ours.decoder()
+        assert "".join(map(stream.push, ids)) + stream.flush() == shown, repr(text)
+
+
+def test_any_ids_are_decoded_as_by_transformers(real: Real) -> None:
+    rng = random.Random(2)
+    for _ in range(300):
+        ids = [rng.randrange(real.ours.vocab_size) for _ in range(rng.randint(1, 20))]
+        shown = real.theirs.decode(ids, skip_special_tokens=True)
+        assert real.ours.decode(ids) == shown
+        stream = real.ours.decoder()
+        assert "".join(map(stream.push, ids)) + stream.flush() == shown
+
+
+def test_plain_text_has_no_control_tokens(real: Real) -> None:
+    """Against the tokenizers library with a tokenizer.json that lists no added tokens."""
+    spec = json.loads((real.folder / "tokenizer.json").read_text())
+    control = {token["id"] for token in spec["added_tokens"]}
+    without = tokenizers.Tokenizer.from_str(json.dumps({**spec, "added_tokens": []}))
+    several = texts(500, seed=3, tokens=added(real))
+    bulk = BulkEncoder(real.ours, np.dtype("<u4"))
+    for text, packed in zip(several, bulk.encode(several), strict=True):
+        ids = real.ours.encode(text)
+        assert ids == without.encode(text, add_special_tokens=False).ids, repr(text)
+        assert not control & set(ids), repr(text)
+        assert np.frombuffer(packed, "<u4").tolist() == ids, repr(text)
+
+
+def test_the_files_are_copied_byte_for_byte(real: Real, tmp_path: Path) -> None:
+    real.ours.save(tmp_path, model_max_length=64)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"tokenizer.json", "tokenizer_config.json"} <= names
+    assert names == {path.name for path in real.folder.iterdir()} & (names | {"special_tokens_map.json"})
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (real.folder / name).read_bytes()
+    again = Tokenizer.of_model(tmp_path)
+    assert again.fingerprint == real.ours.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "ends", "document"),
+    [
+        ("smollm2", [], ["<|im_end|>", "<|endoftext|>"], "<|endoftext|>"),
+        ("qwen3", [], ["<|im_end|>", "<|endoftext|>"], "<|endoftext|>"),
+        ("llama3", ["<|begin_of_text|>"], ["<|eot_id|>", "<|end_of_text|>"], "<|end_of_text|>"),
+    ],
+)
+def test_what_starts_and_ends_a_text(name: str, prefix: list[str], ends: list[str], document: str) -> None:
+    ours = Tokenizer.of_model(FOLDERS[name]())
+    assert [ours.library.id_to_token(id_) for id_ in ours.prefix_ids] == prefix
+    assert ours.suffix_ids == ()
+    assert {ours.library.id_to_token(id_) for id_ in ours.stop_ids} == set(ends)
+    assert ours.library.id_to_token(ours.eot_id) == document
