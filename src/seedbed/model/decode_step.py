@@ -2,9 +2,9 @@
 
 A model that is used token by token spends as much time between its matrix products as in them: each of thirty layers has dozens
 of small operations, and each costs some microseconds, however little it computes. So this computes what `Decoder.hidden_states`
-does for one token after a cache, on the same weights, without modules, masks and copies of grouped heads.
+does for one token after a cache, on the same weights and with the same bits, without modules and masks.
 
-Shapes: S cached tokens, C hidden, H query heads, K key/value heads, G = H / K, D head width, V vocabulary rows.
+Shapes: S cached tokens, C hidden, H query heads, K key/value heads, D head width, V vocabulary rows.
 """
 
 from __future__ import annotations
@@ -75,9 +75,8 @@ def _attention(attention: Attention, cache: LayerCache) -> _Layer:
         k_1KSD, v_1KSD = cache.append(qk[H:].view(1, K, 1, D), qkv[H + K :].view(1, K, 1, D))
         if 0 < window < k_1KSD.shape[2]:
             k_1KSD, v_1KSD = k_1KSD[:, :, -window:], v_1KSD[:, :, -window:]
-        # The G queries that share a key head take the place of so many positions, so no key is copied.
-        y_1KGD = F.scaled_dot_product_attention(qk[:H].view(1, K, H // K, D), k_1KSD, v_1KSD)
-        return out(y_1KGD.reshape(H * D))
+        y_1H1D = F.scaled_dot_product_attention(qk[:H].view(1, H, 1, D), k_1KSD, v_1KSD, enable_gqa=H != K)
+        return out(y_1H1D.reshape(H * D))
 
     return attend
 
