@@ -143,7 +143,7 @@ class _Reader:
 
     def _fill(self, chunk: Tensor, file: Path, offset: int) -> None:
         """Fill a contiguous CPU tensor with the bytes of a file from `offset` on. Raises SeedbedError if it is too short."""
-        view = memoryview(chunk.view(-1).view(torch.uint8).numpy())
+        view: memoryview = chunk.view(-1).view(torch.uint8).numpy().data
         try:
             handle = self._open(file)
             handle.seek(offset)

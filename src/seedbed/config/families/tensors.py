@@ -35,12 +35,12 @@ class Piece(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """`count` rows that follow one another both in a piece (from row `ours`) and in the tensor (from row `theirs`)."""
+    """`rows` rows that follow one another both in a piece (from row `ours`) and in the tensor (from row `theirs`)."""
 
     piece: Piece
     ours: int
     theirs: int
-    count: int
+    rows: int
 
 
 def by_tensor(model: ModelConfig, vocab_rows: int) -> dict[str, list[Piece]]:
