@@ -117,7 +117,7 @@ class TestRendering:
         ("source", "message"),
         [
             ("{% for message in messages %}\n{{ message.role }", "mistake in line 2"),
-            ("{{ raise_exception('Roles must alternate\x1b[31m') }}", "refuses this chat: Roles must alternate$"),
+            ("{{ raise_exception('Roles must alternate\x1b[31m') }}", "refuses this chat: Roles must alternate "),
             ("{{ messages[0].missing.deeper }}", "fails: .*missing"),
             ("{{ 1 / 0 }}", "fails: ZeroDivisionError"),
             ("{{ ''.__class__.__mro__ }}", "fails: access to attribute '__class__'"),

@@ -95,7 +95,7 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
     tokenizer = Tokenizer.of_model(folder)
     prompt = read_prompt(request, tokenizer)
     model = load_folder(folder, device=device, dtype=dtype)
-    context = model.config.context
+    context = model.config.longest_context
     if request.messages and len(prompt.ids) >= context:
         raise UsageError(
             f"The chat has {len(prompt.ids)} tokens, but the model's context has only {context}.",

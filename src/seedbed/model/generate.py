@@ -186,10 +186,10 @@ def generate(
     if sampling.max_new_tokens == 0:
         return
     ends = {eot_id, *stop_ids}
-    window = fit_prompt(prompt_ids, sampling, context=config.context, eot_id=eot_id, num_kept=num_kept)
+    window = fit_prompt(prompt_ids, sampling, context=config.longest_context, eot_id=eot_id, num_kept=num_kept)
     cache = KVCache(
         config,
-        max_length=min(config.context, len(window) + sampling.max_new_tokens),
+        max_length=min(config.longest_context, len(window) + sampling.max_new_tokens),
         device=device,
         dtype=model.embed.weight.dtype,
     )
@@ -198,8 +198,8 @@ def generate(
     penalise = sampling.repetition_penalty != 1.0
     fresh, step = window, None
     for _ in range(sampling.max_new_tokens):
-        if cache.length + len(fresh) > config.context:
-            fresh = _last(window, max(1, config.context // 2), num_kept)
+        if cache.length + len(fresh) > config.longest_context:
+            fresh = _last(window, max(1, config.longest_context // 2), num_kept)
             window = list(fresh)
             cache.clear()
         if len(fresh) == 1 and cache.length:

@@ -107,7 +107,9 @@ def causal_attention(
     T, S, grouped = q_BHTD.shape[2], k_BKSD.shape[2], q_BHTD.shape[1] != k_BKSD.shape[1]
     if mask is None and 0 < window < S:
         return _windowed(q_BHTD, k_BKSD, v_BKSD, window)
-    if q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16 and 1 < T == S <= BLOCKED_CONTEXT:
+    blocked = q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16 and 1 < T == S <= BLOCKED_CONTEXT
+    # Generation reads a prompt once: there, equal bits to transformers are worth more than time.
+    if blocked and not torch.is_inference_mode_enabled():
         if grouped:
             share = q_BHTD.shape[1] // k_BKSD.shape[1]
             k_BKSD, v_BKSD = k_BKSD.repeat_interleave(share, 1), v_BKSD.repeat_interleave(share, 1)

@@ -248,19 +248,19 @@ def _problem(answer: Rendered, where: str) -> SeedbedError:
 def _encoded(found: Rendered, tokenizer: ChatTokens, added: Sequence[str]) -> Iterator[int]:
     """The ids of a rendered chat: those of marked control tokens as text, and of the rest with control tokens.
 
-    A template may part the marks of a token, for example with `split`. Then the lone mark is left out, but still parts the
-    text, so that no control token forms across it.
+    A template may part the marks of a token, for example with `split`. A token beside a lone mark stays text, too; a mark
+    without a token is left out, but still parts the text, so that no control token forms across it.
     """
     if not found.marks:
         yield from tokenizer.encode_with_control_tokens(found.text)
         return
     begin, end = found.marks
     tokens = "|".join(re.escape(token) for token in sorted(added, key=len, reverse=True))
-    pieces = re.split(f"{begin}({tokens}){end}|[{begin}{end}]", found.text)
+    pieces = re.split(f"(?:{begin}({tokens}){end}?|({tokens}){end}|[{begin}{end}])", found.text)
     for index, piece in enumerate(pieces):
         if not piece:
             continue
-        is_text = index % 2 == 1
+        is_text = index % 3 != 0
         encode = tokenizer.encode if is_text else tokenizer.encode_with_control_tokens
         ids = _without_start(encode, piece) if index else encode(piece)
         if is_text and any(id_ in ids for id_ in tokenizer.encode_with_control_tokens(piece)[:1]):

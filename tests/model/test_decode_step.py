@@ -1,0 +1,64 @@
+"""The step that decodes one token computes the same logits as the whole network, for every family and feature."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from msgspec.structs import replace
+
+from seedbed.config.schema import ModelConfig
+from seedbed.model.cache import KVCache
+from seedbed.model.decode_step import DecodeStep
+from seedbed.model.decoder import Decoder
+from small_models import SHAPES, VOCAB, built, shape
+
+CASES = [
+    *SHAPES,
+    pytest.param(replace(shape("llama"), attention_bias=True, mlp_bias=True), id="llama-biases"),
+    pytest.param(replace(shape("mistral"), window=5), id="mistral-window"),
+    pytest.param(replace(shape("qwen2"), window=5, window_layers="1"), id="qwen2-window-from-layer-1"),
+    pytest.param(replace(shape("qwen3", kv_heads=1), head_dim=12), id="qwen3-wide-heads"),
+]
+
+
+def uneven(config: ModelConfig) -> Decoder:
+    """A model whose gains and biases are random, so that each of them changes the logits."""
+    model = built(config)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            else:
+                parameter.mul_(3)
+    return model.eval()
+
+
+@pytest.mark.parametrize("config", CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_its_logits_equal_those_of_the_network(config: ModelConfig, dtype: torch.dtype) -> None:
+    model = copy.deepcopy(uneven(config)).to(dtype)
+    ids = torch.randint(0, VOCAB, (1, 24), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = model(ids)[0].float()
+        cache = KVCache(config, max_length=24, dtype=dtype)
+        model(ids[:, :7], cache=cache)
+        step = DecodeStep(model, cache)
+        stepped = torch.stack([step(int(id_)) for id_ in ids[0, 7:]]).float()
+    assert cache.length == 24
+    allowed = 1e-5 if dtype == torch.float32 else 0.1
+    assert float((stepped - whole[7:]).abs().max()) < allowed * float(whole.abs().max())
+
+
+def test_it_continues_after_the_cache_is_cleared() -> None:
+    model = uneven(shape("qwen3"))
+    cache = KVCache(model.config, max_length=24)
+    step = DecodeStep(model, cache)
+    ids = torch.tensor([[3, 1, 4, 1, 5]])
+    with torch.inference_mode():
+        for _ in range(2):
+            cache.clear()
+            model(ids[:, :4], cache=cache)
+            torch.testing.assert_close(step(5), model(ids)[0, -1], rtol=1e-4, atol=1e-4)
