@@ -103,7 +103,8 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
             self.content(self.server.repos[name][path], path)
             return
         self.server.requests.append(f"{self.command} {path} {self.headers.get('Range') or ''}")
-        parts = path.removeprefix("api/models/").split("/")
+        quoted = urllib.parse.urlsplit(self.path).path.strip("/").removeprefix("api/models/").split("/")
+        parts = [urllib.parse.unquote(part) for part in quoted]  # a revision may contain a slash
         name, rest = "/".join(parts[:2]), parts[2:]
         if name in self.server.refusals:
             status, code = self.server.refusals[name]

@@ -141,7 +141,8 @@ def test_a_download_that_was_interrupted_is_continued_by_the_next_process(hub: M
     process = subprocess.Popen(
         words, env=hub.environment(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert hub.held.wait(patience.HANG_S)
+    patience.until(lambda: hub.held.is_set() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
     partial = patience.until(lambda: next(tmp_path.rglob("*.incomplete"), None))
     patience.until(lambda: partial.stat().st_size == CHUNK)
     process.send_signal(signal.SIGINT)

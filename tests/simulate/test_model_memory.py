@@ -59,9 +59,9 @@ def test_adapters_need_less_than_training_and_4_bits_less_than_16() -> None:
         found = by_work(needs(model, rows, on_gpu=True))
         assert found["run"].size_bytes < found["lora"].size_bytes < found["train"].size_bytes
     assert found["qlora"].size_bytes < found["lora"].size_bytes
-    # 8 billion parameters: 16 GB in 16 bits, about 5 GB in 4 bits with the tables in 16 bits.
-    assert 15 * GIB < found["lora"].size_bytes < 24 * GIB
-    assert 5 * GIB < found["qlora"].size_bytes < 12 * GIB
+    # 8 billion parameters: 15 GiB in 16 bits; in 4 bits about 5 GiB, with the tables in 16 bits. The rest are activations.
+    assert 15 * GIB < found["lora"].size_bytes < 40 * GIB
+    assert 5 * GIB < found["qlora"].size_bytes < 30 * GIB
 
 
 def test_a_model_with_learned_positions_keeps_its_whole_table() -> None:

@@ -162,27 +162,33 @@ def _noted(report: ModelReport) -> Iterator[None]:
 
 def _config(folder: Path, report: ModelReport) -> dict[str, Any]:
     """The parsed config.json; empty, with a problem, if there is none."""
-    with _noted(report):
+    try:
         parsed = read_json(folder / CONFIG)
-        if isinstance(parsed, dict):
-            return parsed
-        if (folder / "adapter_config.json").is_file():
-            raise SeedbedError(
-                f"{quoted(folder)} contains an adapter, not a whole model.", "Give the folder of the model."
-            )
-        gguf = sorted(path.name for path in folder.glob("*.gguf"))
-        if parsed is None and gguf:
-            raise SeedbedError(
-                f"{quoted(folder)} contains no {CONFIG}, only {listed(gguf, 3)}.",
-                "Seedbed reads weights in safetensors format, as transformers saves them, not GGUF.",
-            )
-        if parsed is None:
-            raise SeedbedError(
-                f"{quoted(folder)} contains no {CONFIG}.",
-                "A model folder contains config.json, tokenizer.json and the weights.",
-            )
-        raise SeedbedError(f"{quoted(folder / CONFIG)} is not a JSON object.", "Restore the file.")
+    except SeedbedError as error:
+        report.problems.append(Problem(error.message, error.hint))
+        return {}
+    if isinstance(parsed, dict):
+        return parsed
+    report.problems.append(_no_config(folder, is_missing=parsed is None))
     return {}
+
+
+def _no_config(folder: Path, *, is_missing: bool) -> Problem:
+    """What a folder without a usable config.json is."""
+    if not is_missing:
+        return Problem(f"{quoted(folder / CONFIG)} is not a JSON object.", "Restore the file.")
+    if (folder / "adapter_config.json").is_file():
+        return Problem(f"{quoted(folder)} contains an adapter, not a whole model.", "Give the folder of the model.")
+    gguf = sorted(path.name for path in folder.glob("*.gguf"))
+    if gguf:
+        return Problem(
+            f"{quoted(folder)} contains no {CONFIG}, only {listed(gguf, 3)}.",
+            "Seedbed reads weights in safetensors format, as transformers saves them, not GGUF.",
+        )
+    return Problem(
+        f"{quoted(folder)} contains no {CONFIG}.",
+        "A model folder contains config.json, tokenizer.json and the weights.",
+    )
 
 
 def _shape(config: Mapping[str, Any], report: ModelReport) -> tuple[ModelConfig | None, int]:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from seedbed.runs.store import Store
 
 DESCRIPTION = """\
-Show what a model is: family, shape, parameters, context, tokenizer, chat template, licence, the memory that it needs, and
-whether Seedbed can use it; if not, why. MODEL is the path of a model folder, a run or RUN@STEP, or hub:NAME[@REVISION], a
-model on the Hugging Face Hub, of which only small files are downloaded. Without MODEL, list the newest checkpoint of each
-run, and the models in the Hub's cache. The exit status is 0 if Seedbed can use the model, and 1 if it cannot.
+Show what a model is: family, shape, parameters, context, tokenizer, chat template, licence, the memory that it needs,
+and whether Seedbed can use it; if not, why. MODEL is the path of a model folder, a run or RUN@STEP, or
+hub:NAME[@REVISION], a model on the Hugging Face Hub, of which only small files are downloaded. Without MODEL, list the
+newest checkpoint of each run, and the models in the Hub's cache. The exit status is 0 if Seedbed can use the model, and
+1 if it cannot.
 """
 EXAMPLES = """\
   seedbed models                                            the models on this machine

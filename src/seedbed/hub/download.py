@@ -226,8 +226,8 @@ class _Download:
 
     def _receive(self, file: RemoteFile, handle: BinaryIO, partial: Path) -> None:
         """Append what is missing of a file to its partial copy."""
+        from huggingface_hub import utils
         from huggingface_hub.file_download import hf_hub_url, http_get
-        from huggingface_hub.utils import build_hf_headers
 
         url = hf_hub_url(self._listing.name, file.path, revision=self._listing.commit)
         counted = _Counted(handle, partial, lambda done: self._tell("downloading", file.path, done))
@@ -237,7 +237,7 @@ class _Download:
                 url,
                 cast(Any, counted),
                 resume_size=handle.tell(),
-                headers=build_hf_headers(),
+                headers=cast(Any, utils).build_hf_headers(),
                 expected_size=file.size_bytes,
             )
 

@@ -93,12 +93,14 @@ def hub_library() -> Any:
     """Import and return `huggingface_hub`, without its progress bars and warnings. Raises SeedbedError if it is missing."""
     try:
         import huggingface_hub
+        from huggingface_hub import utils
     except ImportError as error:
         raise SeedbedError(
             "Models of the Hub need the package huggingface_hub, which is not installed.", INSTALL_HINT
         ) from error
-    huggingface_hub.utils.disable_progress_bars()
-    huggingface_hub.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    settings: Any = utils
+    settings.disable_progress_bars()
+    settings.logging.set_verbosity_error()
     return huggingface_hub
 
 
