@@ -90,7 +90,6 @@ def _score(number: int, config: Evaluation, text: Text, device: Device, lifecycl
     stage = f"evaluating {name}" + (f" ({number + 1} of {count})" if count > 1 else "")
     report = _Report(lifecycle, stage, number * text.size_bytes, count * text.size_bytes)
     keep = partial(_keep, lifecycle)
-    report(0)
     losses = ModelLosses(name, Path(asked.models[number]), asked, device, lifecycle.emit, report, keep)
     losses.score(read_documents(folder), text, progress)
     keep(lambda: progress.finish(losses.facts()))

@@ -38,7 +38,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Keep = Callable[[Callable[[], None]], None]
 """A function that calls its argument, which writes a file; if the disk is full, it waits and calls it again."""
 Report = Callable[[float], None]
-"""A function that is called after each batch with the UTF-8 bytes of the text that are done. It may raise StopRequested."""
+"""A function that is called with the UTF-8 bytes of the text that are done, at first and after each batch. It may raise
+StopRequested."""
 
 
 class ModelLosses:
@@ -98,7 +99,6 @@ class ModelLosses:
                     raise
                 self._keep(partial(progress.finish_group, tally, encoded.unit_bytes))
             before, first = before + size_bytes, first + len(texts)
-            self._report(before)
 
     def _score_group(
         self, encoded: Encoded, tally: Tally, share: _Share, progress: ModelProgress, texts: list[str], first: int
@@ -107,6 +107,7 @@ class ModelLosses:
         windows = longest_first(list(self._windows(encoded)))
         share.total = sum(window.length for window in windows)
         share.done = sum(window.length for window in windows[: tally.windows])
+        share.report()
         while tally.windows < len(windows):
             for count, batch in batches(windows[tally.windows :], encoded.ids, self._batch_tokens):
                 begun = time.monotonic()
