@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbed.cli.commands import NAMED_KEYS
-from seedbed.cli.parser import complete_model, complete_run, json_option, runs_option, turn_options
+from seedbed.cli.model_choice import complete_model, show_progress
+from seedbed.cli.parser import complete_run, json_option, runs_option, turn_options
 
 if TYPE_CHECKING:
     from seedbed.actions import Launch
@@ -156,7 +157,6 @@ def resolved(
     """
     from seedbed.actions import base_opener
     from seedbed.cli.console import set_temporary_line
-    from seedbed.cli.model_choice import show_progress
     from seedbed.cli.store_option import store
     from seedbed.config.frozen import load_frozen
     from seedbed.config.layers import Flagged
