@@ -193,7 +193,6 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
     import time
 
     from seedbed import text
-    from seedbed.actions import short_name
     from seedbed.cli.console import fitted, table
     from seedbed.presentation.done import steps_text
     from seedbed.runs.control import shown_status
