@@ -30,9 +30,9 @@ terminal is closed, the run continues.
 With --for the run takes the given time, from data to the last save. Without a preset, it first measures this machine
 and chooses the model's size and the number of steps so that the loss at the end is the lowest.
 
-With --from the run trains on from a model: a folder with safetensors (of Llama, Qwen, GPT-2 and others), a checkpoint,
-or a run. It keeps the model's shape and tokenizer, and starts with lower learning rates and a new optimizer. From a run,
-it goes on with the text of that run unless --data gives another.
+With --from the run trains on from a model: a folder with safetensors (of Llama, Qwen, GPT-2 and others), a
+checkpoint, or a run. It keeps the model's shape and tokenizer, and starts with lower learning rates and a new
+optimizer. From a run, it goes on with the text of that run unless --data gives another.
 
 With --queue or --after the run waits in the background; `seedbed queue` shows the queue.
 """
