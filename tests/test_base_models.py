@@ -10,11 +10,12 @@ import pytest
 
 import trained_bases
 from seedbed import actions
-from seedbed.actions.base_models import open_base, short_name
+from seedbed.actions.base_models import open_base
 from seedbed.config.frozen import dump
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.runs.base_names import short_name
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.store import Store
 

@@ -31,11 +31,11 @@ SETTINGS = (
     "train.compile=off",
     "train.threads=1",
     "train.eval_every=0",
-    "train.eval_tokens=2048",
+    "train.eval_tokens=1024",
     "train.checkpoint_every=2",
     "train.keep_best=false",
     "train.sample_tokens=8",
-    "data.validation=0.01",
+    "data.validation=0.004",
 )
 COPIED = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 

@@ -3,7 +3,7 @@
 This package imports neither a user interface nor torch.
 """
 
-from seedbed.actions.base_models import base_opener, base_opener_for_forms, open_base, short_name
+from seedbed.actions.base_models import base_opener, base_opener_for_forms, open_base
 from seedbed.actions.checks import check_training, examine, refuse_unusable_data, refuse_unusable_store
 from seedbed.actions.choosing import SizePlan, choose_size
 from seedbed.actions.evaluating import (
@@ -96,7 +96,6 @@ __all__ = [
     "save_now",
     "set_archived",
     "set_note",
-    "short_name",
     "start",
     "start_evaluation",
     "start_new_run",

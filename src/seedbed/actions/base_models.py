@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -16,9 +15,10 @@ from seedbed.config.paths import is_model_path
 from seedbed.config.schema import DataConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home
-from seedbed.hub.names import PREFIX, is_hub_reference
+from seedbed.hub.names import is_hub_reference
+from seedbed.runs.base_names import short_name
 from seedbed.runs.kinds import frozen_config
-from seedbed.runs.models import model_folder, run_of
+from seedbed.runs.models import model_folder
 from seedbed.runs.store import RunDir, Store, UnknownRunError, is_run
 from seedbed.text import quoted
 from seedbed.tokenizer.facts import tokenizer_facts
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from seedbed.hub.download import Progress
 
 OnProgress = Callable[["Progress"], object]
-_STAMP = re.compile(r"\d{8}-\d{6}-\d{3}-")
-_SNAPSHOTS = "snapshots"
-"""The folder in which the Hub's cache keeps a model: models--OWNER--NAME/snapshots/COMMIT."""
 
 
 def base_opener(store: Store, on_progress: OnProgress | None = None) -> OpenBase:
@@ -66,18 +63,6 @@ def open_base(
     base = read_base(folder, exact, _name(found.run, folder, exact))
     _refuse_tokenizer(base)
     return base._replace(data=_data_of(found.run), free_bytes=free_memory_bytes)
-
-
-def short_name(reference: str) -> str:
-    """A short name for the model that a config's `base.model` names, for the names of runs, such as `SmolLM2-135M`."""
-    if is_model_path(reference):
-        path = Path(reference)
-        if path.parent.name == _SNAPSHOTS:
-            return path.parent.parent.name.rpartition("--")[2]
-        run = run_of(path) if is_named(path) else None
-        return _STAMP.sub("", run.id) if run is not None else path.name
-    name = reference.removeprefix(PREFIX).partition("@")[0]
-    return _STAMP.sub("", name.rpartition("/")[2])
 
 
 def _find(store: Store, reference: str, on_progress: OnProgress | None) -> ChosenModel:

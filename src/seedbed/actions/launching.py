@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seedbed import __version__
-from seedbed.actions.base_models import short_name
 from seedbed.actions.checks import refuse_unusable_store
 from seedbed.config.directories import refuse_unusable_cache
 from seedbed.config.frozen import dump
@@ -22,6 +21,7 @@ from seedbed.errors import SeedbedError
 from seedbed.events import Record, Run
 from seedbed.files import remove_tree
 from seedbed.runs import control, labels
+from seedbed.runs.base_names import short_name
 from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.kinds import Kind, load_object
 from seedbed.runs.lifecycle import RunBusyError

@@ -170,10 +170,3 @@ def complete_run(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list
     for run in store(getattr(parsed_args, "runs", None)).all():
         words += [run.name(), run.id]
     return [word for word in words if word.startswith(prefix)]
-
-
-def complete_model(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """The models that begin with `prefix`, for shell completion: runs, or the paths below a folder if it has a slash."""
-    from seedbed.cli.completers import paths
-
-    return paths(prefix) if "/" in prefix else complete_run(prefix, parsed_args)

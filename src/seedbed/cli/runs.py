@@ -193,9 +193,9 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
     import time
 
     from seedbed import text
-    from seedbed.actions import short_name
     from seedbed.cli.console import fitted, table
     from seedbed.presentation.done import steps_text
+    from seedbed.runs.base_names import short_name
     from seedbed.runs.control import shown_status
 
     rows, styles = [], []

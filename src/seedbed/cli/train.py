@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbed.cli.commands import NAMED_KEYS
-from seedbed.cli.parser import complete_model, complete_run, json_option, runs_option, turn_options
+from seedbed.cli.model_choice import complete_model, show_progress
+from seedbed.cli.parser import complete_run, json_option, runs_option, turn_options
 
 if TYPE_CHECKING:
     from seedbed.actions import Launch
@@ -29,9 +30,9 @@ terminal is closed, the run continues.
 With --for the run takes the given time, from data to the last save. Without a preset, it first measures this machine
 and chooses the model's size and the number of steps so that the loss at the end is the lowest.
 
-With --from the run trains on from a model: a folder with safetensors (of Llama, Qwen, GPT-2 and others), a checkpoint,
-or a run. It keeps the model's shape and tokenizer, and starts with lower learning rates and a new optimizer. From a run,
-it goes on with the text of that run unless --data gives another.
+With --from the run trains on from a model: a folder with safetensors (of Llama, Qwen, GPT-2 and others), a
+checkpoint, or a run. It keeps the model's shape and tokenizer, and starts with lower learning rates and a new
+optimizer. From a run, it goes on with the text of that run unless --data gives another.
 
 With --queue or --after the run waits in the background; `seedbed queue` shows the queue.
 """
@@ -156,7 +157,6 @@ def resolved(
     """
     from seedbed.actions import base_opener
     from seedbed.cli.console import set_temporary_line
-    from seedbed.cli.model_choice import show_progress
     from seedbed.cli.store_option import store
     from seedbed.config.frozen import load_frozen
     from seedbed.config.layers import Flagged

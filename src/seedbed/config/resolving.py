@@ -103,7 +103,8 @@ def _resolve_from(
         )
     base = open_base(wanted.reference)
     merged = merged_with(base, wanted, earlier, layers, root)
-    config = fitted(build(merged.values, FROM, root), merged.origins, base)
+    built: Any = build(merged.values, FROM, root)
+    config: Any = fitted(built, merged.origins, base)  # a root with `base.model` is a train config
     origins = {path: merged.origins.get(path, "default") for path in keys(root)}
     origins = {"preset": wanted.origin} | origins
     check_values(config, origins, root, is_new=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from seedbed import text
-from seedbed.actions.base_models import short_name
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.check import kept_checkpoints
 from seedbed.config.keys import alternatives, keys, value_of
@@ -13,6 +12,7 @@ from seedbed.config.resolving import Resolved
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config, Table
 from seedbed.presentation.wording import time_taken
+from seedbed.runs.base_names import short_name
 from seedbed.runs.estimate import estimate
 from seedbed.runs.kinds import frozen_config, kind_of
 from seedbed.runs.store import RunDir, Store

@@ -19,6 +19,7 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.presentation import forms, run_actions
 from seedbed.presentation.config_text import plan_lines, summary
 from seedbed.presentation.forms import CHOICE, TEXT, Field, key_field
+from seedbed.runs.base_names import short_name
 from seedbed.runs.control import ResumeOptions
 from seedbed.runs.models import CORRUPTED, Model
 from seedbed.runs.statuses import WORKING
@@ -217,7 +218,7 @@ def start_question(new: NewRun, store: Store, live: Iterable[ListedRun], *, queu
     resolved = new.resolved()
     config = resolved.config
     name = new.name or actions.default_name(
-        actions.short_name(config.base.model) if config.base.model else config.preset, config.data.source
+        short_name(config.base.model) if config.base.model else config.preset, config.data.source
     )
     lines, warnings = plan_lines(resolved, name, store, ALL_OPTIONS), []
     working = [each for each in live if each.status["status"] in WORKING | {"stalled"}]
