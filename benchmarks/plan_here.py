@@ -1,7 +1,7 @@
 """`seedbed plan` for this machine against real runs: predicted and measured steps of presets, under the same load.
 
 In turn, the machine's operations are measured (`seedbed plan --measure`) and a run trains (`seedbed train`), several times, so
-that both meet the same load. Prints tokens per second, predicted and from the median of the run's steps, with their ratio.
+that both meet the same load. Prints tokens per second, predicted and from the mean of the run's steps, with their ratio.
 
     python benchmarks/plan_here.py --seconds 60
     python benchmarks/plan_here.py --presets nano --threads 1 --set train.compile=off
@@ -95,7 +95,8 @@ class Comparison(NamedTuple):
 
     @property
     def measured_s(self) -> float:
-        return statistics.median(self.steps_s)
+        """The mean, since a run takes the sum of its steps. On a machine of changing speed, the median jumps."""
+        return statistics.mean(self.steps_s)
 
     @property
     def ratio(self) -> float:

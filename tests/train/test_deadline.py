@@ -186,3 +186,14 @@ def test_validations_and_the_last_save_are_reserved() -> None:
     assert cheap.elapsed_s <= 300
     assert costly.elapsed_s <= 300
     assert costly.steps < cheap.steps - 300
+
+
+@pytest.mark.parametrize("total_s", [120.0, 900.0])
+@pytest.mark.parametrize("phase_s", [0.0, 5.0, 9.0, 14.0])
+def test_a_machine_that_changes_its_speed_every_few_seconds_neither_ends_early_nor_late(
+    total_s: float, phase_s: float
+) -> None:
+    # Seen on a machine with two virtual cores: steps of 66 ms for some seconds, then of 100 ms for some seconds.
+    outcome = train(total_s, lambda now: 0.066 if (now + phase_s) % 18 < 10 else 0.1, share=0.35)
+    assert 0.96 * total_s <= outcome.elapsed_s <= 1.02 * total_s
+    assert outcome.scales[-1] < 0.01

@@ -7,6 +7,8 @@ machine is so slow in the decay, also after a resume, that the run would end ove
 
 from __future__ import annotations
 
+import heapq
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,10 +16,10 @@ from collections.abc import Callable
 from seedbed.config.time_budget import steps_within
 from seedbed.train.loop import Progress
 
-RECENT_S = 30.0
-"""The speed is that of the steps in the last so many seconds."""
-_QUANTILE = 0.75
-"""This quantile of the recent step times counts: a few slow steps among them are likely to happen again."""
+_RECENT_SHARE, _LEAST_RECENT_S, _MOST_RECENT_S = 1 / 8, 30.0, 120.0
+"""The speed is that of the steps in the last so much of the time: shared machines change their speed every few seconds."""
+_OUTLIERS = 0.02
+"""This share of the recent steps, the slowest, does not count, and at least one step: a pause of the machine is not its speed."""
 _FEWEST_STEPS = 5
 """The number of timed steps before the plan follows the measured speed: the first steps of a process are slow."""
 _LATEST = 1.08
@@ -61,6 +63,7 @@ class Deadline:
         clock: Clock = time.monotonic,
     ) -> None:
         self.total_s, self.costs = total_s, costs
+        self._recent_s = min(max(_RECENT_SHARE * total_s, _LEAST_RECENT_S), _MOST_RECENT_S)
         self.decay_from, self.end = decay_from, end
         self._clock, self._began = clock, clock() - used_s
         self._decay_share, self._eval_every = decay_share, eval_every
@@ -80,11 +83,12 @@ class Deadline:
 
     @property
     def step_s(self) -> float | None:
-        """The seconds of a training step at the recent speed: the upper quartile of the last seconds. None if unknown."""
+        """The seconds of a training step at the recent speed: the mean without outliers. None if unknown."""
         if len(self._recent) < _FEWEST_STEPS:
             return self._step_s
-        durations = sorted(duration for _, duration in self._recent)
-        return durations[min(int(_QUANTILE * len(durations)), len(durations) - 1)]
+        durations = [duration for _, duration in self._recent]
+        slowest = heapq.nlargest(math.ceil(_OUTLIERS * len(durations)), durations)
+        return (sum(durations) - sum(slowest)) / (len(durations) - len(slowest))
 
     def begin_step(self) -> None:
         """Note that a training step begins now."""
@@ -96,7 +100,7 @@ class Deadline:
         if self._step_began is not None:
             self._recent.append((now, now - self._step_began))
             self._step_began = None
-        while len(self._recent) > _FEWEST_STEPS and self._recent[0][0] < now - RECENT_S:
+        while len(self._recent) > _FEWEST_STEPS and self._recent[0][0] < now - self._recent_s:
             self._recent.popleft()
 
     def steps_left(self) -> int | None:
