@@ -3,6 +3,7 @@
 Each case runs in a fresh process, after the imports and with the files in the page cache. The time ends when every number has
 been read once (transformers maps files of the wanted dtype, so it reads them only then). Memory is the most that is
 resident above what the imports occupy, divided by the size of the weights in the wanted dtype. Medians of the repeats.
+On a machine with other work, compare the seconds of CPU time.
 
     python benchmarks/load.py FOLDER
 """
@@ -41,16 +42,17 @@ def measure(program: str, precision: str, folder: Path) -> dict[str, float]:
         load(random_model(Path(small), hidden=64, layers=1), dtype=dtype)
     imports = resident_bytes()
     forget_peak()
-    begun = time.perf_counter()
+    begun, begun_cpu = time.perf_counter(), time.process_time()
     model = load(folder, dtype=dtype)
     loaded_s = time.perf_counter() - begun
     torch.set_num_threads(1)  # on a busy machine, threads that wait for each other would be measured
     total = sum(float(parameter.detach().flatten().max()) for parameter in model.parameters())
-    touched_s = time.perf_counter() - begun
+    touched_s, cpu_s = time.perf_counter() - begun, time.process_time() - begun_cpu
     size = sum(parameter.nbytes for parameter in model.parameters())
     return {
         "loaded_s": loaded_s,
         "touched_s": touched_s,
+        "cpu_s": cpu_s,
         "extra": (peak_bytes() - imports) / size,
         "size_bytes": size,
         "total": total,
@@ -110,10 +112,11 @@ def main() -> None:
             seconds = {name: statistics.median(each["touched_s"] for each in found[name]) for name in PROGRAMS}
             for name, each in found.items():
                 loaded_s = statistics.median(one["loaded_s"] for one in each)
+                cpu_s = statistics.median(one["cpu_s"] for one in each)
                 extra = statistics.median(one["extra"] for one in each)
                 size = each[0]["size_bytes"]
                 print(
-                    f"{precision} {name:<12} {loaded_s:6.2f} s, first touch included {seconds[name]:6.2f} s, "
+                    f"{precision} {name:<12} {loaded_s:6.2f} s, first touch included {seconds[name]:6.2f} s, CPU {cpu_s:.2f} s, "
                     f"peak {extra:.2f} x {size / 2**20:,.0f} MiB"
                 )
             ratio = seconds["transformers"] / seconds["seedbed"]
