@@ -2,7 +2,8 @@
 
 The weights are the same (SmolLM2-135M-Instruct, fetched by tests/real/assets.py, or `--model DIR`), each case has a process of
 its own, and the cases take turns, so that other work on the machine slows all of them. Reports tokens per second after the
-first token (medians of the rounds), and the ratios.
+first token (medians of the rounds), with one thread also per second of processor time, and the ratios. The products are those
+of `F.linear`, as in transformers.
 
     python benchmarks/decode.py --threads 1,2 --tokens 48 --rounds 3
 """
@@ -69,19 +70,23 @@ def products_case(folder: Path, precision: str) -> Callable[[int], object]:
 
 
 def measure(case: str, folder: Path, precision: str, threads: int, tokens: int) -> dict[str, float]:
-    """Tokens per second of a case in this process, after the first token."""
+    """Tokens per second, and per second of processor time, of a case in this process, after the first token."""
     import torch
 
     torch.set_num_threads(threads)
     cases = {"transformers": transformers_case, "ours": ours_case, "products": products_case}
     run = cases[case](folder, precision)
     run(4)
-    times = []
+    times, busy = [], []
     for length in (1, tokens):
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.process_time()
         run(length)
         times.append(time.perf_counter() - begun)
-    return {"tokens_per_s": (tokens - 1) / (times[1] - times[0])}
+        busy.append(time.process_time() - worked)
+    return {
+        "tokens_per_s": (tokens - 1) / (times[1] - times[0]),
+        "tokens_per_cpu_s": (tokens - 1) / (busy[1] - busy[0]),
+    }
 
 
 def _dtype(precision: str) -> object:
@@ -90,7 +95,7 @@ def _dtype(precision: str) -> object:
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
 
 
-def _in_process(case: str, folder: Path, precision: str, threads: int, tokens: int) -> float:
+def _in_process(case: str, folder: Path, precision: str, threads: int, tokens: int) -> dict[str, float]:
     words = ["--case", case, "--model", str(folder), "--precisions", precision, "--threads", str(threads)]
     done = subprocess.run(
         [sys.executable, str(Path(__file__)), *words, "--tokens", str(tokens)],
@@ -100,24 +105,29 @@ def _in_process(case: str, folder: Path, precision: str, threads: int, tokens: i
     )
     if done.returncode:
         raise SystemExit(f"{case}: {done.stderr.strip().splitlines()[-1]}")
-    return float(json.loads(done.stdout.splitlines()[-1])["tokens_per_s"])
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def compare(folder: Path, precision: str, threads: int, options: argparse.Namespace) -> dict[str, object]:
     """The rates of all cases in one precision with a number of threads, and ours in relation to the others."""
-    rates: dict[str, list[float]] = {case: [] for case in CASES}
+    rates: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
     for _ in range(options.rounds):
         for case in CASES:
             rates[case].append(_in_process(case, folder, precision, threads, options.tokens))
-    medians = {case: statistics.median(each) for case, each in rates.items()}
-    print(
-        f"{precision}, {threads} thread{'s' * (threads > 1)}: "
-        + ", ".join(f"{case} {medians[case]:.1f}" for case in CASES)
-        + f" tokens/s; ours / transformers {medians['ours'] / medians['transformers']:.2f}, "
-        f"products / transformers {medians['products'] / medians['transformers']:.2f}",
-        flush=True,
-    )
-    return {"precision": precision, "threads": threads, **medians, "all": rates}
+    # On a machine with other work, only the processor time of one thread is meaningful.
+    for unit, name in (("tokens_per_s", "tokens/s"), ("tokens_per_cpu_s", "tokens per CPU second")):
+        if unit == "tokens_per_cpu_s" and threads > 1:
+            continue
+        medians = {case: statistics.median(each[unit] for each in rates[case]) for case in CASES}
+        print(
+            f"{precision}, {threads} thread{'s' * (threads > 1)}: "
+            + ", ".join(f"{case} {medians[case]:.1f}" for case in CASES)
+            + f" {name}; ours / transformers {medians['ours'] / medians['transformers']:.2f}, "
+            f"products / transformers {medians['products'] / medians['transformers']:.2f}",
+            flush=True,
+        )
+    return {"precision": precision, "threads": threads, "rounds": rates}
 
 
 def main() -> int:

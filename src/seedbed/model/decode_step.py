@@ -86,12 +86,23 @@ def _attention(attention: Attention, cache: LayerCache) -> _Layer:
 def _norm(norm: nn.Module) -> Function:
     if isinstance(norm, RMSNorm):
         weight, eps, shape = norm.weight, norm.eps, norm.weight.shape
-        if weight.dtype == torch.float32:
-            return lambda x: torch.rms_norm(x, shape, weight, eps)
+        if weight.dtype == torch.float32 and weight.device.type == "cpu":
+            return _fast_rms_norm(weight, eps)
         return lambda x: torch.rms_norm(x, shape, None, eps) * weight  # the order of `kernels.rms_norm`
     assert isinstance(norm, nn.LayerNorm)
     gain, bias, width, epsilon = norm.weight, norm.bias, list(norm.normalized_shape), norm.eps
     return lambda x: torch.layer_norm(x, width, gain, bias, epsilon)
+
+
+def _fast_rms_norm(weight: Tensor, eps: float) -> Function:
+    """RMSNorm of a vector on a CPU with three operations; PyTorch's has a dozen. Differs from it in the last bits."""
+    width = weight.shape[0]
+
+    def norm(x_C: Tensor) -> Tensor:
+        scale = (float(torch.dot(x_C, x_C)) / width + eps) ** -0.5
+        return torch.mul(x_C, weight).mul_(scale)
+
+    return norm
 
 
 def _mlp(mlp: nn.Module) -> Function:
