@@ -10,6 +10,7 @@ Shapes: S cached tokens, C hidden, H query heads, K key/value heads, D head widt
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,8 @@ class DecodeStep:
     def __init__(self, model: Decoder, cache: KVCache) -> None:
         """`cache`: the tokens so far, of one sequence, filled by the model. Both are kept and used."""
         self._model, self._cache = model, cache
-        self._layers = tuple(_layer(block, each) for block, each in zip(model.blocks, cache.layers, strict=True))
+        blocks = cast("list[Block]", list(model.blocks))
+        self._layers = tuple(_layer(block, each) for block, each in zip(blocks, cache.layers, strict=True))
         self._norm, self._head = _norm(model.norm), _product(model.output_weight, None)
 
     def __call__(self, id_: int) -> Tensor:

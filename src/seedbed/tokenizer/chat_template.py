@@ -254,7 +254,7 @@ def _encoded(found: Rendered, tokenizer: ChatTokens, added: Sequence[str]) -> It
     if not found.marks:
         yield from tokenizer.encode_with_control_tokens(found.text)
         return
-    begin, end = found.marks
+    begin, end = found.marks[0], found.marks[1]
     tokens = "|".join(re.escape(token) for token in sorted(added, key=len, reverse=True))
     pieces = re.split(f"(?:{begin}({tokens}){end}?|({tokens}){end}|[{begin}{end}])", found.text)
     for index, piece in enumerate(pieces):

@@ -119,9 +119,9 @@ def end_of_document(found: ModelFiles) -> tuple[int, str]:
             )
         return id_, content
     for id_ in sorted(found.stop_ids):
-        content = content_of(found.spec, id_)
-        if content is not None:
-            return id_, content
+        named = content_of(found.spec, id_)
+        if named is not None:
+            return id_, named
     raise SeedbedError(
         "The tokenizer has no end-of-text token, so generation could not stop.",
         f'Set "eos_token" in {TOKENIZER_CONFIG}, or "eos_token_id" in generation_config.json.',
