@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 import hand_made_models as made
-from model_hub import COMMIT
+from model_hub import COMMIT, ModelHub
+from seedbed.cli.model_choice import complete_model
 
 
 @pytest.fixture
@@ -94,6 +96,25 @@ def test_a_wrong_step_is_refused(trained: Any, words: tuple[str, ...], said: str
 
 def test_a_model_on_the_hub_is_not_downloaded_to_be_scored(desk: Any) -> None:
     assert "cannot be scored" in desk.seedbed("score", "hub:me/model", expect=2).stderr
+
+
+def test_checkpoints_are_completed_after_the_at_sign(trained: Any) -> None:
+    given = argparse.Namespace(runs=str(trained.runs))
+    assert complete_model("alpha@", given) == [f"alpha@{each}" for each in ("latest", "best", 10, 20, 30)]
+    assert complete_model("alpha@2", given) == ["alpha@20"]
+    assert "alpha" in complete_model("al", given)
+
+
+def test_a_download_shows_its_progress_on_a_terminal(desk: Any) -> None:
+    pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+    hub = ModelHub({"me/model": made.files(pad=5 << 20)})
+    try:
+        shown = desk.terminal("models", "hub:me/model", "--download", env=hub.environment(desk.folder))
+    finally:
+        hub.stop()
+    assert "downloading model.safetensors: 0 B of 5.0 MiB (0%)" in shown
+    assert "verifying model.safetensors: 5.0 MiB of 5.0 MiB (100%)" in shown
+    assert shown.rindex("\x1b[K") > shown.rindex("verifying"), "the progress was not erased"
 
 
 def test_a_prompt_with_an_at_sign_is_a_prompt(trained: Any) -> None:

@@ -9,21 +9,30 @@ from contextlib import closing
 from pathlib import Path
 
 from seedbed.cli.argument_types import real, whole
-from seedbed.cli.model_choice import ask, checkpoint_option, choose_model, temperature_option
-from seedbed.cli.parser import complete_run, json_option, runs_option
+from seedbed.cli.model_choice import (
+    MODEL_FORMS,
+    ask,
+    checkpoint_option,
+    choose_model,
+    complete_model,
+    temperature_option,
+)
+from seedbed.cli.parser import json_option, runs_option
 from seedbed.cli.prompt import decoded, run_and_prompt
 from seedbed.cli.sample_output import JsonWriter, PipeWriter, TerminalWriter, Writer
 from seedbed.tokenizer.newlines import unescaped
 
 DESCRIPTION = """\
-Generate text that continues a prompt. RUN is a run, which may still be training, or the path of a checkpoint or another
-model folder; without RUN, the newest run with a checkpoint. The prompt is the argument after RUN, --prompt, a file or
-stdin; the default is the prompt of the run's samples. In a pipe, the output is the prompt, the new text and a newline.
+Generate text that continues a prompt. RUN is a run, which may still be training, RUN@STEP, the path of a checkpoint or
+another model folder, or hub:NAME; without RUN, the newest run with a checkpoint. The prompt is the argument after RUN,
+--prompt, a file or stdin; the default is the prompt of the run's samples. In a pipe, the output is the prompt, the new
+text and a newline.
 
 With --chat, the prompt is a message, and the model answers it: the folder's chat template makes the text that the model
 reads. Then the output is the answer alone. Control tokens in the prompt, such as <|im_end|>, stay text.
 
-Settings that you do not give come from the folder's generation_config.json if it recommends any, which a line on stderr says.
+Settings that you do not give come from the folder's generation_config.json if it recommends any, which a line on stderr
+says.
 """
 EXAMPLES = """\
   seedbed generate "Once upon a time"                              from the newest run with a checkpoint
@@ -32,6 +41,8 @@ EXAMPLES = """\
   seedbed generate quickstart --checkpoint 200 --num-samples 3 --seed 7 --stop '\\n\\n'
   seedbed generate runs/ID/checkpoints/step-00000200 "The fox"
   seedbed generate ~/models/SmolLM2-135M-Instruct --chat "What is the capital of France?"
+  seedbed generate hub:HuggingFaceTB/SmolLM2-135M-Instruct --chat "What is the capital of France?"
+  seedbed generate quickstart@best "The fox"
   cat opening.txt | seedbed generate quickstart > story.txt
 """
 SYNONYMS = {
@@ -61,9 +72,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         "words",
         metavar="RUN PROMPT",
         nargs="*",
-        help="a run or a model folder's path, then the prompt; both are optional",
+        help=f"{MODEL_FORMS}; then the prompt; both are optional",
     )
-    words.completer = complete_run  # type: ignore[attr-defined]
+    words.completer = complete_model  # type: ignore[attr-defined]
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("-p", "--prompt", metavar="TEXT", help="the text that the model continues; - reads stdin")
     prompt.add_argument("--prompt-file", metavar="FILE", type=Path, help="read the prompt from a file")
