@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,38 @@ def test_a_plan_says_time_memory_money_and_failures(capsys: pytest.CaptureFixtur
         assert any(line.strip().startswith(label) for line in out.splitlines()), label
     assert "80 %" in out
     assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_no_value_is_said_as_given_and_as_assumed(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, *CLUSTER)
+    assert row(out, "setup") == "pre-training"
+    assumed = row(out, "assumed").split("; ")
+    assert {"sequences of 8,192 tokens", "bf16", "software fused", "network of 50 GB/s per GPU"} <= set(assumed)
+    given = printed(capsys, *CLUSTER, "--precision", "bf16", "--software", "fused")
+    assert row(given, "setup") == "pre-training, bf16, software fused"
+    assert "bf16" not in row(given, "assumed")
+
+
+def test_energy_is_that_of_the_machine_around_the_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    for gpu, machine in (
+        ("64xH100", "servers and cooling"),
+        ("RTX4090", "its computer"),
+        ("RTX4090-Laptop", "its laptop"),
+    ):
+        assert machine in row(printed(capsys, "plan", "--model", "gpt2", "--gpu", gpu, "--tokens", "1B"), "energy")
+
+
+def test_a_cluster_that_fails_faster_than_it_restarts_is_refused_with_what_would_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = " ".join(printed(capsys, "plan", "--model", "llama3-8b", "--gpu", "1000000xH100", expect=1).split())
+    assert "hardly make progress" in error
+    assert "something fails every 2m 53s, a restart takes " in error
+    assert re.search(
+        r"What would help: a tenth of the failures \(\d\d\.\d %\), about 125,000 GPUs \(\d\d\.\d %\)\.", error
+    )
+    noted = printed(capsys, "plan", "--model", "llama3-405b", "--gpu", "262144xH100", "--tokens", "15T")
+    assert re.search(r"only 3\d\.\d % of the time counts: something fails every", row(noted, "note"))
 
 
 def test_explain_shows_where_time_and_memory_go(capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +190,7 @@ def test_wrong_requests_are_usage_errors_with_a_way_out(
 def test_a_model_that_does_not_fit_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     error = printed(capsys, "plan", "--model", "llama3-70b", "--gpu", "8xH100", expect=1)
     assert "does not fit" in error
-    assert "It fits for example on 24 of them" in error
+    assert "It fits for example on 16 of them" in error
 
 
 @pytest.mark.slow
@@ -306,7 +339,8 @@ def test_given_settings_stay_visible(capsys: pytest.CaptureFixture[str]) -> None
         "--seq",
         "1k",
     )
-    assert row(tuned, "setup") == "QLoRA of rank 32, sequences of 1,024 tokens, bf16, software torch"
+    assert row(tuned, "setup") == "QLoRA of rank 32, sequences of 1,024 tokens"
+    assert "bf16; " in row(tuned, "assumed")
     single = printed(capsys, *CLUSTER, "--precision", "fp32")
     assert "fp32 without TF32 (as `seedbed train`)" in row(single, "setup")
     assert "of the fp32 peak" in row(single, "speed")

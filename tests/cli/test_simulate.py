@@ -13,6 +13,9 @@ import pytest
 from tests.patience import until
 
 from seedbed.config.simulation import ClusterConfig, SimulateConfig
+from seedbed.events import Run
+from seedbed.runs.session import Session
+from seedbed.runs.store import Store
 
 WORDS = ("--model", "llama3-8b", "--gpu", "64xH100", "--tokens", "10B", "--seed", "7", "--fail-rate", "5000")
 
@@ -241,14 +244,37 @@ def test_the_status_says_how_many_nodes_are_in_use_and_of_how_many_warnings_it_s
     assert all(line.startswith("  At step ") for line in warnings), "no blank lines between them"
 
 
-def test_a_run_that_makes_no_progress_says_so_first(tmp_path: Path) -> None:
-    words = ("--gpu", "1000000xH100", "--model", "llama3-8b", "--tokens", "100B", "--name", "huge")
-    seedbed(tmp_path, "simulate", *words, code=1)
+def test_a_run_that_made_no_progress_says_so_first(tmp_path: Path) -> None:
+    """Most such runs are refused beforehand; by bad luck, one may still fail."""
+    run = Store(tmp_path / "runs").create("simulate", "huge", "", {"simulated": True})
+    with Session(run.path) as session:
+        session.emit(Run(status="running", session=1, steps=100, tokens_per_step=10, simulated=True), 0.0)
+        session.finish("failed", reason="The simulated run makes no progress: why.", hint="Lower the failure rates.")
     lines = [line for line in seedbed(tmp_path, "status", "huge").stdout.splitlines() if line]
     assert lines[2].startswith("  The simulated run makes no progress: ")
     assert lines[3].startswith("  Lower the failure rates")
     listed = seedbed(tmp_path, "runs").stdout
     assert "The simulated run makes no progress" in listed
+
+
+@pytest.mark.parametrize(
+    "words", [("--gpu", "1000000xH100"), ("--gpu", "65536xH100", "--set", "failures.early_life_factor=30")]
+)
+def test_a_run_that_would_hardly_make_progress_is_refused_with_what_would_help(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    refused = seedbed(tmp_path, "simulate", *words, "--model", "llama3-8b", "--tokens", "100B", code=1).stderr
+    assert "hardly make progress" in refused
+    assert "because something fails every " in refused
+    assert "What would help: a tenth of the failures" in refused
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_loses_much_of_its_time_says_so_before_it_starts(tmp_path: Path) -> None:
+    many = ("--fail-rate", "800", "--set", "cluster.spare_nodes=120")
+    said = seedbed(tmp_path, "simulate", "--gpu", "4096xH100", "--model", "llama3-8b", "--tokens", "100B", *many).stderr
+    assert re.search(r"Only \d\d\.\d % of the time counts: something fails every \dm \d\ds, a restart takes", said)
+    assert "what would help: a tenth of the failures" in said
 
 
 def test_a_file_of_the_wrong_kind_is_named_as_such(tmp_path: Path) -> None:

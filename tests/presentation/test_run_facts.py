@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seedbed.presentation.run_facts import activity, device_line, epochs_text, notices, steps_text
+from seedbed.presentation.run_facts import Alike, activity, device_line, epochs_text, grouped, notices, steps_text
 from seedbed.runs.store import RunDir
 from seedbed.runs.watch import ListedRun
 
@@ -60,3 +60,14 @@ def test_the_device_line_includes_the_requested_device() -> None:
 def test_notices_are_the_warnings_then_the_reason() -> None:
     assert notices({"warnings": ["w"], "reason": "r.", "hint": "h."}) == ["w", "r. h."]
     assert notices({"warnings": [], "reason": None, "hint": None}) == []
+
+
+def test_warnings_that_differ_in_numbers_only_are_one_with_the_latest() -> None:
+    warnings = [
+        "At step 20: Failure of GPU at node 28: noticed after 7 s.",
+        "At step 31: The loss rises.",
+        "At step 1,040: Failure of GPU at node 3: noticed after 12.5 s.",
+        "At step 1,041: Failure of NIC at node 3: noticed after 12.5 s.",
+    ]
+    assert grouped(warnings) == [Alike(warnings[2], 2), Alike(warnings[1], 1), Alike(warnings[3], 1)]
+    assert grouped([]) == []

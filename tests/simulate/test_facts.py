@@ -20,7 +20,7 @@ from seedbed.simulate.source import ALL
 GPUS = tuple(read_table("gpus", Gpu, None).values())
 MODELS = tuple(read_table("models", Shape, None).values())
 NETWORKS = tuple(read_table("networks", Network, None).values())
-NOT_FIGURES = {"name", "aliases", "vendor", "generation", "sources"}
+NOT_FIGURES = {"name", "aliases", "vendor", "generation", "machine", "sources"}
 
 
 def published(name: str) -> Any:
@@ -55,6 +55,19 @@ MATRIX_RATES = {
     "RTX4070-12GB": ("bf16", 46 * 512 * 2.475e-3),
     "RTX4080-16GB": ("bf16", 76 * 512 * 2.505e-3),
     "RTX4090-24GB": ("bf16", 128 * 512 * 2.52e-3),
+    "RTX3050-8GB": ("bf16", 20 * 512 * 1.777e-3),
+    "RTX3060-Laptop-6GB": ("bf16", 30 * 512 * 1.68e-3),
+    "RTX2060-6GB": ("fp16", 30 * 512 * 1.68e-3),
+    "RTX2080-8GB": ("fp16", 46 * 512 * 1.71e-3),
+    "RTX4050-Laptop-6GB": ("bf16", 20 * 512 * 2.28e-3),
+    "RTX4060-Laptop-8GB": ("bf16", 24 * 512 * 2.37e-3),
+    "RTX4070Super-12GB": ("bf16", 56 * 512 * 2.475e-3),
+    "RTX4070TiSuper-16GB": ("bf16", 66 * 512 * 2.61e-3),
+    "RTX5060-8GB": ("bf16", 30 * 512 * 2.497e-3),
+    "RTX5060Ti-16GB": ("bf16", 36 * 512 * 2.572e-3),
+    "RTX5070Ti-16GB": ("bf16", 70 * 512 * 2.452e-3),
+    "RTX5080-Laptop-16GB": ("bf16", 60 * 512 * 2.287e-3),
+    "RTX5090-Laptop-24GB": ("bf16", 82 * 512 * 2.16e-3),
     "RTX5080-16GB": ("bf16", 84 * 512 * 2.617e-3),
     "RTX5090-32GB": ("bf16", 170 * 512 * 2.407e-3),
     "L40S-48GB": ("bf16", 142 * 1024 * 2.52e-3),
@@ -92,6 +105,12 @@ BANDWIDTHS = {
     "RTX4080-16GB": 256 * 22.4 / 8,
     "RTX4090-24GB": 384 * 21 / 8,
     "RTX5070-12GB": 192 * 28 / 8,
+    "RTX3060-Laptop-6GB": 192 * 14 / 8,
+    "RTX2070-8GB": 256 * 14 / 8,
+    "RTX4060-Laptop-8GB": 128 * 16 / 8,
+    "RTX4070TiSuper-16GB": 256 * 21 / 8,
+    "RTX5060Ti-16GB": 128 * 28 / 8,
+    "RTX5090-Laptop-24GB": 256 * 28 / 8,
     "RTX5080-16GB": 256 * 30 / 8,
     "RTX5090-32GB": 512 * 28 / 8,
     "T4-16GB": 256 * 10 / 8,
@@ -117,6 +136,14 @@ def test_a_lower_precision_is_twice_as_fast_except_where_the_hardware_has_one_ra
             assert peak["fp8"] == pytest.approx(2 * peak["bf16"], rel=0.03), each.name
         if "tf32" in peak and each.vendor == "nvidia" and each.name != "L40-48GB":
             assert peak["tf32"] == pytest.approx(peak["bf16"] / 2, rel=0.03), each.name
+
+
+@pytest.mark.parametrize(
+    ("name", "machine"),
+    [("RTX 4060 Laptop", "laptop"), ("RTX 4090", "desktop"), ("H100", "server"), ("M3 Ultra", "desktop")],
+)
+def test_the_machine_around_a_gpu_is_known(name: str, machine: str) -> None:
+    assert catalog.gpu(name).machine == machine
 
 
 def test_figures_of_gpus_are_plausible() -> None:

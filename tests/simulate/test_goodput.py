@@ -14,6 +14,7 @@ from seedbed.simulate.goodput import (
     daly_s,
     effective_share,
     recommended_interval_s,
+    recovered_s,
     waiting_share,
     young_s,
 )
@@ -82,6 +83,38 @@ def test_the_simulator_agrees_with_the_closed_form(blocking_s: float, node_rate:
         shares.append(run.account.training_s / run.t)
         expected = effective_share(given.interval_steps() * given.step_s, given.checkpointing())
     assert sum(shares) / len(shares) == pytest.approx(expected, abs=0.015)
+
+
+def test_a_failure_during_a_restart_begins_it_again() -> None:
+    # The mean time until no failure happens for 100 s, with one in 100 s on average: M (e - 1).
+    assert recovered_s(Checkpointing(0, 100, 100, start_s=100)) == pytest.approx(100 * (math.e - 1))
+    # What a failure cannot begin again, such as its detection, takes its time in each of e attempts.
+    assert recovered_s(Checkpointing(0, 100, 130, start_s=100)) == pytest.approx(100 * (math.e - 1) + 30 * math.e)
+    assert recovered_s(Checkpointing(0, 1e9, 130, start_s=100)) == pytest.approx(130)
+    assert effective_share(60, Checkpointing(1, 100, 1e6, start_s=1e6)) == 0
+
+
+def test_the_simulator_agrees_where_restarts_fail() -> None:
+    # Something fails every 5.6 minutes, and a restart takes 10.7: it begins 6.7 times on average.
+    shares, expected = [], 0.0
+    for seed in range(6):
+        given = scenario(
+            seed=seed,
+            steps=1_000,
+            log_points=50,
+            eval_every=0,
+            eval_s=0.0,
+            spare_nodes=4096,
+            spikes_per_step=0.0,
+            reliability=Reliability(node_rate=2_000.0, init_1024_s=600.0, maintenance_rate=0.0, slow_rate=0.0),
+        )
+        run = ClusterRun(given)
+        for _ in run.events():
+            pass
+        shares.append(run.account.training_s / run.t)
+        expected = effective_share(given.interval_steps() * given.step_s, given.checkpointing())
+    assert expected == pytest.approx(0.08, abs=0.01)
+    assert sum(shares) / len(shares) == pytest.approx(expected, abs=0.02)
 
 
 def test_the_used_interval_is_the_recommended_one_unless_it_is_set() -> None:

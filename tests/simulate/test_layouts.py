@@ -58,7 +58,7 @@ def test_settings_that_cannot_be_read_are_refused(text: str) -> None:
 def test_a_model_that_does_not_fit_says_by_how_much_and_what_fits() -> None:
     with pytest.raises(SeedbedError, match=r"does not fit on 8 H100.*5 % are kept free") as refused:
         plan("llama3-70b", "8xH100")
-    assert "It fits for example on 24 of them (tp 8, pp 3" in refused.value.hint
+    assert "It fits for example on 16 of them (tp 8, pp 2" in refused.value.hint
     with pytest.raises(SeedbedError, match="does not fit") as refused:
         plan("llama3-8b", "64xH100", parallel={"tp": 1, "pp": 1, "cp": 1, "micro_batch": 8})
     assert "The nearest layout that fits" in refused.value.hint
@@ -91,7 +91,7 @@ def test_a_stage_of_zero_that_would_make_a_layout_fit_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("model", "gpu", "method", "numbers"),
-    [("llama3-70b", "H100", "pretrain", (8, 16, 24)), ("qwen3-8b", "RTX4090", "full_ft", (1, 2, 3, 4))],
+    [("llama3-70b", "H100", "pretrain", (4, 8, 16)), ("qwen3-8b", "RTX4090", "full_ft", (1, 2, 3, 4))],
 )
 def test_the_number_of_gpus_that_is_named_is_the_smallest(
     model: str, gpu: str, method: str, numbers: tuple[int, ...]
@@ -208,8 +208,10 @@ def test_a_layout_that_does_not_fit_is_changed_as_little_as_possible() -> None:
     )  # fmt: skip
     with pytest.raises(SeedbedError) as raised:
         make_plan(wanted)
-    assert "With --recompute full it fits: dp 128, tp 8, pp 16," in raised.value.hint
-    assert make_plan(msgspec.structs.replace(wanted, recompute="full")).setup.layout.pp == 16
+    assert "With ZeRO stage 2 (zero=2 in --parallel) it fits: dp 128, tp 8, pp 16," in raised.value.hint
+    assert make_plan(msgspec.structs.replace(wanted, parallel={**wanted.parallel, "zero": 2})).setup.layout.pp == 16
+    selective = make_plan(msgspec.structs.replace(wanted, recompute=None)).setup
+    assert (selective.recipe.recompute, selective.layout.zero) == ("selective", 1)
 
 
 def test_only_the_settings_of_a_layout_that_must_change_do() -> None:

@@ -96,6 +96,52 @@ def test_activations_of_a_layer_follow_megatrons_formula() -> None:
     assert layer_activation_bytes(shared) == pytest.approx(s * h * 34 / 8)
 
 
+@pytest.mark.parametrize(
+    ("model", "bytes_per_token"), [("gpt3-175b", 32 * 12288), ("llama3-70b", 8 * 8192 + 6 * 28672)]
+)
+def test_fused_kernels_keep_the_inputs_of_their_operations(model: str, bytes_per_token: int) -> None:
+    # Counted as in arXiv 2205.05198, section 4.1, without dropout (34 - 2 bytes for a GPT); Llama: 8 h for norms and their
+    # outputs, queries, keys, values and the output of attention, and three tensors of f.
+    shape = catalog.model(model)
+    attention = 0 if model.startswith("gpt3") else 4 * shape.query_width + 4 * shape.kv_width
+    layer = layer_activation_bytes(setup_of(model, 1, {"stack": "fused"}))
+    assert layer == pytest.approx(2048 * (bytes_per_token + attention))
+    torch_layer = layer_activation_bytes(setup_of(model, 1, {"stack": "torch"}))
+    assert layer < torch_layer
+
+
+def test_selective_recomputation_drops_what_its_software_computes_again() -> None:
+    def kept(**recipe: Any) -> float:
+        return layer_activation_bytes(setup_of("llama3-70b", 1, {"recompute": "selective", **recipe}))
+
+    h, f, tokens = 8192, 28672, 2048
+    fused = layer_activation_bytes(setup_of("llama3-70b", 1, {"stack": "fused"}))
+    # The outputs of two norms, and the product of the gate (arXiv 2412.19437, section 3.2.3).
+    assert fused - kept(stack="fused") == pytest.approx(tokens * (4 * h + 2 * f))
+    # Without flash attention, the scores (arXiv 2205.05198, section 5): 5 bytes for each of heads x tokens x tokens.
+    scores = layer_activation_bytes(setup_of("llama3-70b", 1, {"stack": "legacy", "flash": False}))
+    assert scores - kept(stack="legacy", flash=False) == pytest.approx(5 * tokens * tokens * 64)
+
+
+def test_a_pipeline_keeps_at_most_the_micro_batches_of_a_step() -> None:
+    # With 8 virtual stages, 16 x (1 + 15 / 128) micro-batches are in flight (arXiv 2205.05198), if there are so many.
+    def kept(sequences: int) -> float:
+        recipe = {"global_batch": sequences, "stack": "fused"}
+        return memory_of(setup_of("llama3-405b", 16, recipe, dp=1, pp=16, interleave=8)).activations
+
+    assert kept(256) / kept(16) == pytest.approx(1 + 15 / 128)
+
+
+@pytest.mark.skipif(
+    not Path(DATA, "published_runs.json").is_file(), reason="SEEDBED_TEST_DATA has no published_runs.json"
+)
+def test_nearly_all_published_runs_of_the_fused_software_fit_into_their_gpu() -> None:
+    rows = [row for row in read_rows(Path(DATA, "published_runs.json")) if row.setup.recipe.stack == "fused"]
+    fit = [row for row in rows if memory_of(row.setup).total <= row.setup.gpu.usable_gib * GIB]
+    assert len(rows) > 80
+    assert len(fit) >= 0.9 * len(rows)
+
+
 def test_qlora_stores_the_layers_in_four_bits() -> None:
     lora, qlora = (
         memory_of(setup_of("llama2-7b", recipe={"method": name, "lora_parameters": 20_000_000}))

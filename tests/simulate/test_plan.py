@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from seedbed.errors import SeedbedError, UsageError
@@ -24,11 +26,12 @@ def test_llama_3_405b_takes_about_its_published_gpu_hours() -> None:
         tokens=15.6e12,
         seq_len=8192,
         global_batch_tokens=16.8e6,
-        parallel={"tp": 8, "pp": 16, "cp": 1},
+        parallel={"tp": 8, "pp": 16, "cp": 1, "zero": 2},
+        recompute="none",
     )
     assert found.gpu_hours == pytest.approx(30.84e6, rel=0.2)
-    assert 0.35 < found.cost.mfu < 0.45  # 38 to 43 % in its table 4
-    assert found.wall_s / found.factor < 30.84e6 * 3600 / 16384 < found.wall_s * found.factor
+    # Its table 4: 41 % with these GPUs, this layout and this batch; section 3.3: gradients are sharded, nothing is recomputed.
+    assert 0.41 / found.factor < found.cost.mfu < 0.41 * found.factor
 
 
 def test_llama_2_70b_takes_about_its_published_gpu_hours() -> None:
@@ -187,9 +190,12 @@ def test_fp32_is_planned_without_tf32_as_pytorch_and_train_compute_it() -> None:
 
 
 def test_a_batch_whose_step_takes_longer_than_the_time_between_failures_is_named_as_the_reason() -> None:
-    with pytest.raises(SeedbedError, match=r"A step of 962B tokens takes [\d.]+ days") as raised:
-        plan("llama3-8b", "64xH100", tokens=1e12, global_batch_tokens=1e12)
-    assert "--global-batch" in raised.value.hint
+    (note,) = plan("llama3-8b", "64xH100", tokens=1e12, global_batch_tokens=1e12).notes
+    assert re.search(r"something fails every 6d \d\dh, and a step takes \d\dd", note)
+    assert "a smaller global batch" in note
+    with pytest.raises(SeedbedError, match=r"hardly make progress.*a step takes \d\d\dd") as raised:
+        plan("llama3-8b", "64xH100", tokens=1e13, global_batch_tokens=1e13)
+    assert "a smaller global batch" in raised.value.hint
 
 
 def test_a_rounded_batch_is_said_with_the_given_one() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from seedbed.cli.parser import run_option, runs_option
 
 if TYPE_CHECKING:
+    from seedbed.presentation.open_metrics import Known
     from seedbed.runs.metrics import Metric
     from seedbed.runs.store import RunDir
     from seedbed.runs.view import View
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = [*view.metrics]
     steps = metrics(found, damaged.append, names)
     if not (arguments.csv or arguments.json):
-        return _remarks(found, overview(steps, names), damaged, view)
+        return _remarks(found, overview(steps, names, simulated=bool(view.run.get("simulated"))), damaged, view)
     blocks = (as_csv if arguments.csv else as_json)(steps, names)
     count = 0
     if arguments.out is None:
@@ -101,13 +102,14 @@ def _remarks(found: RunDir, count: int, damaged: list[int], view: View) -> int:
     return 0
 
 
-def overview(steps: Iterator[Metric], names: Sequence[str] = ()) -> int:
+def overview(steps: Iterator[Metric], names: Sequence[str] = (), *, simulated: bool = False) -> int:
     """Print a table of about 20 evenly spaced steps, with the first and the last. Returns the number of all steps.
 
-    `names` are the open metrics (those that Seedbed does not know by name) to print.
+    `names` are the open metrics (those that Seedbed does not know by name) to print; those of `simulated` runs are known.
     """
     from seedbed import text
     from seedbed.cli.console import fitted, note, say, table
+    from seedbed.presentation.open_metrics import known
     from seedbed.text import shorten
 
     kept: list[Metric] = []
@@ -133,7 +135,8 @@ def overview(steps: Iterator[Metric], names: Sequence[str] = ()) -> int:
         return "" if value is None else format(value, form)
 
     shown = [name for name in names[:_OPEN_SHOWN] if any(name in each.open for each in kept)]
-    own = [shorten(name, _HEADING) for name in shown]
+    kinds = [known(name, simulated=simulated) for name in shown]
+    own = [shorten(each.heading, _HEADING) for each in kinds]
     header = ["STEP", "TOKENS", "LOSS", "VAL LOSS", "LR", "GRAD NORM", "TOKENS/S", *own]
     rows = [
         [
@@ -144,7 +147,7 @@ def overview(steps: Iterator[Metric], names: Sequence[str] = ()) -> int:
             cell(each.lr, ".3g"),
             cell(each.grad_norm, ".3g"),
             "" if each.tokens_per_s is None else text.count(each.tokens_per_s),
-            *(cell(each.open.get(name), ".4g") for name in shown),
+            *(_known(kind, each.open.get(name)) for kind, name in zip(kinds, shown, strict=True)),
         ]
         for each in kept
     ]
@@ -154,6 +157,10 @@ def overview(steps: Iterator[Metric], names: Sequence[str] = ()) -> int:
     if len(kept) < count:
         note(f"{len(kept)} of {count:,} steps; --csv or --json prints all of them.")
     return count
+
+
+def _known(kind: Known, value: float | None) -> str:
+    return "" if value is None else kind.value(value)
 
 
 def as_csv(steps: Iterator[Metric], names: Sequence[str] = ()) -> Iterator[tuple[str, int]]:

@@ -143,13 +143,15 @@ def run(arguments: argparse.Namespace) -> int:
             shown = option.removeprefix("train_").replace("_", "-")
             raise UsageError(f"--{shown} works only with --rehearse.", "Add --rehearse, or leave the option out.")
     store = actions.store(arguments.runs)
-    assumed = plan_of(wanted.config).assumed
+    plan = plan_of(wanted.config)
 
     def start() -> Launch:
         launch = actions.start_new_run(store, KINDS["simulate"], wanted, arguments.name, None, sys.argv)
         if arguments.name is not None and launch.run.first_name() != arguments.name:
             note(f'The name "{arguments.name}" is taken, so the new run is named "{launch.run.first_name()}".')
-        note(f"Assumed: {'; '.join(assumed)}.")
+        note(f"Assumed: {'; '.join(plan.assumed)}.")
+        for each in plan.notes:
+            note(f"{each[:1].upper()}{each[1:]}.")
         return launch
 
     return watch(start, background=arguments.background, as_json=arguments.json, queue=StartCondition())

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -18,8 +15,8 @@ from seedbed.config.roots import TRAIN
 from seedbed.config.timed import for_time
 from seedbed.data.build import build_dataset
 from seedbed.data.interruption import never_stop
-from seedbed.errors import EXIT_FAILURE, SeedbedError
 from seedbed.events import Data, Event, Message
+from seedbed.jobs.answering import answer_request, write_line
 from seedbed.jobs.settling import text_bytes
 from seedbed.jobs.sizing import choose
 from seedbed.train.device import decide_device
@@ -39,15 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
     Writes lines with `progress` (a data event) or `message`, then one with `config` and `chosen` (config.chosen.Chosen).
     """
-    try:
-        request = msgspec.json.decode(sys.stdin.buffer.read(), type=ChooseRequest)
-        answer(request)
-    except SeedbedError as error:
-        _write({"error": error.message, "hint": error.hint, "exit": error.exit_code})
-        return error.exit_code
-    except BrokenPipeError:
-        return EXIT_FAILURE
-    return 0
+    return answer_request(ChooseRequest, answer)
 
 
 def answer(request: ChooseRequest) -> None:
@@ -68,7 +57,7 @@ def answer(request: ChooseRequest) -> None:
         used_s=lambda: _START_S + time.monotonic() - began - prepared_s,
         check=never_stop,
     )
-    _write(
+    write_line(
         {
             "config": msgspec.to_builtins(sizing.config),
             "chosen": msgspec.to_builtins(sizing.chosen),
@@ -79,15 +68,10 @@ def answer(request: ChooseRequest) -> None:
 
 def _emit(event: Event, t: float | None = None) -> None:
     if isinstance(event, Data):
-        _write({"progress": msgspec.to_builtins(event)})
+        write_line({"progress": msgspec.to_builtins(event)})
     elif isinstance(event, Message):
-        _write({"message": msgspec.to_builtins(event)})
+        write_line({"message": msgspec.to_builtins(event)})
 
 
 def _nothing_recorded(_name: str, _device_type: str) -> None:
     return None
-
-
-def _write(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()

@@ -5,10 +5,8 @@ Only single operations run here, never a step of a model; what a step takes is c
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seedbed.config.schema import TrainConfig
-from seedbed.errors import EXIT_FAILURE, SeedbedError
 from seedbed.events import Message
 from seedbed.hardware import cpu, memory
+from seedbed.jobs.answering import answer_request, write_line
 from seedbed.model.cross_entropy import summed_cross_entropy
 from seedbed.model.kernels import causal_attention, embedding, rms_norm, rotate
 from seedbed.optim.adamw import AdamW, ParameterGroup
@@ -65,14 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
     Writes a line with `machine` (name, precision, memory), messages, then one with `rates` (machine_rates.MachineRates).
     """
-    try:
-        answer(msgspec.json.decode(sys.stdin.buffer.read(), type=MeasureRequest))
-    except SeedbedError as error:
-        _write({"error": error.message, "hint": error.hint, "exit": error.exit_code})
-        return error.exit_code
-    except BrokenPipeError:
-        return EXIT_FAILURE
-    return 0
+    return answer_request(MeasureRequest, answer)
 
 
 def answer(request: MeasureRequest) -> None:
@@ -90,11 +81,11 @@ def answer(request: MeasureRequest) -> None:
         "compiler": device.kind != "mps" and has_compiler(device.torch_device),
         "total_bytes": _total_bytes(device),
     }
-    _write({"machine": about})
+    write_line({"machine": about})
     load, begun = os.getloadavg()[0], time.perf_counter()
     points = measure(device, precision)
     rates = MachineRates(**about, measured=time.time(), elapsed_s=time.perf_counter() - begun, load=load, points=points)
-    _write({"rates": msgspec.to_builtins(rates)})
+    write_line({"rates": msgspec.to_builtins(rates)})
 
 
 def measure(
@@ -353,9 +344,4 @@ def _total_bytes(device: Device) -> int:
 
 
 def _emit(event: Message) -> None:
-    _write({"message": msgspec.to_builtins(event)})
-
-
-def _write(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+    write_line({"message": msgspec.to_builtins(event)})

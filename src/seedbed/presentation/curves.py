@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from seedbed.chart.axes import FAINT, Line
+from seedbed.presentation.open_metrics import KNOWN
 from seedbed.runs.curves.points import KEYS, ema
 from seedbed.runs.curves.series import Mark, Series
 
@@ -86,7 +87,9 @@ def metric_names(views: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def label(metric: str) -> str:
     """The label of a metric in plots, with its unit, such as `loss (nats per token)`."""
-    return METRICS.get(metric, metric)
+    if metric in METRICS:
+        return METRICS[metric]
+    return KNOWN[metric].plot if metric in KNOWN else metric
 
 
 def short_label(metric: str) -> str:

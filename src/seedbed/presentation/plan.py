@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +15,7 @@ from seedbed.simulate.layouts import layout_text
 from seedbed.simulate.lora import lora_parameters
 from seedbed.simulate.memory import GIB
 from seedbed.simulate.plan import DAY_S, Plan, Ranked
+from seedbed.simulate.request import network_text, sequences_text, software_text
 from seedbed.simulate.setup import Setup
 from seedbed.simulate.source import source_of
 
@@ -84,10 +84,10 @@ def rows(plan: Plan, enough: Enough | None = None) -> list[tuple[str, str]]:
         ("speed", _speed(plan)),
         ("memory", f"{plan.memory.total / GIB:.3g} of {setup.gpu.usable_gib:.3g} GiB per GPU"),
         ("money", _price(plan)),
-        ("energy", _energy(plan.energy_kwh)),
+        ("energy", _energy(plan)),
         ("failures", _failures(plan)),
         ("layout", layout_text(setup)),
-        ("setup", _setup(setup)),
+        ("setup", _setup(setup, plan.assumed)),
     ]
     if setup.recipe.method == "pretrain":
         found.insert(-3, ("loss", f"{plan.loss:.3f} nats per token of web text (scaling law)"))
@@ -103,19 +103,19 @@ def rows(plan: Plan, enough: Enough | None = None) -> list[tuple[str, str]]:
 _METHODS = {"pretrain": "pre-training", "full_ft": "full fine-tuning", "lora": "LoRA", "qlora": "QLoRA"}
 
 
-def _setup(setup: Setup) -> str:
-    """What the layout does not say, given or assumed: method, sequences, precision, software, network."""
+def _setup(setup: Setup, assumed: Sequence[str]) -> str:
+    """What is given and the layout does not say: method, sequences, precision, software, network. `assumed`: what is not."""
     recipe = setup.recipe
     rank = f" of rank {recipe.lora_parameters // lora_parameters(setup.shape, 1)}" if recipe.is_lora else ""
     said = [
         f"{_METHODS[recipe.method]}{rank}",
-        f"sequences of {recipe.seq_len:,} tokens",
+        sequences_text(recipe.seq_len),
         f"fp32{_without_tf32(setup)}" if recipe.precision == "fp32" else recipe.precision,
-        f"software {recipe.stack}",
+        software_text(recipe.stack),
     ]
     if setup.num_gpus > setup.node_gpus:
-        said.append(f"network of {setup.network_gbps:.3g} GB/s per GPU")
-    return ", ".join(said)
+        said.append(network_text(setup.network_gbps))
+    return ", ".join(each for each in said if each not in assumed)
 
 
 def _without_tf32(setup: Setup) -> str:
@@ -146,13 +146,18 @@ def _price(plan: Plan) -> str:
     return f"{money(plan.usd)}: {text.count(plan.gpu_hours)} GPU hours at {price} ({where})"
 
 
-def _energy(kwh: float | None) -> str:
+_AROUND = {"server": "with servers and cooling", "desktop": "with its computer", "laptop": "with its laptop"}
+"""Kind of machine -> what the energy has besides that of the GPUs."""
+
+
+def _energy(plan: Plan) -> str:
+    kwh, around = plan.energy_kwh, _AROUND[plan.setup.gpu.machine]
     if kwh is None:
         return "the power of this GPU is not known"
     for scale, unit in ((1e6, "GWh"), (1e3, "MWh")):
         if kwh >= scale:
-            return f"{kwh / scale:.3g} {unit} with servers and cooling"
-    return f"{kwh:.3g} kWh with server and cooling"
+            return f"{kwh / scale:.3g} {unit} {around}"
+    return f"{kwh:.3g} kWh {around}"
 
 
 def _failures(plan: Plan) -> str:
@@ -191,6 +196,8 @@ def _odds(plan: Plan) -> str:
     ratio = plan.target_days * DAY_S / plan.wall_s
     if not 1 / plan.factor <= ratio <= plan.factor:
         return ""
+    from statistics import NormalDist  # takes some milliseconds
+
     tenths = round(10 * NormalDist().cdf(math.log(ratio) / math.log(plan.factor) * NormalDist().inv_cdf(0.9)))
     odds = "about even odds" if tenths == 5 else f"it is kept in about {tenths} of 10 cases"
     return f" (within the interval: {odds})"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from seedbed import text
 from seedbed.events import ASKED
 from seedbed.presentation.done import is_task, steps_text, work_done
 from seedbed.presentation.wording import collectives, nodes, open_metrics, simulated
 from seedbed.runs.watch import ListedRun
+
+_NUMBER = re.compile(r"\d[\d,.]*")
 
 
 def listed_name(found: dict[str, Any]) -> str:
@@ -110,6 +114,23 @@ def device_line(found: dict[str, Any]) -> str:
     if not found["device"]:
         return f"not started{requested}"
     return f"on {found['device']}{requested}  {found['device_name'] or ''}  {found['precision'] or ''}"
+
+
+class Alike(NamedTuple):
+    """Warnings that differ in numbers only."""
+
+    last: str
+    """The latest of them."""
+    times: int
+
+
+def grouped(warnings: Sequence[str]) -> list[Alike]:
+    """The warnings, those that differ in numbers only together, in the order of the first of each."""
+    found: dict[str, Alike] = {}
+    for each in warnings:
+        words = _NUMBER.sub("#", each)
+        found[words] = Alike(each, found[words].times + 1 if words in found else 1)
+    return list(found.values())
 
 
 def notices(found: dict[str, Any]) -> list[str]:

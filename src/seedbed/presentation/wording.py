@@ -9,12 +9,11 @@ import msgspec
 
 from seedbed import events, text
 from seedbed.events import Event
+from seedbed.presentation.open_metrics import known
 from seedbed.runs.statuses import ENDED
 from seedbed.runs.view import View
 
 _METRICS_SHOWN = 6
-_SIMULATED_SHARES = {"mfu": "MFU", "goodput": "goodput"}
-"""Metric of a simulated run that is a share from 0 to 1 -> its name for people."""
 _NAMED_UNKNOWN = 10
 """The maximum number of unknown parts of a prompt to show."""
 
@@ -134,13 +133,11 @@ def collectives(found: dict[str, dict[str, Any]]) -> str:
 def open_metrics(found: dict[str, Any]) -> str:
     """The last values of the first few open metrics (those that Seedbed does not know by name) of a status in a line.
 
-    Those of simulated runs are known: shares are percentages. Returns "" if there are none.
+    Those of simulated runs are known: they have readable names and units. Returns "" if there are none.
     """
-    shares = _SIMULATED_SHARES if found["simulated"] else {}
+    kinds = {name: known(name, simulated=bool(found["simulated"])) for name in found["metrics"]}
     parts = [
-        f"{shares[name]} {value:.1%}" if name in shares else f"{name} {value:.4g}"
-        for name, value in found["metrics"].items()
-        if value is not None
+        f"{kinds[name].name} {kinds[name].value(each)}" for name, each in found["metrics"].items() if each is not None
     ]
     more = f" and {len(parts) - _METRICS_SHOWN} more" if len(parts) > _METRICS_SHOWN else ""
     return ", ".join(parts[:_METRICS_SHOWN]) + more

@@ -11,7 +11,6 @@ from seedbed.errors import UsageError
 from seedbed.simulate import catalog
 from seedbed.simulate.constants import FORWARD_SHARE
 from seedbed.simulate.failures import Reliability
-from seedbed.simulate.goodput import effective_share
 from seedbed.simulate.layouts import parse_parallel
 from seedbed.simulate.loss import SPIKES_PER_STEP
 from seedbed.simulate.plan import Plan, make_plan
@@ -23,14 +22,13 @@ _VALIDATIONS = 200
 _VALIDATION_TIME = 0.01
 """Share of the training time that these may take; at least one is done at the end."""
 MOST_STEPS = 100_000_000
-LEAST_SHARE = 0.02
-"""Runs whose expected effective time is below this share are refused: they would hardly end."""
 
 
 def scenario_from(config: Simulation) -> Scenario:
     """The scenario that a config describes.
 
-    Raises UsageError for unknown names and impossible values, SeedbedError for a model that does not fit.
+    Raises UsageError for unknown names and impossible values, SeedbedError for a model that does not fit, and for a run that
+    would hardly make progress.
     """
     plan = plan_of(config)
     if plan.steps > MOST_STEPS:
@@ -38,9 +36,7 @@ def scenario_from(config: Simulation) -> Scenario:
             f"The run would have {plan.steps:,} steps; at most {MOST_STEPS:,} are simulated.",
             "Set fewer tokens (--tokens) or a larger batch (simulate.global_batch).",
         )
-    scenario = msgspec.structs.replace(plan.scenario, **_changes(config, plan.scenario))
-    _refuse_hopeless(scenario)
-    return scenario
+    return msgspec.structs.replace(plan.scenario, **_changes(config, plan.scenario))
 
 
 def plan_of(config: Simulation) -> Plan:
@@ -58,44 +54,47 @@ def plan_of(config: Simulation) -> Plan:
             precision=None if wanted.precision == "auto" else wanted.precision,
             parallel=parse_parallel(cluster.parallel) if cluster.parallel else {},
             network_gbps=cluster.network_gbps,
-        )
+        ),
+        changes=_given(config),
     )
 
 
-def _changes(config: Simulation, planned: Scenario) -> dict[str, Any]:
-    """The fields of the planned scenario that the config sets."""
-    wanted, schedule, steps = config.simulate, config.schedule, planned.steps
+def _given(config: Simulation) -> dict[str, Any]:
+    """The fields of the scenario that the config sets, and on which its progress depends."""
     given = {
         "spare_nodes": config.cluster.spare_nodes,
         "step_s": config.cluster.step_s,
         "checkpoint_blocking_s": config.checkpoint.blocking_s,
         "checkpoint_write_s": config.checkpoint.write_s,
         "load_s": config.checkpoint.load_s,
+        "checkpoint_every": config.checkpoint.every,
+        "reliability": reliability_of(config.failures),
     }
-    found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    step_s = found.get("step_s", planned.step_s)
-    if "step_s" in found:
-        factor = step_s / planned.step_s
-        found["parts"] = {name: seconds * factor for name, seconds in planned.parts.items()}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _changes(config: Simulation, planned: Scenario) -> dict[str, Any]:
+    """The fields of the planned scenario that the config sets besides those of `_given`, and those that follow from these."""
+    wanted, schedule, steps, step_s = config.simulate, config.schedule, planned.steps, planned.step_s
+    factor = step_s / sum(planned.parts.values()) if config.cluster.step_s is not None else 1.0
     eval_s = wanted.eval_tokens / planned.tokens_per_step * step_s * FORWARD_SHARE
     affordable = int(_VALIDATION_TIME * steps * step_s / eval_s)
     eval_every = wanted.eval_every
     if eval_every is None:
         eval_every = max(steps // max(min(affordable, _VALIDATIONS), 1), 1)
-    return found | {
+    return {
+        "parts": {name: seconds * factor for name, seconds in planned.parts.items()},
         "seed": wanted.seed,
         "lr": wanted.lr,
         "eval_every": eval_every,
         "eval_tokens": wanted.eval_tokens,
         "eval_s": eval_s,
-        "checkpoint_every": config.checkpoint.every,
         "keep_last": config.checkpoint.keep_last,
         "schedule": schedule.kind,
         "warmup_steps": min(round(schedule.warmup * steps), steps),
         "decay": schedule.decay,
         "floor": schedule.floor,
         "spikes_per_step": wanted.spikes * SPIKES_PER_STEP,
-        "reliability": reliability_of(config.failures),
     }
 
 
@@ -116,16 +115,3 @@ def reliability_of(given: FailuresConfig) -> Reliability:
     )
     found.components()
     return found
-
-
-def _refuse_hopeless(scenario: Scenario) -> None:
-    checkpointing = scenario.checkpointing()
-    share = effective_share(scenario.interval_steps() * scenario.step_s, checkpointing)
-    if share < LEAST_SHARE:
-        minutes = checkpointing.mtbf_s / 60
-        raise UsageError(
-            f"This run would hardly make progress: something fails every {minutes:,.1f} minutes, and a checkpoint is saved"
-            f" every {scenario.interval_steps():,} steps of {scenario.step_s:.3g} s.",
-            "Lower failures.rate, use fewer GPUs or more cluster.spare_nodes, or set checkpoint.every=0 for the recommended"
-            " interval.",
-        )

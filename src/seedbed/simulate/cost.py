@@ -65,7 +65,8 @@ class StepBound:
     """Lower bounds of the time of a step, for the layouts of one training: `step_cost` takes ten times as long.
 
     Of a micro-batch, a bound counts what does not depend on pipeline, data parallelism and sharding, so layouts share it; and
-    of the rest only the pipeline bubble and the stragglers. Between calls, only the layout and `recompute` may differ.
+    of the rest only the sharded weights, the pipeline bubble and the stragglers. Between calls, only the layout and `recompute`
+    may differ. More recomputation hides more communication, but takes longer than it hides.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -73,6 +74,9 @@ class StepBound:
         self._rates = rates_of(setup, self._k)
         self._slowest = (1 + STRAGGLER * math.log2(max(1.0, setup.num_gpus / 8))) * _ROUNDING
         self._shared: dict[tuple[float | str, ...], tuple[float, float]] = {}
+        """Seconds of a layer without context parallelism and sharding, and of the output layer."""
+        self._context: dict[tuple[float, ...], float] = {}
+        """Seconds of context parallelism of a layer."""
 
     def without_recomputation(self, setup: Setup) -> float:
         """Seconds that a step takes at least, also with other activation checkpointing."""
@@ -84,17 +88,25 @@ class StepBound:
 
     def _bound(self, setup: Setup, recompute: str) -> float:
         layout = setup.layout
-        key = (layout.tp, layout.cp, layout.ep, layout.micro_batch, recompute)
+        key = (layout.tp, layout.ep, setup.tokens, recompute)
         found = self._shared.get(key)
         if found is None:
             recipe = msgspec.structs.replace(setup.recipe, recompute=recompute)
             found = self._shared[key] = self._layer_and_output(msgspec.structs.replace(setup, recipe=recipe))
-        busy_s = setup.layers_per_stage * found[0] + found[1]
+        layer_s = found[0]
+        if layout.cp > 1:
+            around = (layout.tp, layout.cp, setup.tokens)
+            if around not in self._context:
+                self._context[around] = context_parallel_s(setup, self._k)
+            layer_s += self._context[around]
+        if layout.zero >= 3:
+            layer_s += sharded_weights_s(setup, self._k, layer_s)
+        busy_s = setup.layers_per_stage * layer_s + found[1]
         return busy_s * (setup.micro_batches + (layout.pp - 1) / layout.interleave) * self._slowest
 
     def _layer_and_output(self, setup: Setup) -> tuple[float, float]:
         k, rates = self._k, self._rates
-        exchange = tensor_parallel_s(setup, k) + context_parallel_s(setup, k) + expert_parallel_s(setup, k)
+        exchange = tensor_parallel_s(setup, k) + expert_parallel_s(setup, k)
         return layer_cost(setup, rates, k).total + exchange, output_layer_s(setup, rates, k)
 
 

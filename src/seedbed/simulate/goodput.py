@@ -1,8 +1,11 @@
 """Expected effective training time in closed form, and the checkpoint interval that maximises it.
 
+A failure during a restart starts it again, so on clusters that fail faster than they restart, hardly any time counts.
+
 Symbols: C seconds for which a checkpoint blocks training, W seconds until its copy is complete in the background, T
 seconds of training between checkpoints, M mean seconds between failures, R mean seconds from a failure until training
-continues (detection, replacement, start, loading), S share of the time in which the job waits for a node because no spare
+continues (detection, replacement, start, loading), I the part of R in which another failure begins it again (start,
+loading), S share of the time in which the job waits for a node because no spare
 is free.
 """
 
@@ -10,6 +13,9 @@ from __future__ import annotations
 
 import math
 from typing import NamedTuple
+
+_LONGEST = 500.0
+"""Times beyond this many times M are never survived; exp(500) is still a number."""
 
 
 class Checkpointing(NamedTuple):
@@ -25,6 +31,8 @@ class Checkpointing(NamedTuple):
     """W"""
     waiting: float = 0.0
     """S"""
+    start_s: float = 0.0
+    """I"""
 
 
 def waiting_share(mean_away: float, spare_nodes: int) -> float:
@@ -55,17 +63,32 @@ def daly_s(blocking_s: float, mtbf_s: float) -> float:
 
 
 def effective_share(interval_s: float, given: Checkpointing) -> float:
-    """The share of the run's time that is training which counts, from 0 to 1.
+    """The share of the run's time that is training which counts, from 0 to 1: (1 - S) * K / (M + recovery).
 
-    (1 - S) * T / (T + C) * (1 - (T / 2 + W + R) / (M + R)): waiting for nodes, time for checkpoints, and per failure the work
-    since the last complete checkpoint and the recovery. Agrees with the simulator within 2 points
-    (tests/simulate/test_goodput.py).
+    K: the expected training up to a failure whose checkpoint is complete, T * exp(-W / M) / (exp((T + C) / M) - 1), because
+    the time to a failure is exponentially distributed. `recovered_s` is the recovery. Agrees with the simulator within 2
+    points (tests/simulate/test_goodput.py).
     """
-    training = interval_s / (interval_s + given.blocking_s) if given.blocking_s else 1.0
+    cycle_s, mtbf_s = interval_s + given.blocking_s, given.mtbf_s
+    if math.isinf(mtbf_s):
+        return interval_s / cycle_s if cycle_s else 1.0
+    if cycle_s / mtbf_s > _LONGEST:
+        return 0.0
+    kept_s = interval_s * math.exp(-given.write_s / mtbf_s) / math.expm1(cycle_s / mtbf_s)
+    return (1 - given.waiting) * kept_s / (mtbf_s + recovered_s(given))
+
+
+def recovered_s(given: Checkpointing) -> float:
+    """Mean seconds from a failure until training continues, with the failures that begin the start again.
+
+    Each of exp(I / M) attempts on average takes R - I, and I or the time to the next failure.
+    """
     if math.isinf(given.mtbf_s):
-        return training
-    lost = (interval_s / 2 + given.write_s + given.recovery_s) / (given.mtbf_s + given.recovery_s)
-    return (1 - given.waiting) * training * max(1 - lost, 0.0)
+        return given.recovery_s
+    ratio = given.start_s / given.mtbf_s
+    if ratio > _LONGEST:
+        return math.inf
+    return math.exp(ratio) * (given.recovery_s - given.start_s) + given.mtbf_s * math.expm1(ratio)
 
 
 def recommended_interval_s(given: Checkpointing, step_s: float = 0.0) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -32,6 +32,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     vendor: str = ""
     generation: str = ""
     """Architecture: volta, turing, ampere, ada, hopper, blackwell, blackwell-rtx, cdna2, cdna3, apple, and so on."""
+    machine: Literal["server", "desktop", "laptop"] = "server"
+    """The usual machine around it, which decides the power beside that of the GPU."""
     peak_tflops: dict[str, Positive]
     """Highest rate of dense matrix products by precision, in 10^12 operations per second, without sparsity. Consumer cards:
     with fp32 accumulation, which training uses."""

@@ -49,10 +49,11 @@ def layer_cost(setup: Setup, rates: Rates, k: Constants) -> LayerCost:
     attention, attention_backward = _attention(setup, rates)
     elementwise, elementwise_backward = _elementwise(setup, rates, k)
     again = _recomputed(setup)
-    # Megatron's selective checkpointing computes attention again; PyTorch's half of the matmuls and the element-wise work.
+    # Megatron's selective checkpointing computes attention again, or norms and activation functions if flash attention keeps
+    # no scores anyway; PyTorch's half of the matmuls and the element-wise work.
     full, selective = recipe.recompute == "full", recipe.recompute == "selective"
-    attention_again = full or (selective and recipe.stack != "torch")
-    elementwise_again = full or (selective and recipe.stack == "torch")
+    attention_again = full or (selective and recipe.stack != "torch" and not recipe.flash)
+    elementwise_again = full or (selective and (recipe.stack == "torch" or recipe.flash))
     slow = k.legacy if recipe.stack == "legacy" else 1.0
     # With LoRA, weights get no gradients: one matmul in the backward pass instead of two.
     matmuls = forward * ((2.0 if recipe.is_lora else 3.0) + again)

@@ -12,7 +12,7 @@ from seedbed.errors import UsageError
 from seedbed.simulate.cost import StepBound, StepCost, step_cost
 from seedbed.simulate.hardware_facts import Gpu
 from seedbed.simulate.memory import GIB, Memory, memory_of
-from seedbed.simulate.setup import Layout, Recipe, Setup
+from seedbed.simulate.setup import RECOMPUTE, Layout, Recipe, Setup
 from seedbed.simulate.shape import Shape
 
 PARALLEL_KEYS = ("dp", "tp", "pp", "cp", "ep", "zero", "interleave", "micro_batch")
@@ -157,6 +157,20 @@ def candidates(setup: Setup, fixed: dict[str, int], recompute: str | None) -> It
 
     `recompute`: the activation checkpointing, or None to try all.
     """
+    recipes = _recipes(setup, recompute)
+    for found in _possible(setup, fixed):
+        for each in recipes:
+            yield msgspec.structs.replace(found, recipe=each)
+
+
+def _recipes(setup: Setup, recompute: str | None) -> list[Recipe]:
+    """The recipe of `setup` with each kind of activation checkpointing to try, the fastest first."""
+    kinds = [recompute] if recompute else RECOMPUTE
+    return [msgspec.structs.replace(setup.recipe, recompute=each) for each in kinds]
+
+
+def _possible(setup: Setup, fixed: dict[str, int]) -> Iterator[Setup]:
+    """The possible layouts with the values in `fixed`, with the recipe of `setup`."""
     shape, recipe, n = setup.shape, setup.recipe, setup.num_gpus
     for tp in _chosen(fixed, "tp", _tensor_sizes(shape, setup.node_gpus)):
         for pp in _chosen(fixed, "pp", _stages(shape.layers, n // tp if n % tp == 0 else 1)):
@@ -166,15 +180,10 @@ def candidates(setup: Setup, fixed: dict[str, int], recompute: str | None) -> It
                 dp = n // (tp * pp * cp)
                 if fixed.get("dp", dp) != dp or recipe.global_batch % dp:
                     continue
-                recipes = [
-                    msgspec.structs.replace(recipe, recompute=again)
-                    for again in ([recompute] if recompute else _recompute(recipe))
-                ]
                 for layout in _rest(setup, fixed, Layout(tp=tp, pp=pp, cp=cp, dp=dp)):
                     found = msgspec.structs.replace(setup, layout=layout)
                     if _problem(found) is None:
-                        for each in recipes:
-                            yield msgspec.structs.replace(found, recipe=each)
+                        yield found
 
 
 def _rest(setup: Setup, fixed: dict[str, int], base: Layout) -> Iterator[Layout]:
@@ -238,10 +247,6 @@ def _expert_sizes(shape: Shape, base: Layout, node_gpus: int) -> list[int]:
     return [e for e in _powers(max(64, node_gpus)) if shape.experts % e == 0 and ranks % e == 0]
 
 
-def _recompute(recipe: Recipe) -> list[str]:
-    return ["none", "selective", "full"] if recipe.stack == "torch" else ["none", "full"]
-
-
 def search(setup: Setup, fixed: dict[str, int], recompute: str | None = None) -> tuple[list[Candidate], int]:
     """The layouts that fit into memory, fastest first, and how many there were.
 
@@ -265,23 +270,36 @@ def search(setup: Setup, fixed: dict[str, int], recompute: str | None = None) ->
 
 def fastest(setup: Setup, fixed: dict[str, int], recompute: str | None = None) -> tuple[Candidate | None, int]:
     """The first layout that `search` returns, without computing the cost of most others; and how many there were."""
-    bound, limit = StepBound(setup), memory_limit(setup.gpu)
-    layouts = list(candidates(setup, fixed, recompute))
+    bound, limit, recipes = StepBound(setup), memory_limit(setup.gpu), _recipes(setup, recompute)
+    layouts = list(_possible(setup, fixed))
     bounds = [bound.without_recomputation(each) for each in layouts]
     found: Candidate | None = None
-    least = (math.inf, 0)
+    least = (math.inf, 0, 0)
+    too_large: set[tuple[int, ...]] = set()
     for i in sorted(range(len(layouts)), key=bounds.__getitem__):
         if bounds[i] > least[0]:
             break
-        if bound(layouts[i]) > least[0]:
-            continue
-        memory = memory_of(layouts[i])
-        if memory.total > limit:
-            continue
-        cost = step_cost(layouts[i])
-        if (cost.step_s, i) < least:  # of equally fast layouts, the first counts
-            found, least = Candidate(layouts[i], cost, memory), (cost.step_s, i)
-    return found, len(layouts)
+        states = _sharing(layouts[i].layout)
+        for j, recipe in enumerate(recipes):
+            if states in too_large:
+                break
+            each = msgspec.structs.replace(layouts[i], recipe=recipe)
+            if bound(each) > least[0]:
+                continue
+            memory = memory_of(each)
+            if memory.total > limit:
+                if memory.states > limit:
+                    too_large.add(states)
+                continue
+            cost = step_cost(each)
+            if (cost.step_s, i, j) < least:  # of equally fast layouts, the first counts
+                found, least = Candidate(each, cost, memory), (cost.step_s, i, j)
+    return found, len(layouts) * len(recipes)
+
+
+def _sharing(layout: Layout) -> tuple[int, ...]:
+    """What decides the memory of weights, gradients and optimizer state, which micro-batch and checkpointing do not change."""
+    return layout.tp, layout.pp, layout.cp, layout.ep, layout.dp, layout.zero, layout.interleave
 
 
 def smallest(setup: Setup, fixed: dict[str, int], recompute: str | None = None) -> Candidate | None:

@@ -29,6 +29,9 @@ FRAGMENTATION = 1.12
 """Reserved against allocated memory with several GPUs, whose buffers come and go (1.11 to 1.17 were published)."""
 FRAGMENTATION_LEGACY = 1.25
 """The same with the legacy stack, whose allocator could not grow its segments."""
+FRAGMENTATION_FUSED = 1.05
+"""The same with the fused stack, which allocates weights and gradients once, as two buffers, and whose segments grow
+(assumed)."""
 FRAGMENTATION_ALONE = 1.05
 """The same on one GPU (assumed)."""
 CONTEXT_GIB = 1.0
@@ -56,6 +59,11 @@ class Memory(NamedTuple):
         return sum(self)
 
     @property
+    def states(self) -> float:
+        """Weights, gradients and optimizer state at the peak."""
+        return self.weights + self.gradients + self.optimizer
+
+    @property
     def reserved(self) -> float:
         """What PyTorch's allocator holds: allocated memory with its gaps."""
         return self.total - self.context
@@ -80,7 +88,7 @@ def memory_of(setup: Setup) -> Memory:
     at_end = (gradients, layer, 0.0)  # the backward pass of the last layer runs
     peak = max(at_loss, at_end, key=sum)
     parts = (weights, peak[0], optimizer, gathered, *peak[1:])
-    several = FRAGMENTATION_LEGACY if setup.recipe.stack == "legacy" else FRAGMENTATION
+    several = {"legacy": FRAGMENTATION_LEGACY, "fused": FRAGMENTATION_FUSED}.get(setup.recipe.stack, FRAGMENTATION)
     gaps = (several if setup.num_gpus > 1 else FRAGMENTATION_ALONE) - 1
     return Memory(*parts, gaps * sum(parts), CONTEXT_GIB * GIB)
 
@@ -104,8 +112,10 @@ def _states(setup: Setup) -> tuple[float, float, float]:
         # PyTorch: fp32 weights and gradients, 16-bit copies only while a layer computes.
         weight, gradient, state = 4.0, 4.0, moments
     else:
-        # Megatron: 16-bit weights, gradients in 16 bits (fp16) or fp32 (bf16), fp32 copies with the optimizer.
-        weight, gradient, state = 2.0, (2.0 if recipe.precision == "fp16" else 4.0), 4.0 + moments
+        # Megatron: 16-bit weights and fp32 copies with the optimizer. Gradients: the fused stack keeps them as it sums them
+        # (in 16 bits by default), the legacy stack in 16 bits (fp16) or fp32 (bf16).
+        kept = recipe.reduce_bytes if recipe.stack == "fused" else 2.0 if recipe.precision == "fp16" else 4.0
+        weight, gradient, state = 2.0, kept, 4.0 + moments
     held = setup.weights
     return tuple(each * setup.share(held, ranks[stage]) for each, stage in ((weight, 3), (gradient, 2), (state, 1)))  # type: ignore[return-value]
 
@@ -172,27 +182,25 @@ def _kept_bytes(setup: Setup, layer: float) -> float:
 
 
 def _in_flight(setup: Setup) -> float:
-    """Micro-batches whose activations the first stage keeps (1F1B; interleaving adds a share, arXiv 2205.05198)."""
+    """Micro-batches whose activations the first stage keeps (1F1B; interleaving adds a share, arXiv 2205.05198).
+
+    At most those of a step.
+    """
     p, v = setup.layout.pp, setup.layout.interleave
     if p == 1:
         return 1.0
-    return min(p, setup.micro_batches) * (1 + (p - 1) / (p * v) if v > 1 else 1.0)
+    return min(p * (1 + (p - 1) / (p * v) if v > 1 else 1.0), setup.micro_batches)
 
 
 def layer_activation_bytes(setup: Setup) -> float:
-    """Bytes that one layer keeps for its backward pass of one micro-batch, without checkpointing.
+    """Bytes that one layer keeps for its backward pass of one micro-batch, without full checkpointing.
 
     Of the inputs of each operation (arXiv 2205.05198, section 4, without dropout masks for models with a gate).
     """
     shape, recipe, layout = setup.shape, setup.recipe, setup.layout
     t, tokens = layout.tp, setup.tokens
-    split = t if layout.sequence_parallel else 1
-    h, q = shape.hidden, shape.query_width
-    residual = (12 if shape.gated else 10) * h
-    inner = 2 * q + 4 * setup.kv_width * t + 2 * q + (8 if shape.gated else 4) * setup.ffn_width
-    if recipe.stack == "legacy":
-        residual, inner = 10 * h, 24 * h
-    whole = tokens * (residual / split + inner / t)
+    residual, inner = _kept_widths(setup)
+    whole = tokens * (residual / (t if layout.sequence_parallel else 1) + inner / t)
     if not recipe.flash and not (recipe.recompute == "selective" and recipe.stack != "torch"):
         # Scores, their softmax and dropout; Megatron's selective checkpointing computes them again.
         whole += 5 * tokens * recipe.seq_len * shape.heads / t
@@ -203,8 +211,27 @@ def layer_activation_bytes(setup: Setup) -> float:
         size = recipe.value_bytes
         whole = LORA_KEPT * whole + tokens * recipe.lora_input_width * (size + DROPOUT_MASK_BYTES) / t
         if recipe.method == "qlora":
-            whole += QLORA_COPIES * size * tokens * (2 * h + q + setup.ffn_width) / t
+            whole += QLORA_COPIES * size * tokens * (2 * shape.hidden + shape.query_width + setup.ffn_width) / t
     return whole
+
+
+def _kept_widths(setup: Setup) -> tuple[float, float]:
+    """Bytes for each token that a layer keeps in 16 bits: what sequence parallelism splits, and what the GPUs of tensor
+    parallelism share in any case."""
+    shape, recipe = setup.shape, setup.recipe
+    h, kv, wide = shape.hidden, setup.kv_width * setup.layout.tp, setup.ffn_width
+    attention = 4 * shape.query_width + 4 * kv  # queries, keys, values and the output
+    if recipe.stack == "legacy":
+        return 10 * h, 24 * h
+    if recipe.stack == "torch":
+        # Llama in PyTorch: norms in fp32, and SiLU and its product with the gate are operations of their own.
+        return (12 if shape.gated else 10) * h, attention + (8 if shape.gated else 4) * wide
+    # Fused kernels: inputs and outputs of two norms; inputs of the activation function, and of the matrix after it.
+    ups = shape.ffn_matrices - 1
+    if recipe.recompute == "selective" and recipe.flash:
+        # Norms and activation functions are computed again (arXiv 2412.19437, section 3.2.3).
+        return 4 * h, attention + 2 * ups * wide
+    return 8 * h, attention + 2 * (ups + 1) * wide
 
 
 def _logits(setup: Setup) -> float:

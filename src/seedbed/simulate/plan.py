@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,16 +13,16 @@ from seedbed.simulate.communication import LINK_LATENCY_S, NETWORK_LATENCY_S, al
 from seedbed.simulate.constants import fitted, fitted_file
 from seedbed.simulate.cost import StepCost
 from seedbed.simulate.failures import Reliability
-from seedbed.simulate.goodput import effective_share
 from seedbed.simulate.intervals import factor_of
 from seedbed.simulate.layouts import Candidate, check_layout, fastest, layout_text, search
 from seedbed.simulate.loss import BESIROGLU
 from seedbed.simulate.memory import GIB, Memory
+from seedbed.simulate.power import power_w
+from seedbed.simulate.progress import expected_share, fails_much, progress_of, share_text
 from seedbed.simulate.rates import peak_rate, ring_bandwidth
 from seedbed.simulate.request import Request, setup_of
 from seedbed.simulate.scenario import Collective, Scenario
 from seedbed.simulate.setup import Layout, Setup
-from seedbed.text import count
 
 DAY_S = 86_400.0
 STORAGE_GBPS_PER_NODE = 2.0
@@ -30,10 +31,6 @@ CHECKPOINT_BYTES = 14.0
 """Bytes of a checkpoint for each trained parameter: fp32 weight and two moments, and the 16-bit weight (BLOOM: 13)."""
 HOST_COPY_GBPS = 10.0
 """Rate at which a GPU copies its part of a checkpoint to host memory (assumed: half of PCIe)."""
-SERVER_POWER = 1.5
-"""Power of a busy server for each watt of its GPUs' power limits (8.4 kW for 8 x 700 W at most, arXiv 2412.08602)."""
-COOLING_POWER = 1.2
-"""Power of the building for each watt of its servers (assumed; large data centres report 1.1 to 1.4)."""
 HOPELESS = 0.02
 """Plans whose effective share of the time is below this are refused: the run would hardly end."""
 
@@ -55,7 +52,7 @@ class Whole(NamedTuple):
 def whole_of(scenario: Scenario, usd_per_hour: float | None) -> Whole:
     """The whole of a training."""
     train_s = scenario.steps * scenario.step_s
-    effective = effective_share(scenario.interval_steps() * scenario.step_s, scenario.checkpointing())
+    effective = expected_share(scenario)
     wall_s = train_s / effective if effective else math.inf
     gpu_hours = wall_s * scenario.gpus / 3600
     return Whole(train_s, effective, wall_s, gpu_hours, None if usd_per_hour is None else gpu_hours * usd_per_hour)
@@ -120,9 +117,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def energy_kwh(self) -> float | None:
-        """Energy of the servers and their cooling; None if the GPU's power is not known."""
-        power = self.setup.gpu.power_w
-        return self.gpu_hours * power * SERVER_POWER * COOLING_POWER / 1000 if power else None
+        """Energy of the machines, with their cooling in a data centre; None if the GPU's power is not known."""
+        watts = power_w(self.setup.gpu, self.setup.num_gpus)
+        return None if watts is None else self.wall_s / 3600 * watts / 1000
 
     @property
     def loss(self) -> float:
@@ -131,11 +128,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return min(BESIROGLU.loss(shape.active_parameters, self.tokens), math.log(shape.vocab))
 
 
-def make_plan(request: Request, *, ranked: bool = False) -> Plan:
+def make_plan(request: Request, *, ranked: bool = False, changes: Mapping[str, Any] | None = None) -> Plan:
     """Plan a training; without a given layout, the fastest that fits.
 
-    `ranked`: compare all layouts, which takes longer. Raises UsageError for impossible values, and SeedbedError if the
-    model does not fit, with what does.
+    `ranked`: compare all layouts, which takes longer. `changes`: fields of the scenario that replace the planned ones. Raises
+    UsageError for impossible values, and SeedbedError if the model does not fit, with what does, or if the run would hardly
+    make progress.
     """
     assumed = list(request.said)
     setup, tokens = setup_of(request, assumed)
@@ -162,6 +160,7 @@ def make_plan(request: Request, *, ranked: bool = False) -> Plan:
         "the fastest layout that fits" if not fixed else "what --parallel leaves open: the fastest that fits"
     )
     steps = _steps(setup, tokens)
+    scenario = scenario_of(best, steps, **(changes or {}))
     price = request.usd_per_hour if request.usd_per_hour is not None else request.gpu.usd_per_hour or None
     plan = Plan(
         setup=best.setup,
@@ -171,39 +170,40 @@ def make_plan(request: Request, *, ranked: bool = False) -> Plan:
         steps=steps,
         tokens=steps * setup.tokens_per_step,
         assumed=tuple(assumed),
-        scenario=scenario_of(best, steps),
+        scenario=scenario,
         usd_per_hour=price,
         candidates=tuple(found),
         tried=tried,
         target_days=request.target_days,
-        notes=_notes(request, best.setup, tokens),
+        notes=_notes(request, best.setup, tokens, scenario),
     )
     if plan.effective < HOPELESS:
         raise _hopeless(plan)
     return plan
 
 
-def _notes(request: Request, setup: Setup, tokens: float) -> tuple[str, ...]:
+def _notes(request: Request, setup: Setup, tokens: float, scenario: Scenario) -> tuple[str, ...]:
     shape, seq_len, found = request.shape, setup.recipe.seq_len, []
     if seq_len > shape.context:
         found.append(f"sequences of {seq_len:,} tokens are longer than the context of {shape.name}, {shape.context:,}")
     if tokens < setup.tokens_per_step:
         found.append(f"the tokens are fewer than those of one step, {setup.tokens_per_step:,.0f}; one step is planned")
+    if fails_much(scenario):
+        expected = progress_of(scenario)
+        found.append(
+            f"only {share_text(expected.share)} of the time counts: {expected.cause}; what would help: "
+            f"{', '.join(expected.helps)}"
+        )
     return tuple(found)
 
 
 def _hopeless(plan: Plan) -> SeedbedError:
-    """The error for a run that would hardly make progress, with what causes it."""
-    mtbf_s, step_s = plan.scenario.checkpointing().mtbf_s, plan.cost.step_s
-    if step_s > mtbf_s:
-        return SeedbedError(
-            f"A step of {count(plan.setup.tokens_per_step)} tokens takes {step_s / DAY_S:.3g} days, and something fails "
-            f"every {mtbf_s / DAY_S:.3g} days, so hardly a step would end.",
-            "Choose a smaller --global-batch.",
-        )
+    """The error for a run that would hardly make progress, with what causes it and what would help."""
+    expected = progress_of(plan.scenario)
     return SeedbedError(
-        f"On {plan.setup.num_gpus:,} GPUs, failures come so often that the run would hardly make progress.",
-        "Use fewer GPUs.",
+        f"On {plan.setup.num_gpus:,} {plan.setup.gpu.name}, this run would hardly make progress: {share_text(expected.share)} "
+        f"of the time would count, because {expected.cause}.",
+        f"What would help: {', '.join(expected.helps)}.",
     )
 
 

@@ -19,6 +19,8 @@ FINE_TUNING_BATCH = 16
 """Usual sequences of a step of fine-tuning."""
 FINE_TUNING_TOKENS = 1e7
 """Usual tokens of fine-tuning: some ten thousand examples, one or a few times."""
+USUAL_NETWORK_GBPS = 1.25
+"""Network bandwidth of a GPU if it is not known: 10 Gb/s (assumed)."""
 LORA_RANK = 16
 """Rank of adapters if nothing else is said."""
 
@@ -51,64 +53,11 @@ def setup_of(request: Request, assumed: list[str]) -> tuple[Setup, float]:
     Raises UsageError if the request contradicts itself or its GPU.
     """
     shape, gpu, n = request.shape, request.gpu, request.num_gpus
-    if request.tokens is not None and not 0 < request.tokens < math.inf:
-        raise UsageError("The number of tokens must be above 0.", "Write for example --tokens 15T.")
-    tokens = request.tokens
-    if tokens is None and request.method != "pretrain":
-        tokens = FINE_TUNING_TOKENS
-        assumed.append(f"{count(tokens)} tokens, as is usual for fine-tuning")
-    if tokens is None:
-        tokens = 20.0 * shape.active_parameters
-        each = "active parameter" if shape.experts else "parameter"
-        assumed.append(f"{count(tokens)} tokens, 20 for each {each} (Chinchilla)")
-    if request.method in ("lora", "qlora") and request.lora_rank > shape.hidden:
-        raise UsageError(
-            f"--lora-rank {request.lora_rank:,} is above the width of {shape.name}, {shape.hidden:,}.",
-            "Usual ranks are 8 to 64.",
-        )
-    seq_len = request.seq_len
-    if seq_len is None:
-        seq_len = min(shape.context, 8192 if request.method == "pretrain" else 2048)
-        assumed.append(f"sequences of {seq_len:,} tokens")
-    precision = request.precision
-    if precision is None:
-        precision = "bf16" if "bf16" in gpu.peak_tflops else "fp16" if "fp16" in gpu.peak_tflops else "fp32"
-        assumed.append(precision)
-    if precision != "fp32" and precision not in gpu.peak_tflops:
-        known = [each for each in ("fp8", "bf16", "fp16") if each in gpu.peak_tflops]
-        raise UsageError(f"{gpu.name} has no {precision} units.", f"Choose {any_of([*known, 'fp32'])}.")
-    batch_tokens = request.global_batch_tokens
-    if batch_tokens is None:
-        global_batch = _default_batch(request, tokens, seq_len, assumed)
-    else:
-        global_batch = _round_batch(batch_tokens / seq_len)
-    if batch_tokens is not None and global_batch * seq_len != batch_tokens:
-        assumed.append(
-            f"{global_batch * seq_len:,} tokens per step, {plural(global_batch, 'sequence', f'{global_batch:,}')}, where "
-            f"{batch_tokens:,.0f} are given"
-        )
-    stack = request.stack
-    if stack is None:
-        stack = "fused" if n > gpu.gpus_per_node and is_new(gpu) and request.method == "pretrain" else "torch"
-        assumed.append(f"software: {stack}")
-    network = request.network_gbps if request.network_gbps is not None else gpu.network_gbps or 1.25
+    tokens = _tokens(request, assumed)
+    _refuse_rank(request)
+    recipe = _recipe(request, tokens, assumed)
+    network = request.network_gbps if request.network_gbps is not None else gpu.network_gbps or USUAL_NETWORK_GBPS
     node = max(gpu.link_domain, gpu.gpus_per_node) if gpu.link_gbps else gpu.gpus_per_node
-    if n > node and request.network_gbps is None:
-        assumed.append(f"network of {network:g} GB/s per GPU")
-    recipe = Recipe(
-        seq_len=seq_len,
-        global_batch=global_batch,
-        precision=precision,
-        stack=stack,
-        compiled=stack == "torch",
-        flash=default_flash(gpu, stack, compiled=stack == "torch"),
-        method=request.method,
-        lora_parameters=lora_parameters(shape, request.lora_rank) if request.method in ("lora", "qlora") else 0,
-        lora_input_width=lora_input_width(shape) if request.method in ("lora", "qlora") else 0,
-        reduce_bytes=4.0 if stack == "torch" and request.method == "pretrain" else 2.0,
-        pure_bf16=request.method != "pretrain" and precision in ("bf16", "fp8"),
-        chunked_loss=request.method != "pretrain",
-    )
     setup = Setup(
         shape=shape,
         gpu=gpu,
@@ -118,7 +67,105 @@ def setup_of(request: Request, assumed: list[str]) -> tuple[Setup, float]:
         network_gbps=network,
         node_gpus=min(node, n),
     )
+    if n > node and request.network_gbps is None:
+        assumed.append(network_text(network))
     return setup, tokens
+
+
+def sequences_text(seq_len: int) -> str:
+    """The length of the sequences in words."""
+    return f"sequences of {seq_len:,} tokens"
+
+
+def software_text(stack: str) -> str:
+    """The software in words."""
+    return f"software {stack}"
+
+
+def network_text(gbps: float) -> str:
+    """The bandwidth of the network for each GPU in words."""
+    return f"network of {gbps:.3g} GB/s per GPU"
+
+
+def _tokens(request: Request, assumed: list[str]) -> float:
+    """The tokens to train on."""
+    if request.tokens is not None:
+        if not 0 < request.tokens < math.inf:
+            raise UsageError("The number of tokens must be above 0.", "Write for example --tokens 15T.")
+        return request.tokens
+    if request.method != "pretrain":
+        assumed.append(f"{count(FINE_TUNING_TOKENS)} tokens, as is usual for fine-tuning")
+        return FINE_TUNING_TOKENS
+    tokens = 20.0 * request.shape.active_parameters
+    each = "active parameter" if request.shape.experts else "parameter"
+    assumed.append(f"{count(tokens)} tokens, 20 for each {each} (Chinchilla)")
+    return tokens
+
+
+def _refuse_rank(request: Request) -> None:
+    """Raise UsageError for adapters that are wider than the model."""
+    shape = request.shape
+    if request.method in ("lora", "qlora") and request.lora_rank > shape.hidden:
+        raise UsageError(
+            f"--lora-rank {request.lora_rank:,} is above the width of {shape.name}, {shape.hidden:,}.",
+            "Usual ranks are 8 to 64.",
+        )
+
+
+def _recipe(request: Request, tokens: float, assumed: list[str]) -> Recipe:
+    """How the model is trained on `tokens` tokens, apart from the layout."""
+    shape, gpu, method = request.shape, request.gpu, request.method
+    seq_len = request.seq_len
+    if seq_len is None:
+        seq_len = min(shape.context, 8192 if method == "pretrain" else 2048)
+        assumed.append(sequences_text(seq_len))
+    precision = _precision(request, assumed)
+    global_batch = _global_batch(request, tokens, seq_len, assumed)
+    stack = request.stack
+    if stack is None:
+        stack = "fused" if request.num_gpus > gpu.gpus_per_node and is_new(gpu) and method == "pretrain" else "torch"
+        assumed.append(software_text(stack))
+    adapters = method in ("lora", "qlora")
+    return Recipe(
+        seq_len=seq_len,
+        global_batch=global_batch,
+        precision=precision,
+        stack=stack,
+        compiled=stack == "torch",
+        flash=default_flash(gpu, stack, compiled=stack == "torch"),
+        method=method,
+        lora_parameters=lora_parameters(shape, request.lora_rank) if adapters else 0,
+        lora_input_width=lora_input_width(shape) if adapters else 0,
+        reduce_bytes=4.0 if stack == "torch" and method == "pretrain" else 2.0,
+        pure_bf16=method != "pretrain" and precision in ("bf16", "fp8"),
+        chunked_loss=method != "pretrain",
+    )
+
+
+def _precision(request: Request, assumed: list[str]) -> str:
+    """The precision; the best that the GPU has if nothing is said."""
+    gpu, precision = request.gpu, request.precision
+    if precision is None:
+        precision = "bf16" if "bf16" in gpu.peak_tflops else "fp16" if "fp16" in gpu.peak_tflops else "fp32"
+        assumed.append(precision)
+    if precision != "fp32" and precision not in gpu.peak_tflops:
+        known = [each for each in ("fp8", "bf16", "fp16") if each in gpu.peak_tflops]
+        raise UsageError(f"{gpu.name} has no {precision} units.", f"Choose {any_of([*known, 'fp32'])}.")
+    return precision
+
+
+def _global_batch(request: Request, tokens: float, seq_len: int, assumed: list[str]) -> int:
+    """Sequences of a step."""
+    batch_tokens = request.global_batch_tokens
+    if batch_tokens is None:
+        return _default_batch(request, tokens, seq_len, assumed)
+    batch = _round_batch(batch_tokens / seq_len)
+    if batch * seq_len != batch_tokens:
+        assumed.append(
+            f"{batch * seq_len:,} tokens per step, {plural(batch, 'sequence', f'{batch:,}')}, where "
+            f"{batch_tokens:,.0f} are given"
+        )
+    return batch
 
 
 def _default_batch(request: Request, tokens: float, seq_len: int, assumed: list[str]) -> int:

@@ -108,6 +108,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             self.reliability.recovery_s(self.nodes, self.gpus, self.load_s),
             self.checkpoint_write_s,
             self.waiting(),
+            self.reliability.init_s(self.gpus) + self.load_s,
         )
 
     def waiting(self) -> float:

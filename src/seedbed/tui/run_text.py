@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from seedbed.presentation.log import LogLine, when
-from seedbed.presentation.run_facts import device_line, fact_rows, notices, progress_lines
+from seedbed.presentation.run_facts import device_line, fact_rows, grouped, notices, progress_lines
 from seedbed.runs.control import shown_status
 from seedbed.tui.safe_text import fitted_text, safe_string, safe_text, status_style
 
@@ -59,9 +59,11 @@ def about_text(found: dict[str, Any]) -> Text:
         if sentence:
             shown.append("\n")
             shown.append_text(safe_text(sentence, "yellow", newlines=True))
-    for number, warning in enumerate(found["warnings"], 1):
-        shown.append(f"\n\nwarning {number} of {len(found['warnings'])}\n", style="bold")
-        shown.append_text(safe_text(warning, "yellow", newlines=True))
+    warnings = grouped(found["warnings"])
+    for number, warning in enumerate(warnings, 1):
+        times = f" ({warning.times} times, with other numbers; the last)" if warning.times > 1 else ""
+        shown.append(f"\n\nwarning {number} of {len(warnings)}{times}\n", style="bold")
+        shown.append_text(safe_text(warning.last, "yellow", newlines=True))
     if found["note"]:
         shown.append("\n\nnote\n", style="bold")
         shown.append_text(safe_text(found["note"], newlines=True))

@@ -12,7 +12,7 @@ import pytest
 from seedbed.events import Comm, Message
 from seedbed.presentation.show.lines import clock, rows_of
 from seedbed.presentation.show.reminder import reminder
-from seedbed.presentation.show.rows import ASCII, UNICODE, Row, ansi
+from seedbed.presentation.show.rows import ASCII, UNICODE, Row, Segment, ansi, row, wrapped
 from seedbed.presentation.show.scrolling import Scrolling
 from seedbed.simulate.show import items
 from shown_runs import Played, first_run, fixed_run
@@ -37,6 +37,41 @@ def test_no_row_is_wider_than_the_terminal(width: int) -> None:
         for each in shown_rows(first_run(seed), width):
             assert len(each.text) <= width
             assert "\n" not in each.text
+
+
+ADAPTS = (items.RunBegins, items.Ring, items.LearningRate, items.Training, items.Bar, items.GpuTable, items.RunEnds)
+"""Items that say less, or in another form, where there is less room."""
+
+
+@pytest.mark.parametrize("width", [20, 33, 48, 60, 80])
+def test_a_narrow_terminal_gets_more_lines_and_the_whole_text(width: int) -> None:
+    for seed in range(12):
+        for beat in first_run(seed).beats:
+            narrow, wide = ("".join("".join(row.text.split()) for row in rows_of(beat.item, columns, UNICODE))
+                            for columns in (width, 400))  # fmt: skip
+            if not isinstance(beat.item, ADAPTS):
+                assert narrow == wide
+
+
+def test_no_figure_is_cut_in_20_columns() -> None:
+    run = first_run(0)
+    for item in run.all(items.Training):
+        *figures, progress = rows_of(item, 20, UNICODE)
+        assert f"loss {item.loss:.4f}" in [part.text for row in figures for part in row.segments]
+        assert re.fullmatch(r"\d/\d +\d+% \|[█░]{4,}\|", progress.text)
+    summary, end = "\n".join(row.text for row in rows_of(run.one(items.RunEnds), 20, UNICODE)), run.one(items.RunEnds)
+    assert f"perplexity: {end.perplexity:,.2f}" in summary
+    assert "".join(end.target.split()) in "".join(summary.split())
+    table = run.all(items.GpuTable)[0]
+    assert next(row.text for row in rows_of(table, 20, UNICODE)) == f"000/0 {table.rows[0].fraction:.0%}"
+
+
+def test_a_row_is_broken_at_spaces_with_its_styles() -> None:
+    found = wrapped(row(("[data] ", "blue"), "a-word-that-is-long and", (" more  words", "bold")), 16)
+    assert [each.text for each in found] == ["[data]", "  a-word-that-", "  is-long and", "  more  words"]
+    assert found[0].segments == (Segment("[data]", "blue"),)
+    assert found[2].segments == (Segment("  is-long and"),)
+    assert found[3].segments == (Segment("  more  words", "bold"),)
 
 
 def test_a_bar_leaves_the_last_column_free() -> None:
@@ -98,7 +133,7 @@ def test_a_wide_row_has_more_figures() -> None:
 
 def test_a_narrow_row_keeps_step_and_loss() -> None:
     item = first_run(0).all(items.Training)[5]
-    assert re.search(r"\d+/\d+  loss \d", rows_of(item, 24, UNICODE)[0].text)
+    assert re.search(r"\d+/\d+ loss \d", rows_of(item, 24, UNICODE)[0].text)
 
 
 def test_the_summary_has_plain_borders_and_a_green_line_follows() -> None:

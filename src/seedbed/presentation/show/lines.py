@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from seedbed import text
 from seedbed.events import Comm, Event, Message, Node, Phase
 from seedbed.presentation.show.reminder import LONGEST_RULE, SIMULATED
-from seedbed.presentation.show.rows import Glyphs, Row, Segment, fitted, parts, row
+from seedbed.presentation.show.rows import Glyphs, Row, Segment, fitted, parts, row, wrapped
 from seedbed.presentation.show.tables import gpu_table, summary_table
 from seedbed.simulate.show import items
 from seedbed.simulate.show.items import Item
@@ -28,7 +27,8 @@ _OPS = {
 def rows_of(item: Item | Event, width: int, glyphs: Glyphs) -> list[Row]:
     """The rows of an item, each at most `width` columns wide; none if the scrolling view does not show it."""
     make = _ROWS.get(type(item))
-    return [fitted(each, width) for each in make(item, width, glyphs)] if make else []
+    found = make(item, width, glyphs) if make else []
+    return [part for each in found for part in ([fitted(each, width)] if each.is_bar else wrapped(each, width))]
 
 
 def clock(seconds: float) -> str:
@@ -49,11 +49,6 @@ def bar(share: float, columns: int, glyphs: Glyphs) -> str:
 
 def _info(topic: str, *pieces: str | tuple[str, str]) -> Row:
     return row((f"[{topic}] ", "blue"), *pieces)
-
-
-def _wrapped(width: int, words: str, style: str, indent: str = "  ") -> list[Row]:
-    lines = textwrap.wrap(words, max(width, 12), subsequent_indent=indent)
-    return [row((line, style)) for line in lines]
 
 
 # Initialisation ------------------------------------------------------------------------------------------------------
@@ -173,8 +168,7 @@ def _learning_rate(item: items.LearningRate, width: int, glyphs: Glyphs) -> list
 
 def _training(item: items.Training, width: int, glyphs: Glyphs) -> list[Row]:
     number = f"{item.step:>{len(str(item.steps))}}/{item.steps}"
-    line = parts(
-        width,
+    pieces: list[str | tuple[str, str]] = [
         f"step {number}" if width >= _NARROW else number,
         (f"loss {item.loss:.4f}", "bold cyan"),
         f"ppl {item.perplexity:,.2f}",
@@ -182,24 +176,27 @@ def _training(item: items.Training, width: int, glyphs: Glyphs) -> list[Row]:
         f"grad_norm {item.grad_norm:.3f}",
         (f"{item.samples_per_s:,.1f} samples/s", "dim"),
         (f"step time {item.step_s:.2f} s", "dim"),
-    )
+    ]
+    line = parts(width, *pieces, between="  " if width >= _NARROW else " ")
+    lines = [line] if len(line.segments) > 1 else [row(pieces[0]), row(pieces[1])]
     share = item.step_of_epoch / item.steps_of_epoch
     mfu = f", MFU {item.mfu:.1%}" if item.mfu is not None else ""
-    label = f"Epoch {item.epoch}/{item.epochs} {share:4.0%} "
+    label = f"{'Epoch ' if width >= _NARROW else ''}{item.epoch}/{item.epochs} {share:4.0%} "
     times = f" [{clock(item.elapsed_s)}<{clock(item.left_s)}"
     speed = f", {text.count(item.tokens_per_s)} tok/s"
     samples = f", {text.count(item.samples_per_s)} samples/s" if width > _WIDE else f", {item.samples_per_s:.0f} seq/s"
     for end in (times + speed + samples + mfu + "]", times + speed + mfu + "]", times + speed + "]", times + "]", ""):
         if len(label) + len(end) + _BAR_COLUMNS[0] + 2 < width:
             break
-    columns = min(max(width - 1 - len(label) - len(end) - 2, _BAR_COLUMNS[0]), _BAR_COLUMNS[1])
-    progress = Row(
-        (Segment(label), Segment("|" + bar(share, columns, glyphs) + "|", "green"), Segment(end)),
-        is_bar=True,
-        is_transient=share < 1,
-        is_kept=item.is_milestone,
-    )
-    return [line, fitted(progress, width - 1)]
+    segments = (Segment(label), *_picture(share, width - len(label) - len(end), glyphs), Segment(end))
+    progress = Row(segments, is_bar=True, is_transient=share < 1, is_kept=item.is_milestone)
+    return [*lines, fitted(progress, width - 1)]
+
+
+def _picture(share: float, width: int, glyphs: Glyphs) -> tuple[Segment, ...]:
+    """A bar in `width` columns, of which the last stays free; nothing if there is no room for one."""
+    columns = min(width - 3, _BAR_COLUMNS[1])
+    return (Segment("|" + bar(share, columns, glyphs) + "|", "green"),) if columns >= _BAR_COLUMNS[0] else ()
 
 
 def _epoch_done(item: items.EpochDone, width: int, glyphs: Glyphs) -> list[Row]:
@@ -221,8 +218,7 @@ def _bar(item: items.Bar, width: int, glyphs: Glyphs) -> list[Row]:
     count = f" {text.size(item.done)}" if item.unit == "B" else f" {item.done:,}/{item.total:,} {item.unit}"
     label = f"{item.what.capitalize()} {share:4.0%} "
     count = count if len(label) + len(count) + _BAR_COLUMNS[0] + 2 < width else ""
-    columns = min(max(width - 1 - len(label) - len(count) - 2, _BAR_COLUMNS[0]), _BAR_COLUMNS[1])
-    segments = (Segment(label), Segment("|" + bar(share, columns, glyphs) + "|", "green"), Segment(count))
+    segments = (Segment(label), *_picture(share, width - len(label) - len(count), glyphs), Segment(count))
     progress = Row(segments, is_bar=True, is_transient=not item.finished, is_kept=item.finished)
     return [fitted(progress, width - 1)]
 
@@ -267,7 +263,7 @@ def _hanging(item: items.Hanging, width: int, glyphs: Glyphs) -> list[Row]:
         f"[rank{item.rank}]: Watchdog caught collective operation timeout: WorkNCCL(SeqNum={item.sequence}, "
         f"OpType={op}, Timeout(ms)={item.timeout_s * 1000:.0f})"
     )
-    return _wrapped(width, words, "red")
+    return [row((words, "red"))]
 
 
 def _node(item: Node, width: int, glyphs: Glyphs) -> list[Row]:
@@ -278,8 +274,8 @@ def _node(item: Node, width: int, glyphs: Glyphs) -> list[Row]:
 
 def _message(item: Message, width: int, glyphs: Glyphs) -> list[Row]:
     if item.level == "info":
-        return _wrapped(width, f"[recovery] {item.text}", "")
-    return _wrapped(width, f"WARNING: {item.text} {item.hint}".strip(), "yellow")
+        return [row(f"[recovery] {item.text}")]
+    return [row((f"WARNING: {item.text} {item.hint}".strip(), "yellow"))]
 
 
 def _restarting(item: items.Restarting, width: int, glyphs: Glyphs) -> list[Row]:
@@ -311,12 +307,12 @@ def _file(item: items.FileExported, width: int, glyphs: Glyphs) -> list[Row]:
 
 def _ends(item: items.RunEnds, width: int, glyphs: Glyphs) -> list[Row]:
     done = f"Training of {item.model} complete: loss {item.loss:.4f}, perplexity {item.perplexity:,.2f}"
-    return [*(row(line) for line in summary_table(item, width)), *_wrapped(width, done, "bold green")]
+    return [*(row(line) for line in summary_table(item, width)), row((done, "bold green"))]
 
 
 def _next(item: items.Next, width: int, glyphs: Glyphs) -> list[Row]:
     words = f"Next: run {item.number}, {item.model} on {item.num_gpus:,} x {item.gpu}"
-    return [row(""), *_wrapped(width, words, "magenta"), row("")]
+    return [row(""), row((words, "magenta")), row("")]
 
 
 def _gpu_table(item: items.GpuTable, width: int, glyphs: Glyphs) -> list[Row]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import NamedTuple
 
 from seedbed.text import painted
@@ -50,6 +52,12 @@ UNICODE = Glyphs("█", "░", "▁▂▃▄▅▆▇█", " ░▒▓█", "▀
 ASCII = Glyphs("#", ".", "_.-=+*#", " .:-=+*#%@", "")
 
 
+_INDENT = "  "
+"""Begins the rows that continue a row."""
+_LEAST_INDENTED = 12
+"""Narrower rows are not indented."""
+
+
 def row(*pieces: str | tuple[str, str]) -> Row:
     """A row of plain texts and of (text, style)."""
     return Row(tuple(Segment(piece) if isinstance(piece, str) else Segment(*piece) for piece in pieces))
@@ -65,6 +73,48 @@ def fitted(given: Row, width: int) -> Row:
         kept.append(Segment(text, style))
         left -= len(text)
     return given._replace(segments=tuple(kept))
+
+
+def wrapped(given: Row, width: int) -> list[Row]:
+    """The row in as many rows of at most `width` columns as it needs, broken at spaces; only longer words are broken, too."""
+    text = given.text
+    if len(text) <= width:
+        return [given]
+    styles = [style for piece, style in given.segments for _ in piece]
+    indent = _INDENT if width >= _LEAST_INDENTED else ""
+    found: list[Row] = []
+    for begin, end in _lines(text, max(width, 1), len(indent)):
+        pieces = groupby(range(begin, end), key=styles.__getitem__)
+        segments = [Segment("".join(text[i] for i in places), style) for style, places in pieces]
+        if found:
+            segments[0] = Segment(indent + segments[0].text, segments[0].style)
+        found.append(given._replace(segments=tuple(segments)))
+    return found
+
+
+def _lines(text: str, width: int, indent: int) -> list[tuple[int, int]]:
+    """Begin and end of each line of a text; all but the first have `indent` columns less."""
+    found: list[tuple[int, int]] = []
+    for begin, end in _words(text, width - indent):
+        if not found:
+            found.append((0 if end <= width else begin, end))  # with the spaces at the beginning
+        elif end - found[-1][0] <= width - (indent if len(found) > 1 else 0):
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _words(text: str, width: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of each word; longer ones than `width` are broken, after a dash, slash or underscore if there is one."""
+    for word in re.finditer(r"\S+", text):
+        begin, end = word.span()
+        while end - begin > width:
+            dashes = [match.end() for match in re.finditer(r"[-/_]", text[begin : begin + width])]
+            cut = begin + (dashes[-1] if dashes else width)
+            yield begin, cut
+            begin = cut
+        yield begin, end
 
 
 def parts(width: int, *pieces: str | tuple[str, str], between: str = "  ") -> Row:
@@ -88,6 +138,12 @@ def ansi(given: Row, *, colour: bool) -> str:
     if not colour:
         return given.text
     return "".join(painted(text, style) for text, style in given.segments)
+
+
+def bordered_width(cells: Iterable[Iterable[str]]) -> int:
+    """The columns that `bordered` needs for these cells, its header among them."""
+    widths = [max(len(each) for each in column) for column in zip(*cells, strict=True)]
+    return sum(widths) + 3 * len(widths) + 1
 
 
 def bordered(header: Iterable[str], cells: Iterable[Iterable[str]], right: Iterable[int] = ()) -> list[str]:

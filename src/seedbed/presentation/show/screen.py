@@ -131,11 +131,13 @@ class Dashboard:
         return rows + self._last_rows(width, left)
 
     def _title(self, width: int) -> str:
-        words = f" SIMULATED  seed {self._seed}"
+        words = [" SIMULATED", f"seed {self._seed}"]
         if self._run is not None:
             run = self._run
-            words += f"  run {run.number}: {run.model}, {run.num_gpus:,} x {run.gpu}"
-        return painted(fitted(row(words.ljust(width)), width).text, "reverse")
+            model, gpus = f"run {run.number}: {run.model}", f"{run.num_gpus:,} x {run.gpu}"
+            whole = len("  ".join([*words, model])) + len(gpus) + 2 <= width
+            words.append(f"{model}, {gpus}" if whole else model)
+        return painted(parts(width, *words).text.ljust(width), "reverse")
 
     def _figures(self, width: int) -> list[str]:
         last = self._last
@@ -184,9 +186,11 @@ class Dashboard:
         )
         merged = self._map[1].merged * loads.gpus / count
         per_cell = f", {merged:.3g} in a cell" if merged > 1 else ""
+        words = metric.mean(loads, mean)
+        names = (f"{metric.name}: mean {words}", f"{metric.name} {words}", words)
         title = parts(
             width,
-            (f"{metric.name}: mean {metric.mean(loads, mean)}", "bold"),
+            (next((each for each in names if len(each) <= width), words), "bold"),
             f"{loads.gpus:,} GPUs{per_cell}",
             f"total {mean.watts * loads.gpus / 1e3:,.0f} kW",
         )

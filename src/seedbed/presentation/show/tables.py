@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedbed import text
-from seedbed.presentation.show.rows import bordered
+from seedbed.presentation.show.rows import bordered, bordered_width
 from seedbed.simulate.show.items import GpuRow, GpuTable, RunEnds
 
 _NARROW = 60
@@ -18,6 +18,8 @@ def gpu_table(item: GpuTable, width: int) -> list[str]:
     header = ["node", "GPU", "util", "memory used", "used", "temp", "power"]
     if width < _NARROW:
         header, cells = header[:3], [each[:3] for each in cells]
+    if bordered_width([header, *cells]) > width:
+        return [f"{node}/{gpu} {load}" if node.isdecimal() else f"{node} {load}" for node, gpu, load, *_ in cells]
     return bordered(header, cells, right=range(1, len(header)))
 
 
@@ -57,5 +59,6 @@ def summary_table(item: RunEnds, width: int) -> list[str]:
     if item.usd is not None:
         cells.append(["cost", f"${item.usd:,.0f}"])
     cells.append(["saved in", item.target])
-    most = max(width - 7 - max(len(label) for label, _ in cells), 1)
-    return bordered((), [[label, value[:most]] for label, value in cells])
+    if bordered_width(cells) > width:
+        return [f"{label}: {value}" for label, value in cells]
+    return bordered((), cells)

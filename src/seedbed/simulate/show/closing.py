@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from seedbed.simulate.account import Account
-from seedbed.simulate.plan import COOLING_POWER, SERVER_POWER
+from seedbed.simulate.power import power_w
 from seedbed.simulate.show.items import Bar, Beat, ExportBegins, FileExported, RunEnds, Training, Validated
 from seedbed.simulate.show.pace import Pace
 from seedbed.simulate.show.playlist import Take
@@ -64,7 +64,7 @@ def ending(take: Take, account: Account, last: Training, best: Validated | None,
     """The summary. `elapsed_s`: from the start of training to its end."""
     given = take.scenario
     hours = elapsed_s / 3600 * take.num_gpus
-    power = take.gpu.power_w
+    watts = power_w(take.gpu, take.num_gpus)
     return RunEnds(
         model=take.shape.name,
         parameters=take.shape.parameters,
@@ -84,7 +84,7 @@ def ending(take: Take, account: Account, last: Training, best: Validated | None,
         interruptions=account.failures,
         lost_steps=account.lost_steps,
         gpu_hours=hours,
-        energy_kwh=hours * power * SERVER_POWER * COOLING_POWER / 1000 if power else None,
+        energy_kwh=None if watts is None else elapsed_s / 3600 * watts / 1000,
         usd=hours * take.gpu.usd_per_hour if take.gpu.usd_per_hour else None,
         target=take.folder,
     )
