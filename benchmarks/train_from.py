@@ -132,8 +132,13 @@ def in_own_process(who: str, mode: str, options: argparse.Namespace) -> dict[str
     if done.returncode:
         print(f"{who} {mode} failed: {(done.stderr.strip().splitlines() or ['killed'])[-1]}", flush=True)
         return None
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    each: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    print(
+        f"{each['who']:13}{each['mode']:15}{each['tokens_per_s']:>10,.1f} tokens/s{each['peak_bytes'] / 2**20:>9,.0f} MiB"
+        f"   loss {each['first_loss']:.4f} -> {each['last_loss']:.4f}",
+        flush=True,
+    )
+    return each
 
 
 def wanted_cases(options: argparse.Namespace) -> list[tuple[str, str]]:
@@ -146,13 +151,7 @@ def wanted_cases(options: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def report(found: list[dict[str, Any]]) -> None:
-    """Print each case, and our best against theirs."""
-    for each in found:
-        print(
-            f"{each['who']:13}{each['mode']:15}{each['tokens_per_s']:>10,.1f} tokens/s{each['peak_bytes'] / 2**20:>9,.0f} MiB"
-            f"   loss {each['first_loss']:.4f} -> {each['last_loss']:.4f}",
-            flush=True,
-        )
+    """Print our best against theirs."""
     mine = [each for each in found if each["who"] == OURS]
     their = [each for each in found if each["who"] == THEIRS]
     if not mine or not their:
