@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import tokenizers
 
-from real.assets import llama3_tokenizer, qwen3_tokenizer, smollm2_folder
 from real.fuzz import texts
+from real.loading import FOLDERS, Real
 from seedbed.tokenizer.bulk_encoder import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer
-
-FOLDERS: dict[str, Callable[[], Path]] = {
-    "smollm2": smollm2_folder,
-    "qwen3": qwen3_tokenizer,
-    "llama3": llama3_tokenizer,
-}
-
-
-class Real(NamedTuple):
-    """A real tokenizer: its folder, ours and that of transformers."""
-
-    name: str
-    folder: Path
-    ours: Tokenizer
-    theirs: Any
-
-
-@pytest.fixture(scope="module", params=FOLDERS)
-def real(request: pytest.FixtureRequest) -> Real:
-    from transformers import AutoTokenizer
-
-    folder = FOLDERS[request.param]()
-    return Real(request.param, folder, Tokenizer.of_model(folder), AutoTokenizer.from_pretrained(folder))
 
 
 def added(real: Real) -> list[str]:
