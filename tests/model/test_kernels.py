@@ -96,14 +96,6 @@ def test_bf16_attention_equals_pytorchs_within_bf16_precision(length: int, kv_he
         assert ((a.double() - b).abs().max() / b.abs().max()).item() < 0.02
 
 
-@pytest.mark.parametrize("kv_heads", [4, 2])
-def test_bf16_attention_is_pytorchs_to_the_bit_where_it_is_not_blocked(kv_heads: int) -> None:
-    q, k, v = (noise(1, heads, 60, 16, seed=heads, dtype=torch.bfloat16) for heads in (4, kv_heads, kv_heads))
-    expected = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=kv_heads != 4)
-    assert torch.equal(causal_attention(q, k, v, blocked=False), expected)
-    assert not torch.equal(causal_attention(q, k, v), expected)
-
-
 def test_gradients_of_frequent_tokens_are_summed_in_fp32() -> None:
     ids = torch.multinomial(
         1 / torch.arange(1.0, 66.0), 4096, replacement=True, generator=torch.Generator().manual_seed(0)

@@ -115,8 +115,7 @@ class Attention(nn.Module):
         q_BHTD, k_BKSD, v_BKSD = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             k_BKSD, v_BKSD = cache.append(k_BKSD, v_BKSD)
-        # Tokens to generate from are read as exactly as transformers reads them.
-        y_BHTD = causal_attention(q_BHTD, k_BKSD, v_BKSD, mask, self.window, blocked=cache is None)
+        y_BHTD = causal_attention(q_BHTD, k_BKSD, v_BKSD, mask, self.window)
         out: Tensor = self.out(y_BHTD.transpose(1, 2).reshape(B, T, H * D))
         return out
 

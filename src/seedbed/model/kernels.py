@@ -97,25 +97,17 @@ class _Embedding(torch.autograd.Function):
 
 
 def causal_attention(
-    q_BHTD: Tensor,
-    k_BKSD: Tensor,
-    v_BKSD: Tensor,
-    mask: Tensor | None = None,
-    window: int = 0,
-    *,
-    blocked: bool = True,
+    q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None = None, window: int = 0
 ) -> Tensor:
     """softmax(q k^T / sqrt(D)) v: [B, H, T, D]. Each query sees the keys up to its own position. H is a multiple of K.
 
     `mask`, boolean and broadcastable to [B, H, T, S], is true for the keys that a query sees; if S = T, it must be causal.
     Without a mask, `window` above 0 limits a query to so many keys, its own included; the last query has the last key's position.
-    `blocked`: short sequences in bf16 on a CPU may be computed with scores in bf16, which is faster and less exact.
     """
     T, S, grouped = q_BHTD.shape[2], k_BKSD.shape[2], q_BHTD.shape[1] != k_BKSD.shape[1]
     if mask is None and 0 < window < S:
         return _windowed(q_BHTD, k_BKSD, v_BKSD, window)
-    on_cpu_in_bf16 = q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16
-    if blocked and on_cpu_in_bf16 and 1 < T == S <= BLOCKED_CONTEXT:
+    if q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16 and 1 < T == S <= BLOCKED_CONTEXT:
         if grouped:
             share = q_BHTD.shape[1] // k_BKSD.shape[1]
             k_BKSD, v_BKSD = k_BKSD.repeat_interleave(share, 1), v_BKSD.repeat_interleave(share, 1)
