@@ -3,6 +3,7 @@
 Each case runs in a fresh process, after the imports and with the files in the page cache. The time ends when every number has
 been read once (transformers maps files of the wanted dtype, so it reads them only then). Memory is the most that is
 resident above what the imports occupy, divided by the size of the weights in the wanted dtype. Medians of the repeats.
+On a machine with other work, compare the seconds of CPU time.
 
     python benchmarks/load.py FOLDER
 """
@@ -31,24 +32,27 @@ def measure(program: str, precision: str, folder: Path) -> dict[str, float]:
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     if program == "seedbed":
         from seedbed.model.load import load_folder
+
+        load: Any = load_folder
     else:
         from transformers import AutoModelForCausalLM
 
-        model_class = AutoModelForCausalLM
-        model_class.from_pretrained(random_model(Path(tempfile.mkdtemp()), hidden=64, layers=1))  # the lazy imports
+        load = AutoModelForCausalLM.from_pretrained
+    with tempfile.TemporaryDirectory() as small:  # for the imports that are made on first use
+        load(random_model(Path(small), hidden=64, layers=1), dtype=dtype)
     imports = resident_bytes()
     forget_peak()
-    begun = time.perf_counter()
-    model: Any = (
-        load_folder(folder, dtype=dtype) if program == "seedbed" else model_class.from_pretrained(folder, dtype=dtype)
-    )
+    begun, begun_cpu = time.perf_counter(), time.process_time()
+    model = load(folder, dtype=dtype)
     loaded_s = time.perf_counter() - begun
+    torch.set_num_threads(1)  # on a busy machine, threads that wait for each other would be measured
     total = sum(float(parameter.detach().flatten().max()) for parameter in model.parameters())
-    touched_s = time.perf_counter() - begun
+    touched_s, cpu_s = time.perf_counter() - begun, time.process_time() - begun_cpu
     size = sum(parameter.nbytes for parameter in model.parameters())
     return {
         "loaded_s": loaded_s,
         "touched_s": touched_s,
+        "cpu_s": cpu_s,
         "extra": (peak_bytes() - imports) / size,
         "size_bytes": size,
         "total": total,
@@ -101,17 +105,18 @@ def main() -> None:
         for file in folder.glob("*.safetensors"):
             file.read_bytes()  # into the page cache
         for precision in PRECISIONS:
-            found = {name: [] for name in PROGRAMS}
+            found: dict[str, list[dict[str, float]]] = {name: [] for name in PROGRAMS}
             for _ in range(options.repeat):  # alternating, so that a busy machine slows both
                 for program in PROGRAMS:
                     found[program].append(in_own_process(program, precision, folder))
             seconds = {name: statistics.median(each["touched_s"] for each in found[name]) for name in PROGRAMS}
             for name, each in found.items():
                 loaded_s = statistics.median(one["loaded_s"] for one in each)
+                cpu_s = statistics.median(one["cpu_s"] for one in each)
                 extra = statistics.median(one["extra"] for one in each)
                 size = each[0]["size_bytes"]
                 print(
-                    f"{precision} {name:<12} {loaded_s:6.2f} s, first touch included {seconds[name]:6.2f} s, "
+                    f"{precision} {name:<12} {loaded_s:6.2f} s, first touch included {seconds[name]:6.2f} s, CPU {cpu_s:.2f} s, "
                     f"peak {extra:.2f} x {size / 2**20:,.0f} MiB"
                 )
             ratio = seconds["transformers"] / seconds["seedbed"]

@@ -66,6 +66,23 @@ def rotary_frequencies(config: ModelConfig, device: torch.device) -> Tensor:
     return (1 - kept) * plain / config.rope_factor + kept * plain
 
 
+class Linear(nn.Linear):
+    """nn.Linear without initial weights: `init_weights` draws them, or they are read from files.
+
+    PyTorch's own initialisation takes time, and imports the compiler for a model on the meta device.
+    """
+
+    def reset_parameters(self) -> None:
+        """Do nothing."""
+
+
+class Embedding(nn.Embedding):
+    """nn.Embedding without initial weights: see `Linear`."""
+
+    def reset_parameters(self) -> None:
+        """Do nothing."""
+
+
 class Attention(nn.Module):
     """Causal self-attention. One matrix (`qkv`) projects to queries, keys and values.
 
@@ -78,8 +95,8 @@ class Attention(nn.Module):
         self.window = window
         self.eps = config.norm_eps
         width = (config.heads + 2 * config.kv_heads) * config.head_dim
-        self.qkv = nn.Linear(config.hidden, width, bias=features.qkv_bias)
-        self.out = nn.Linear(config.heads * config.head_dim, config.hidden, bias=features.out_bias)
+        self.qkv = Linear(config.hidden, width, bias=features.qkv_bias)
+        self.out = Linear(config.heads * config.head_dim, config.hidden, bias=features.out_bias)
         # The gains of QK-norm: D for every query head, then D for every key head.
         self.qk_gain = nn.Parameter(torch.ones(2 * config.head_dim)) if features.qk_norm else None
 
@@ -121,8 +138,8 @@ class SwiGLU(nn.Module):
     def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
         bias = features.mlp_bias
-        self.gate_up = nn.Linear(config.hidden, 2 * config.ffn, bias=bias)
-        self.down = nn.Linear(config.ffn, config.hidden, bias=bias)
+        self.gate_up = Linear(config.hidden, 2 * config.ffn, bias=bias)
+        self.down = Linear(config.ffn, config.hidden, bias=bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         gate_BTF, up_BTF = self.gate_up(x_BTC).chunk(2, dim=-1)
@@ -137,8 +154,8 @@ class GeluMLP(nn.Module):
         super().__init__()
         bias = features.mlp_bias
         self.approximate = "none" if features.exact_gelu else "tanh"
-        self.up = nn.Linear(config.hidden, config.ffn, bias=bias)
-        self.down = nn.Linear(config.ffn, config.hidden, bias=bias)
+        self.up = Linear(config.hidden, config.ffn, bias=bias)
+        self.down = Linear(config.ffn, config.hidden, bias=bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         out: Tensor = self.down(F.gelu(self.up(x_BTC), approximate=self.approximate))
@@ -182,12 +199,12 @@ class Decoder(nn.Module):
         self.config, self.vocab_rows = config, vocab_rows
         self.windows = windows(config)
         self._kinds = tuple(dict.fromkeys(self.windows))
-        self.embed = nn.Embedding(vocab_rows, config.hidden)
+        self.embed = Embedding(vocab_rows, config.hidden)
         learned = features.positions == "learned"
-        self.positions = nn.Embedding(config.longest_context, config.hidden) if learned else None
+        self.positions = Embedding(config.longest_context, config.hidden) if learned else None
         self.blocks = nn.ModuleList(Block(config, features, window) for window in self.windows)
         self.norm = NORMS[features.norm](config.hidden, config.norm_eps)
-        self.head = None if config.tie_embeddings else nn.Linear(config.hidden, vocab_rows, bias=False)
+        self.head = None if config.tie_embeddings else Linear(config.hidden, vocab_rows, bias=False)
         self._fill_tables(min(config.context, _TABLE_ROWS))
 
     def _fill_tables(self, rows: int) -> None:
@@ -201,6 +218,9 @@ class Decoder(nn.Module):
 
     def _tables(self, rows: int) -> Rotary:
         weight = self.embed.weight
+        if weight.is_meta:  # computing with meta tensors would import the compiler, too
+            empty = torch.empty(rows, 1, self.config.head_dim, dtype=weight.dtype, device="meta")
+            return empty, empty
         cos, sin = rotary_tables(self.config, rows, weight.device)
         return cos.to(weight.dtype)[:, None, :], sin.to(weight.dtype)[:, None, :]
 
@@ -230,6 +250,13 @@ class Decoder(nn.Module):
         if self.positions is None:
             self._fill_tables(self.cos.shape[0])
         return self
+
+    def allocated(self, device: torch.device | str, dtype: torch.dtype) -> Decoder:
+        """This model, built on the meta device, with memory for its weights, which are undefined.
+
+        PyTorch's own `to_empty` would import its compiler (2 s, 100 MB) for that.
+        """
+        return self._apply(lambda tensor: torch.empty(tensor.shape, dtype=dtype, device=device))
 
     @property
     def output_weight(self) -> Tensor:

@@ -39,7 +39,7 @@ def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: tor
         check_files(config, vocab_rows, headers)
         with torch.device("meta"):
             model = Decoder(config, vocab_rows)
-        model = model.to(dtype).to_empty(device=device)
+        model = model.allocated(device, dtype)
         read_weights(model, headers)
     return model.eval()
 
