@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from seedbed.checkpoint.marker import damage
 from seedbed.checkpoint.reading import load
 from seedbed.checkpoint.tensors import read_tensors
 from seedbed.checkpoint.writing import Snapshot, save
@@ -38,6 +39,16 @@ def test_a_checkpoint_contains_what_was_saved(folder: Path, make: Make) -> None:
     assert torch.equal(read_tensors(loaded.optimizer)["model.norm.weight.exp_avg"], torch.full((3,), 500.0))
     assert loaded.trainer["rng"] == [1, 2, 3]
     assert names(list(folder.iterdir())) == ["step-00001000"], "something was left beside it"
+
+
+def test_files_in_a_subfolder_are_saved_and_verified(folder: Path, make: Make) -> None:
+    name = "additional_chat_templates/rag.jinja"
+    snapshot = make(10)
+    path = save(folder, snapshot._replace(files={**snapshot.files, name: [b"{{ documents }}"]})).path
+    assert (path / name).read_bytes() == b"{{ documents }}"
+    assert damage(path) is None
+    (path / name).write_bytes(b"{{ documemts }}")
+    assert damage(path) == f"{name} was damaged or edited (its checksum differs)"
 
 
 def test_saving_a_step_again_replaces_its_checkpoint(folder: Path, make: Make) -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from real.fuzz import text
-from real.test_tokenizers import FOLDERS, Real
+from real.loading import Real
 from seedbed.tokenizer.chat_template import ChatTemplate
 from seedbed.tokenizer.model_files import read_config, special_tokens
 from seedbed.tokenizer.render_request import RenderRequest
 from seedbed.tokenizer.template_rendering import rendered
-from seedbed.tokenizer.tokenizer import Tokenizer
 
 TOOL = {
     "type": "function",
@@ -24,14 +23,6 @@ TOOL = {
     },
 }
 CALL = {"type": "function", "function": {"name": "weather", "arguments": {"place": "Zürich"}}}
-
-
-@pytest.fixture(scope="module", params=FOLDERS)
-def real(request: pytest.FixtureRequest) -> Real:
-    from transformers import AutoTokenizer
-
-    folder = FOLDERS[request.param]()
-    return Real(request.param, folder, Tokenizer.of_model(folder), AutoTokenizer.from_pretrained(folder))
 
 
 def random_chat(rng: random.Random) -> list[dict[str, Any]]:

@@ -4,41 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 import tokenizers
 
-from real.assets import llama3_tokenizer, qwen3_tokenizer, smollm2_folder
 from real.fuzz import texts
+from real.loading import Real
 from seedbed.tokenizer.bulk_encoder import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer
-
-FOLDERS: dict[str, Callable[[], Path]] = {
-    "smollm2": smollm2_folder,
-    "qwen3": qwen3_tokenizer,
-    "llama3": llama3_tokenizer,
-}
-
-
-class Real(NamedTuple):
-    """A real tokenizer: its folder, ours and that of transformers."""
-
-    name: str
-    folder: Path
-    ours: Tokenizer
-    theirs: Any
-
-
-@pytest.fixture(scope="module", params=FOLDERS)
-def real(request: pytest.FixtureRequest) -> Real:
-    from transformers import AutoTokenizer
-
-    folder = FOLDERS[request.param]()
-    return Real(request.param, folder, Tokenizer.of_model(folder), AutoTokenizer.from_pretrained(folder))
 
 
 def added(real: Real) -> list[str]:
@@ -91,17 +65,16 @@ def test_the_files_are_copied_byte_for_byte(real: Real, tmp_path: Path) -> None:
     assert again.fingerprint == real.ours.fingerprint
 
 
-@pytest.mark.parametrize(
-    ("name", "prefix", "ends", "document"),
-    [
-        ("smollm2", [], ["<|im_end|>", "<|endoftext|>"], "<|endoftext|>"),
-        ("qwen3", [], ["<|im_end|>", "<|endoftext|>"], "<|endoftext|>"),
-        ("llama3", ["<|begin_of_text|>"], ["<|eot_id|>", "<|end_of_text|>"], "<|end_of_text|>"),
-    ],
-)
-def test_what_starts_and_ends_a_text(name: str, prefix: list[str], ends: list[str], document: str) -> None:
-    ours = Tokenizer.of_model(FOLDERS[name]())
-    assert [ours.library.id_to_token(id_) for id_ in ours.prefix_ids] == prefix
+AROUND = {
+    "smollm2": ([], {"<|im_end|>", "<|endoftext|>"}, "<|endoftext|>"),
+    "qwen3": ([], {"<|im_end|>", "<|endoftext|>"}, "<|endoftext|>"),
+    "llama3": (["<|begin_of_text|>"], {"<|eot_id|>", "<|end_of_text|>"}, "<|end_of_text|>"),
+}
+"""For each tokenizer: what it puts before a text, where generation stops, and what ends a document."""
+
+
+def test_what_starts_and_ends_a_text(real: Real) -> None:
+    ours, named = real.ours, real.ours.library.id_to_token
+    found = [named(id_) for id_ in ours.prefix_ids], {named(id_) for id_ in ours.stop_ids}, named(ours.eot_id)
+    assert found == AROUND[real.name]
     assert ours.suffix_ids == ()
-    assert {ours.library.id_to_token(id_) for id_ in ours.stop_ids} == set(ends)
-    assert ours.library.id_to_token(ours.eot_id) == document

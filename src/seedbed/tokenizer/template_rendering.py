@@ -14,6 +14,7 @@ import resource
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import jinja2
@@ -38,12 +39,12 @@ class TooLongError(Exception):
 def rendered(request: RenderRequest) -> Rendered:
     """Render the chat of a request, in this process. A template that fails gives an answer with `problem`."""
     try:
-        environment = _environment(datetime.fromisoformat(request.now) if request.now else None)
+        template = _compiled(request.source, request.now)
         messages, tools, marks = list(map(_normalised, request.messages)), request.tools, ""
-        control = [*request.control, *_written(environment, request.source, request.others)]
+        control = [*request.control, *_written(template.environment, request.source, request.others)]
         if control:
             messages, tools, marks = _marked(messages, tools, control)
-        parts = environment.from_string(request.source).generate(
+        parts = template.generate(
             messages=messages,
             tools=tools,
             documents=None,
@@ -82,7 +83,7 @@ def _normalised(message: Mapping[str, Any]) -> dict[str, Any]:
     return kept if reasoning is None else {"thinking": reasoning, **kept, "reasoning_content": reasoning}
 
 
-def _written(environment: ImmutableSandboxedEnvironment, source: str, tokens: Sequence[str]) -> list[str]:
+def _written(environment: jinja2.Environment, source: str, tokens: Sequence[str]) -> list[str]:
     """Those of the tokens that occur in the literal text of a template, so that it writes them itself."""
     if not tokens:
         return []
@@ -117,6 +118,11 @@ def _marked(
 
 
 # ---------------------------------------------------------------------------------------------- the environment
+
+
+@lru_cache(maxsize=4)
+def _compiled(source: str, now: str) -> jinja2.Template:
+    return _environment(datetime.fromisoformat(now) if now else None).from_string(source)
 
 
 def _environment(now: datetime | None) -> ImmutableSandboxedEnvironment:
