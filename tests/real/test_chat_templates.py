@@ -49,7 +49,7 @@ def test_random_chats_are_rendered_as_by_transformers(real: Real) -> None:
     assert template is not None
     variables = special_tokens(read_config(real.folder))
     rng = random.Random(5)
-    for _ in range(400):
+    for _ in range(120):
         chat, prompt = random_chat(rng), rng.random() < 0.5
         tools = [TOOL] if rng.random() < 0.3 else None
         thinking = {"enable_thinking": False} if rng.random() < 0.3 else {}

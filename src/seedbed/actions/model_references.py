@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from seedbed.checkpoint.marker import CONFIG, is_named, step_of
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import read_json
+from seedbed.files import expand_home, read_json
 from seedbed.hub.names import HubName, hub_name, is_hub_reference
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.models import model_folder, run_of
-from seedbed.runs.store import RunDir, Store, UnknownRunError
+from seedbed.runs.store import RunDir, Store, UnknownRunError, is_run
 from seedbed.text import printable
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def locate(store: Store, reference: str | None, checkpoint: str | None = None) -
     if folder is not None and "/" in reference:
         _refuse_checkpoint(reference, checkpoint, "already a checkpoint")
         return ChosenModel(run_of(folder), None, folder)
+    _refuse_incomplete_folder(reference)
     try:
         return ChosenModel(store.find(reference), checkpoint, None)
     except UnknownRunError:
@@ -120,6 +121,18 @@ def _refuse_checkpoint(reference: str, checkpoint: str | None, what: str) -> Non
             f'"{printable(reference)}" is {what}, so --checkpoint cannot be given too.',
             "Remove --checkpoint, or give a run instead.",
         )
+
+
+def _refuse_incomplete_folder(reference: str) -> None:
+    """Raise UsageError for the path of a folder that is neither a run nor a model."""
+    path = expand_home(reference)
+    if "/" not in reference or not path.is_dir() or is_run(path) or model_folder(reference) is not None:
+        return
+    missing = f"no {CONFIG}" if not (path / CONFIG).is_file() else "no weights (*.safetensors)"
+    raise UsageError(
+        f'"{printable(reference)}" is neither a model folder, since it has {missing}, nor the directory of a run.',
+        f"`seedbed models {printable(reference)}` says what is missing.",
+    )
 
 
 def resolve(

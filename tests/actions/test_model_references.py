@@ -1,0 +1,30 @@
+"""Names of models that name nothing usable: the message says what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seedbed.actions.model_references import locate
+from seedbed.errors import UsageError
+from seedbed.runs.store import Store
+
+
+@pytest.mark.parametrize(
+    ("files", "missing"),
+    [
+        (("tokenizer.json",), "no config.json"),
+        (("config.json", "pytorch_model.bin"), "no weights"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_refused_with_what_it_lacks(
+    tmp_path: Path, files: tuple[str, ...], missing: str
+) -> None:
+    folder = tmp_path / "models" / "small"
+    folder.mkdir(parents=True)
+    for name in files:
+        (folder / name).write_text("{}")
+    with pytest.raises(UsageError, match=missing) as raised:
+        locate(Store(tmp_path / "runs"), str(folder))
+    assert f"seedbed models {folder}" in raised.value.hint
