@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,9 +11,10 @@ import msgspec
 import torch
 
 from seedbed.checkpoint.marker import CONFIG, verify_weights
-from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
+from seedbed.errors import UsageError
 from seedbed.files import read_json
 from seedbed.hardware import cpu
+from seedbed.jobs.answering import answer_request
 from seedbed.jobs.generation_settings import DEFAULTS, chosen_settings
 from seedbed.model.generate import GeneratedText, Sampling
 from seedbed.model.load import load_folder
@@ -48,21 +47,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Answer the generation request on stdin; returns the exit status. An error is written as a JSON line."""
-    try:
-        request = msgspec.json.decode(sys.stdin.buffer.read(), type=GenerateRequest)
-        for line in answer(request):
-            _write_line(line)
-    except SeedbedError as error:
-        _write_line({"error": error.message, "hint": error.hint, "exit": error.exit_code})
-        return error.exit_code
-    except msgspec.DecodeError as error:
-        _write_line({"error": f"The request is invalid: {error}.", "hint": "", "exit": EXIT_FAILURE})
-        return EXIT_FAILURE
-    except BrokenPipeError:
-        sys.stdout = None  # the reader is gone: avoid a second error when Python flushes stdout at exit
-        return EXIT_FAILURE
-    return 0
+    """Answer the generation request on stdin; returns the exit status."""
+    return answer_request(GenerateRequest, answer)
 
 
 def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
@@ -175,8 +161,3 @@ def generation_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"This machine has no device {name}.", "Use --device cpu or --device auto.") from error
     return device
-
-
-def _write_line(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line, ensure_ascii=True) + "\n")
-    sys.stdout.flush()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -18,8 +16,9 @@ from seedbed.config.roots import TRAIN
 from seedbed.data.sources.stories import open_stories
 from seedbed.data.stories.score import score_stories
 from seedbed.data.stories.sentences import sentences
-from seedbed.errors import EXIT_FAILURE, SeedbedError, UsageError
+from seedbed.errors import UsageError
 from seedbed.events import discard
+from seedbed.jobs.answering import answer_request
 from seedbed.jobs.generate import generation_device
 from seedbed.model.generate import GeneratedText, Sampling
 from seedbed.model.load import load_folder
@@ -47,17 +46,7 @@ class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 def main(arguments: Sequence[str]) -> int:
     """Answer the scoring request on stdin; returns the exit status."""
-    try:
-        request = msgspec.json.decode(sys.stdin.buffer.read(), type=ScoreRequest)
-        for line in answer(request):
-            sys.stdout.write(json.dumps(line) + "\n")
-            sys.stdout.flush()
-    except SeedbedError as error:
-        sys.stdout.write(json.dumps({"error": error.message, "hint": error.hint, "exit": error.exit_code}) + "\n")
-        return error.exit_code
-    except BrokenPipeError:
-        return EXIT_FAILURE
-    return 0
+    return answer_request(ScoreRequest, answer)
 
 
 def answer(request: ScoreRequest) -> Iterator[dict[str, Any]]:
