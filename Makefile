@@ -1,4 +1,4 @@
-# make quickstart   set up, train a nano model on the built-in stories, show its curve and a sample
+# make quickstart   set up, train a model on the built-in stories for two minutes, show its curve and a sample
 # make test         set up and run the checks and the tests
 # make test-slow    run the tests that take minutes
 # make check        check lint, format, types and import layers
@@ -40,7 +40,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(VENV)/.core
 
 quickstart: $(VENV)/.core
-	$(BIN)/seedbed train --preset nano --name quickstart
+	$(BIN)/seedbed train --for 2m --name quickstart
 	$(BIN)/seedbed score latest
 	@echo
 	@echo "Next: $(BIN)/seedbed generate latest --prompt 'Once upon a time'"

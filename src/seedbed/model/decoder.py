@@ -115,7 +115,8 @@ class Attention(nn.Module):
         q_BHTD, k_BKSD, v_BKSD = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             k_BKSD, v_BKSD = cache.append(k_BKSD, v_BKSD)
-        y_BHTD = causal_attention(q_BHTD, k_BKSD, v_BKSD, mask, self.window)
+        # Generation, which has a cache, reads a prompt once: there, bits equal to transformers' are worth more than time.
+        y_BHTD = causal_attention(q_BHTD, k_BKSD, v_BKSD, mask, self.window, blocks=cache is None)
         out: Tensor = self.out(y_BHTD.transpose(1, 2).reshape(B, T, H * D))
         return out
 

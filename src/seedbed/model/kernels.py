@@ -97,19 +97,25 @@ class _Embedding(torch.autograd.Function):
 
 
 def causal_attention(
-    q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Tensor | None = None, window: int = 0
+    q_BHTD: Tensor,
+    k_BKSD: Tensor,
+    v_BKSD: Tensor,
+    mask: Tensor | None = None,
+    window: int = 0,
+    *,
+    blocks: bool = True,
 ) -> Tensor:
     """softmax(q k^T / sqrt(D)) v: [B, H, T, D]. Each query sees the keys up to its own position. H is a multiple of K.
 
     `mask`, boolean and broadcastable to [B, H, T, S], is true for the keys that a query sees; if S = T, it must be causal.
     Without a mask, `window` above 0 limits a query to so many keys, its own included; the last query has the last key's position.
+    `blocks`: whether bf16 on a CPU may be computed in blocks, which is faster, but not bit-equal to transformers.
     """
     T, S, grouped = q_BHTD.shape[2], k_BKSD.shape[2], q_BHTD.shape[1] != k_BKSD.shape[1]
     if mask is None and 0 < window < S:
         return _windowed(q_BHTD, k_BKSD, v_BKSD, window)
     blocked = q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16 and 1 < T == S <= BLOCKED_CONTEXT
-    # Generation reads a prompt once: there, equal bits to transformers are worth more than time.
-    if blocked and not torch.is_inference_mode_enabled():
+    if blocks and blocked:
         if grouped:
             share = q_BHTD.shape[1] // k_BKSD.shape[1]
             k_BKSD, v_BKSD = k_BKSD.repeat_interleave(share, 1), v_BKSD.repeat_interleave(share, 1)
