@@ -64,7 +64,7 @@ UNUSABLE: dict[str, tuple[dict[str, bytes], str]] = {
     "no config": (without("config.json", WHOLE), "no config.json"),
     "broken config": ({**WHOLE, "config.json": b"{"}, "not valid JSON"),
     "config without object": ({**WHOLE, "config.json": b"[1]"}, "not a JSON object"),
-    "no tokenizer": (without("tokenizer.json", WHOLE), "tokenizer.json is missing"),
+    "no tokenizer": (without("tokenizer.json", WHOLE), "contains no tokenizer.json"),
     "no weights": (without("model.safetensors", WHOLE), "model.safetensors"),
     "pickle": ({**without("model.safetensors", WHOLE), "pytorch_model.bin": b"x"}, "pickle"),
     "truncated": ({**WHOLE, "model.safetensors": WHOLE["model.safetensors"][:-10]}, "model.safetensors"),

@@ -120,7 +120,7 @@ def test_a_unigram_vocabulary_is_counted(tmp_path: Path) -> None:
             ("tool_use",),
         ),
         ({"chat_template.jinja": b"x", "tokenizer_config.json": b'{"chat_template": [{"name": "b"}]}'}, ("default",)),
-        ({"chat_template.json": b'{"chat_template": "x"}'}, ("default",)),
+        ({"chat_template.json": b'{"chat_template": "x"}'}, ()),
     ],
 )
 def test_chat_templates_are_named(tmp_path: Path, content: dict[str, bytes], names: tuple[str, ...]) -> None:
@@ -131,8 +131,8 @@ def test_chat_templates_are_named(tmp_path: Path, content: dict[str, bytes], nam
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({}, "tokenizer.json is missing"),
-        ({"tokenizer.model": b"x", "vocab.txt": b"x"}, "only tokenizer.model, vocab.txt"),
+        ({}, "contains no tokenizer.json"),
+        ({"tokenizer.model": b"x", "vocab.txt": b"x"}, 'only "tokenizer.model"'),
         ({"tokenizer.json": b"{"}, "cannot be read"),
         ({"tokenizer.json": b'{"model": {"vocab": {"a": "one"}}}'}, "cannot be read"),
         ({"tokenizer.json": b"[]"}, "cannot be read"),

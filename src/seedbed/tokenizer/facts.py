@@ -6,21 +6,23 @@ Reads files only, without the library `tokenizers` and without numpy, so it take
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from seedbed.errors import SeedbedError
-from seedbed.files import read_json
-from seedbed.text import listed, quoted
-
-TOKENIZER, CONFIG, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
-_TEMPLATES = "additional_chat_templates"
-_OTHERS = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.tiktoken")
-"""Files of tokenizers in older formats."""
-_NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
+from seedbed.text import quoted
+from seedbed.tokenizer.model_files import (
+    ENDS_OF_DOCUMENTS,
+    TEMPLATE,
+    TEMPLATES,
+    TOKENIZER_JSON,
+    missing_tokenizer,
+    read_config,
+    special_tokens,
+    token_ids,
+)
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -43,7 +45,7 @@ class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
     stops: tuple[Token, ...]
     """The tokens that end a generated text, by all of the folder's files."""
     special: dict[str, str]
-    """bos_token, eos_token, pad_token and unk_token, as far as they are named."""
+    """The special tokens that the folder names, such as `bos_token`: the name and the token's text."""
     chat_templates: tuple[str, ...]
     """The names of the chat templates; the one without a name is `default`."""
 
@@ -51,6 +53,7 @@ class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
 class _AddedToken(msgspec.Struct):
     id: int
     content: str
+    special: bool = False
 
 
 class _Model(msgspec.Struct):
@@ -69,7 +72,7 @@ class _File(msgspec.Struct):
 def tokenizer_facts(folder: Path, configs: Iterable[Mapping[str, Any]] = ()) -> TokenizerFacts:
     """What the tokenizer files in `folder` say. `configs`: parsed files with `eos_token_id`, such as config.json.
 
-    Raises SeedbedError if there is no tokenizer.json, or if it cannot be read.
+    Raises SeedbedError if there is no tokenizer.json, or if a file cannot be read.
     """
     file = _read(folder)
     try:
@@ -77,8 +80,8 @@ def tokenizer_facts(folder: Path, configs: Iterable[Mapping[str, Any]] = ()) -> 
     except msgspec.MsgspecError as error:
         raise _unreadable(folder, str(error)) from error
     added = {token.id: token.content for token in file.added_tokens}
-    config = _object(folder / CONFIG)
-    special = {**_special(_object(folder / "special_tokens_map.json")), **_special(config)}
+    config = read_config(folder)
+    special = special_tokens(config)
     around = around_text(file.post_processor)
     every = ids | added.keys()
     return TokenizerFacts(
@@ -87,27 +90,22 @@ def tokenizer_facts(folder: Path, configs: Iterable[Mapping[str, Any]] = ()) -> 
         largest_id=max(every, default=-1),
         before=_tokens(around[0], added) if around else None,
         after=_tokens(around[1], added) if around else None,
-        stops=_tokens(_stop_ids(special, added, configs), added),
+        stops=_tokens(_stop_ids(special.get("eos_token"), file.added_tokens, configs), added),
         special=special,
         chat_templates=chat_templates(folder, config),
     )
 
 
-def chat_templates(folder: Path, config: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """The names of a folder's chat templates, `default` first; files have priority over tokenizer_config.json."""
-    found: list[str] = []
-    if (folder / TEMPLATE).is_file():
-        found.append("default")
-    with suppress(OSError):
-        found += sorted(path.stem for path in (folder / _TEMPLATES).glob("*.jinja"))
+def chat_templates(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of a folder's chat templates, `default` first; files have priority over tokenizer_config.json (`config`)."""
+    found = ["default"] if (folder / TEMPLATE).is_file() else []
+    found += sorted(path.stem for path in (folder / TEMPLATES).glob("*.jinja"))
     if not found:
-        keyed = (config if config is not None else _object(folder / CONFIG)).get("chat_template")
+        keyed = config.get("chat_template")
         if isinstance(keyed, str):
             found = ["default"]
         elif isinstance(keyed, list):
             found = [str(each.get("name")) for each in keyed if isinstance(each, Mapping) and each.get("name")]
-        elif isinstance(_object(folder / "chat_template.json").get("chat_template"), str):
-            found = ["default"]
     return tuple(sorted(dict.fromkeys(found), key=lambda name: name != "default"))
 
 
@@ -155,18 +153,9 @@ def _template(processor: Mapping[str, Any]) -> tuple[list[int], list[int]] | Non
 
 def _read(folder: Path) -> _File:
     try:
-        return msgspec.json.decode((folder / TOKENIZER).read_bytes(), type=_File)
+        return msgspec.json.decode((folder / TOKENIZER_JSON).read_bytes(), type=_File)
     except FileNotFoundError:
-        older = [name for name in _OTHERS if (folder / name).is_file()]
-        if older:
-            raise SeedbedError(
-                f"{quoted(folder)} contains no {TOKENIZER}, only {listed(older)}.",
-                "Convert the tokenizer with transformers: load it as a fast tokenizer, and save it.",
-            ) from None
-        raise SeedbedError(
-            f"{quoted(folder)} contains no tokenizer: {TOKENIZER} is missing.",
-            "Copy the tokenizer files that belong to the model into the folder.",
-        ) from None
+        raise missing_tokenizer(folder) from None
     except OSError as error:
         raise _unreadable(folder, str(error.strerror)) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -175,7 +164,7 @@ def _read(folder: Path) -> _File:
 
 def _unreadable(folder: Path, reason: str) -> SeedbedError:
     return SeedbedError(
-        f"{quoted(folder / TOKENIZER)} cannot be read: {reason}.", "Restore the file, or download it again."
+        f"{quoted(folder / TOKENIZER_JSON)} cannot be read: {reason}.", "Restore the file, or download it again."
     )
 
 
@@ -186,36 +175,13 @@ def _vocabulary_ids(vocab: msgspec.Raw) -> set[int]:
     return set(msgspec.json.decode(vocab, type=dict[str, int]).values())
 
 
-def _object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty if the file is missing or has none."""
-    try:
-        value = read_json(path)
-    except SeedbedError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _special(config: Mapping[str, Any]) -> dict[str, str]:
-    found = {}
-    for name in _NAMED:
-        value = config.get(name)
-        content = value.get("content") if isinstance(value, Mapping) else value
-        if isinstance(content, str):
-            found[name] = content
-    return found
-
-
-def _stop_ids(
-    special: Mapping[str, str], added: Mapping[int, str], configs: Iterable[Mapping[str, Any]]
-) -> Iterable[int]:
-    """The ids that end a text: `eos_token_id` of the configs (a number or a list), and the tokenizer's eos_token."""
-    found: set[int] = set()
-    for config in configs:
-        value = config.get("eos_token_id")
-        found.update(each for each in (value if isinstance(value, list) else [value]) if type(each) is int)
-    eos = special.get("eos_token")
-    found.update(id_ for id_, text in added.items() if text == eos)
-    return sorted(found)
+def _stop_ids(eos: str | None, added: Iterable[_AddedToken], configs: Iterable[Mapping[str, Any]]) -> Iterable[int]:
+    """The ids at which generation stops: `eos_token_id` of the configs, the `eos_token`, and the end of a document."""
+    found = {id_ for config in configs for id_ in token_ids(config.get("eos_token_id"))}
+    found.update(token.id for token in added if token.content == eos)
+    ends = {token.content: token.id for token in added if token.special}
+    found.update([next((ends[text] for text in ENDS_OF_DOCUMENTS if text in ends), -1)])
+    return sorted(found - {-1})
 
 
 def _tokens(ids: Iterable[int], added: Mapping[int, str]) -> tuple[Token, ...]:

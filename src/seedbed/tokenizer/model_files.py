@@ -25,7 +25,8 @@ _COPIED = (
     TEMPLATE, "chat_template.json",
 )  # fmt: skip
 _COPIED_PATTERNS = ("*.model", "*.tiktoken", f"{TEMPLATES}/*.jinja")
-_ENDS_OF_DOCUMENTS = (patterns.END_OF_TEXT, "<|end_of_text|>")
+ENDS_OF_DOCUMENTS = (patterns.END_OF_TEXT, "<|end_of_text|>")
+"""Special tokens that end a document, whatever the `eos_token` is: in a chat model, that ends a turn."""
 _MARKER = re.compile(r"</?[^\s<>]+>|\[/?[A-Z][A-Z_0-9]*\]")
 
 
@@ -60,18 +61,23 @@ def read_model_files(folder: Path) -> ModelFiles:
         )
     spec = files.read_json(folder / TOKENIZER_JSON)
     if spec is None:
-        older = next((path.name for path in sorted(folder.glob("*")) if _is_older(path.name)), None)
-        raise SeedbedError(
-            f"{quoted(folder)} contains no {TOKENIZER_JSON}" + (f", only {quoted(older)}." if older else "."),
-            "Convert the tokenizer with transformers: load it with AutoTokenizer, and save it as a fast tokenizer."
-            if older
-            else "Download the model's tokenizer.json into the folder, or copy it from the model it was made from.",
-        )
+        raise missing_tokenizer(folder)
     config = read_config(folder)
     wholes = {name: _object(folder / name) for name in ("config.json", "generation_config.json")}
-    stop_ids = frozenset(id_ for each in wholes.values() for id_ in _ids(each.get("eos_token_id")))
-    pads = [id_ for each in wholes.values() for id_ in _ids(each.get("pad_token_id"))]
+    stop_ids = frozenset(id_ for each in wholes.values() for id_ in token_ids(each.get("eos_token_id")))
+    pads = [id_ for each in wholes.values() for id_ in token_ids(each.get("pad_token_id"))]
     return ModelFiles(folder, spec, config, dict(_contents(folder)), stop_ids, pads[0] if pads else None)
+
+
+def missing_tokenizer(folder: Path) -> SeedbedError:
+    """The error for a folder without tokenizer.json; it names a tokenizer in an older format."""
+    older = next((path.name for path in sorted(folder.glob("*")) if _is_older(path.name)), None)
+    return SeedbedError(
+        f"{quoted(folder)} contains no {TOKENIZER_JSON}" + (f", only {quoted(older)}." if older else "."),
+        "Convert the tokenizer with transformers: load it with AutoTokenizer, and save it as a fast tokenizer."
+        if older
+        else "Download the model's tokenizer.json into the folder, or copy it from the model it was made from.",
+    )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def end_of_document(found: ModelFiles) -> tuple[int, str]:
     """
     special = {token["content"] for token in found.spec.get("added_tokens") or () if token["special"]}
     eos = found.special_tokens.get("eos_token")
-    for content in (*(each for each in _ENDS_OF_DOCUMENTS if each in special), *([eos] if eos else [])):
+    for content in (*(each for each in ENDS_OF_DOCUMENTS if each in special), *([eos] if eos else [])):
         id_ = token_id(found.spec, content)
         if id_ is None:
             raise SeedbedError(
@@ -162,7 +168,7 @@ def _object(path: Path) -> dict[str, Any]:
     return found
 
 
-def _ids(value: object) -> list[int]:
+def token_ids(value: object) -> list[int]:
     """The token ids in a value of a config: one id or a list of ids; anything else gives none."""
     several = value if isinstance(value, list) else [value]
     return [each for each in several if isinstance(each, int) and not isinstance(each, bool) and each >= 0]
