@@ -29,7 +29,7 @@ QWEN3 = {
 }
 PARAMETERS = 12 * 8 + 2 * (8 * 4 * 4 + 8 * 8 + 3 * 8 * 16 + 2 * 8 + 2 * 4) + 8
 """Of QWEN3: the embedding; in each layer q, k and v, the output, the feed-forward layer, and four norms; the last norm."""
-BYTES = {"F32": 4, "BF16": 2, "F16": 2}
+BYTES = {"F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1}
 
 TOKENIZER = {
     "version": "1.0",

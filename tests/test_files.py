@@ -94,6 +94,9 @@ def test_read_json_returns_none_for_a_missing_file_and_raises_for_invalid_json(t
     (tmp_path / "broken.json").write_text('{"a": ')
     with pytest.raises(SeedbedError, match="not valid JSON"):
         files.read_json(tmp_path / "broken.json")
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    with pytest.raises(SeedbedError, match="not valid JSON"):
+        files.read_json(tmp_path / "deep.json")
 
 
 def test_durable_writes_use_f_fullfsync_on_macos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

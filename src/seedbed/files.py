@@ -114,7 +114,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, UnicodeDecodeError, RecursionError) as error:
         raise SeedbedError(
             f"{quoted(path)} is not valid JSON ({error}).",
             "The file may have been edited or truncated. Restore it or remove it.",

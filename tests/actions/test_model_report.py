@@ -77,6 +77,7 @@ UNUSABLE: dict[str, tuple[dict[str, bytes], str]] = {
         {**WHOLE, "config.json": json.dumps({**made.QWEN3, "intermediate_size": 24}).encode()},
         "model.layers.0.mlp.gate_proj.weight has shape [16, 8], expected [24, 8]",
     ),
+    "8 bits": (made.files(dtype="F8_E4M3"), 'stored as "F8_E4M3", which Seedbed does not read'),
     "more layers": (
         {**WHOLE, "config.json": json.dumps({**made.QWEN3, "num_hidden_layers": 3}).encode()},
         "missing model.layers.2.input_layernorm.weight",

@@ -72,6 +72,7 @@ def test_the_prompt_may_come_from_stdin_a_file_or_the_run(trained: Any) -> None:
 UNDERSTOOD = [
     (["a prompt"], "beta", "a prompt"),
     (["Hello!"], "beta", "Hello!"),
+    (["@alice said hi"], "beta", "@alice said hi"),
     (["alpha"], "alpha", "It was a dark night"),
     (["alpha", "--temp", "0", "a prompt"], "alpha", "a prompt"),
     (["-n", "5", "alpha", "--seed", "1", "beta"], "alpha", "beta"),
@@ -90,6 +91,7 @@ def test_run_and_prompt_are_told_apart(trained: Any) -> None:
 SLIPS = [
     (["alpa"], ["There is no run", "alpa", "Did you mean", "alpha", "seedbed generate --prompt alpa"]),
     (["my alpa novl"], ["There is no run", "my alpha novel", "--prompt 'my alpa novl'"]),
+    (["hub: the centre"], ["not a valid name", "--prompt 'hub: the centre'"]),
     (["notes.txt"], ["There is no run", "--prompt-file notes.txt"]),
     (["hello", "world"], ["There is no run", "hello", "--prompt 'hello world'"]),
     (["Once", "upon", "a", "time"], ["Once upon a time", "quotes"]),

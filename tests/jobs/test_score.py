@@ -30,7 +30,7 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a run's config."""
-    resolved = resolve(TRAIN, sets=("data.stories=40",))
+    resolved = resolve(TRAIN, sets=("data.stories=40", "model.context=2000"))
     path = tmp_path_factory.mktemp("run") / "config.toml"
     path.write_text(dump(resolved.config, resolved.origins))
     return str(path)

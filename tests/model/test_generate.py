@@ -377,6 +377,19 @@ class TestText:
         assert "".join(text_stream(model, Bytes(), [EOT, *b"Gr"], greedy)) == SENTENCE[2:]
         assert "".join(text_stream(model, Prefixed(), "", greedy)) == SENTENCE
 
+    def test_nothing_of_a_chat_is_cut_and_its_answer_ends_where_the_context_is_full(self, model: Decoder) -> None:
+        context = model.config.longest_context
+        chat = [EOT, *SENTENCE.encode()][: context - 3]
+        stream = GeneratedText(model, Bytes(), chat, Sampling(temperature=0.0, max_new_tokens=context))
+        list(stream)
+        expected = run(model, chat, temperature=0.0, max_new_tokens=context - len(chat))
+        assert (stream.num_tokens, stream.finish) == (
+            len(expected),
+            "stop" if len(chat) + len(expected) < context else "length",
+        )
+        full = GeneratedText(model, Bytes(), [EOT] * context, Sampling(temperature=0.0))
+        assert (list(full), full.num_tokens, full.finish) == ([], 0, "length")
+
     @pytest.mark.parametrize("stop", ["END", "世", "🌱 s", ";", "s grow; E"])
     def test_stop_text_ends_the_stream_and_is_not_shown(self, model: Decoder, stop: str) -> None:
         stream = GeneratedText(model, Bytes(), "", Sampling(temperature=0.0, stop=("not there", stop)))

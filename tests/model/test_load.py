@@ -210,7 +210,7 @@ class TestFoldersThatCannotBeLoaded:
         folder = saved(built(shape("qwen3")), tmp_path / "m")
         whole = (folder / "model.safetensors").read_bytes()
         (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(SeedbedError, match=r'm: "model\.safetensors" cannot be read'):
+        with pytest.raises(SeedbedError, match=r'm": "model\.safetensors" cannot be read'):
             load_folder(folder)
 
     def test_weights_without_one_of_the_tensors(self, tmp_path: Path) -> None:
@@ -218,5 +218,5 @@ class TestFoldersThatCannotBeLoaded:
         tensors = load_file(folder / "model.safetensors")
         del tensors["model.norm.weight"]
         save_file(tensors, folder / "model.safetensors")
-        with pytest.raises(SeedbedError, match=r"m: .*missing model\.norm\.weight"):
+        with pytest.raises(SeedbedError, match=r"m\": .*missing model\.norm\.weight"):
             load_folder(folder)

@@ -9,7 +9,7 @@ import pytest
 
 from seedbed.chart.axes import FAINT
 from seedbed.events import Eval, Run, Step
-from seedbed.presentation.curves import METRICS, Drawn, extent, lines
+from seedbed.presentation.curves import METRICS, Drawn, extent, label, lines
 from seedbed.runs.curves.points import ema
 from seedbed.runs.curves.series import Series
 from seedbed.runs.session import Session
@@ -35,6 +35,10 @@ def test_a_single_run_has_curves_of_training_and_validation_loss(tmp_path: Path)
     assert list(training.y) == [5.0 / step for step in range(1, 7)]
     assert (list(validation.x), list(validation.y)) == ([3, 6], [5 / 3 + 1, 5 / 6 + 1])
     assert training.tag == "", "a single run has a number"
+
+
+def test_a_metric_of_a_run_that_is_not_simulated_keeps_its_own_name(tmp_path: Path) -> None:
+    assert label("samples_per_s", [drawn(tmp_path, "alpha", 2)]) == "samples_per_s"
 
 
 def test_several_runs_are_labelled_by_name_and_number(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def added(real: Real) -> list[str]:
 def test_ids_and_texts_equal_those_of_transformers(real: Real) -> None:
     ours, theirs = real.ours, real.theirs
     for text in texts(1000, seed=1, tokens=added(real)[:40]):
-        ids = [*ours.prefix_ids, *ours.encode_with_control_tokens(text), *ours.suffix_ids]
+        ids = [*ours.prefix_ids, *ours.encode_with_control_tokens(text)]
         assert theirs(text)["input_ids"] == ids, repr(text)
         shown = theirs.decode(ids, skip_special_tokens=True)
         assert ours.decode(ids) == shown, repr(text)
@@ -77,4 +77,3 @@ def test_what_starts_and_ends_a_text(real: Real) -> None:
     ours, named = real.ours, real.ours.library.id_to_token
     found = [named(id_) for id_ in ours.prefix_ids], {named(id_) for id_ in ours.stop_ids}, named(ours.eot_id)
     assert found == AROUND[real.name]
-    assert ours.suffix_ids == ()

@@ -101,6 +101,15 @@ def test_stop_tokens_come_from_all_files(tmp_path: Path) -> None:
     assert facts.special == {"bos_token": "<|begin|>", "eos_token": "<|end|>"}
 
 
+def test_an_empty_value_does_not_hide_a_token_of_the_other_file(tmp_path: Path) -> None:
+    content = {
+        "tokenizer_config.json": b'{"eos_token": null}',
+        "special_tokens_map.json": b'{"eos_token": {"content": "<|end|>"}}',
+    }
+    facts = tokenizer_facts(made.write(tmp_path / "m", {**made.files(), **content}))
+    assert facts.stops == (Token(10, "<|end|>"),)
+
+
 def test_a_unigram_vocabulary_is_counted(tmp_path: Path) -> None:
     unigram = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0], ["b", -2.5]]}
     folder = made.write(tmp_path / "m", made.files(tokenizer={"model": unigram, "added_tokens": []}))
@@ -121,6 +130,7 @@ def test_a_unigram_vocabulary_is_counted(tmp_path: Path) -> None:
         ),
         ({"chat_template.jinja": b"x", "tokenizer_config.json": b'{"chat_template": [{"name": "b"}]}'}, ("default",)),
         ({"chat_template.json": b'{"chat_template": "x"}'}, ()),
+        ({"tokenizer_config.json": b'{"chat_template": {"rag": "x", "default": "y"}}'}, ("default", "rag")),
     ],
 )
 def test_chat_templates_are_named(tmp_path: Path, content: dict[str, bytes], names: tuple[str, ...]) -> None:

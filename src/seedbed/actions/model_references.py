@@ -86,7 +86,7 @@ def locate(store: Store, reference: str | None, checkpoint: str | None = None) -
     try:
         return ChosenModel(store.find(reference), checkpoint, None)
     except UnknownRunError:
-        if folder is None and "@" not in reference:
+        if folder is None and not reference.rpartition("@")[0].strip():
             raise
     if folder is not None:
         _refuse_checkpoint(reference, checkpoint, "already a checkpoint")

@@ -16,7 +16,7 @@ from seedbed.checkpoint.headers import TensorInfo, tensor_headers
 from seedbed.checkpoint.marker import CONFIG, GENERATION, complaint, is_marked, is_named
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.families.config_json import config_from_hf, dropouts
-from seedbed.config.families.tensors import check_tensors, head_copy, stored_names
+from seedbed.config.families.tensors import check_files, head_copy, stored_names
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
 from seedbed.files import read_json
@@ -262,7 +262,7 @@ def _weights(
         report.parameters = report.weights.parameters
         return
     with _noted(report):
-        check_tensors(model, vocab_rows, {name: tensor.shape for name, tensor in headers.items()})
+        check_files(model, vocab_rows, headers)
 
 
 def _without_copies(headers: Mapping[str, TensorInfo], model: ModelConfig) -> dict[str, TensorInfo]:

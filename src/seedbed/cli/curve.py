@@ -176,7 +176,7 @@ def draw(shown: list[Drawn], arguments: argparse.Namespace) -> None:
         "log scale" if arguments.log else "",
     ]
     notes += [f"smoothed by {arguments.smooth:g}" if arguments.smooth else ""]
-    drawing = ", ".join(["training loss" if arguments.y == "loss" else label(arguments.y), *filter(None, notes)])
+    drawing = ", ".join(["training loss" if arguments.y == "loss" else label(arguments.y, shown), *filter(None, notes)])
     title = text.printable(shown[0].name) if len(shown) == 1 else drawing
     if len(shown) == 1 and (arguments.y != "loss" or any(notes)):
         title += f": {drawing}"
@@ -216,14 +216,14 @@ def write_svg(shown: list[Drawn], arguments: argparse.Namespace) -> None:
         x_label = f"{unit} of {'simulated time' if axis_label(shown, arguments.x) != arguments.x else 'training'}"
     title = shown[0].name
     if len(shown) > 1:
-        title = short_label(arguments.y)
+        title = short_label(arguments.y, shown)
         room = max(int((_LEGEND_PX / len(shown) - 40) / 7.2), 4)
         drawn = [line._replace(label=shorten(f"{line.tag} {line.label}", room)) for line in drawn]
     picture = svg(
         drawn,
         title=title,
         x_label=x_label,
-        y_label=label(arguments.y),
+        y_label=label(arguments.y, shown),
         log=arguments.log,
         whole_x=arguments.x != "time",
     )

@@ -56,12 +56,14 @@ def run_and_prompt(store: Store, arguments: argparse.Namespace) -> tuple[str | N
 def is_prompt(store: Store, word: str) -> bool:
     """Whether a word is the prompt: it names no model, and does not look like a misspelt name.
 
-    Raises UsageError if it looks like a misspelt name, with a hint on how to pass it as the prompt.
+    Raises UsageError if it looks like a misspelt name, or if the name is invalid or ambiguous, with a hint on how to pass it
+    as the prompt.
     """
     import difflib
     import shlex
 
     from seedbed.actions.model_references import locate
+    from seedbed.errors import UsageError
     from seedbed.runs.store import NAME, UnknownRunError
     from seedbed.text import printable
 
@@ -69,11 +71,11 @@ def is_prompt(store: Store, word: str) -> bool:
         return True
     try:
         locate(store, word)
-    except UnknownRunError as error:
+    except UsageError as error:
         known = [name.casefold() for run in store.all() for name in (run.name(), run.id)]
         misspelt = difflib.get_close_matches(word.casefold(), known, n=1, cutoff=0.75)
         text = any(char.isspace() for char in word) or not (NAME.fullmatch(word) or "/" in word)
-        if text and not misspelt:
+        if text and not misspelt and isinstance(error, UnknownRunError):
             return True
         shown = shlex.quote(printable(word))
         as_prompt = f"--prompt-file {shown}" if is_file(Path(word)) else f"--prompt {shown}"

@@ -19,7 +19,7 @@ from seedbed.checkpoint.headers import tensor_headers
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.check import fitting_micro_batch
 from seedbed.config.families.config_json import config_from_hf
-from seedbed.config.families.tensors import check_tensors
+from seedbed.config.families.tensors import check_files
 from seedbed.config.keys import keys
 from seedbed.config.layers import Layer, merge, of_tables
 from seedbed.config.paths import is_model_path
@@ -99,7 +99,7 @@ def read_base(folder: Path, reference: str, name: str) -> BaseModel:
         )
     try:
         model, vocab_rows = config_from_hf(parsed)
-        check_tensors(model, vocab_rows, {name: info.shape for name, info in tensor_headers(folder).items()})
+        check_files(model, vocab_rows, tensor_headers(folder))
         return BaseModel(reference, name, folder, model, vocab_rows, weights_fingerprint(folder))
     except SeedbedError as error:
         raise SeedbedError(f"{quoted(folder)}: {error.message}", error.hint) from error

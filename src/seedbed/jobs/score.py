@@ -63,7 +63,7 @@ def answer(request: ScoreRequest) -> Iterator[dict[str, Any]]:
         )
     folder = Path(request.checkpoint)
     verify_weights(folder)
-    model, tokenizer = load_folder(folder, device=generation_device("cpu")), Tokenizer.load(folder)
+    model, tokenizer = load_folder(folder, device=generation_device("cpu")), Tokenizer.of_model(folder)
     known = {
         sentence
         for story in open_stories("stories", config.data, discard).documents("train")
@@ -75,7 +75,7 @@ def answer(request: ScoreRequest) -> Iterator[dict[str, Any]]:
     while judged < request.sentences:
         # Each story starts after an end-of-text token, as in training, and ends where the model ends it.
         sampling = Sampling(
-            max_new_tokens=model.config.context - 1,
+            max_new_tokens=config.model.context - 1,
             temperature=request.temperature,
             seed=offset_seed(request.seed * 1_000_003, len(texts)),
         )

@@ -2,7 +2,8 @@
 
 A model that is used token by token spends as much time between its matrix products as in them: each of thirty layers has dozens
 of small operations, and each costs some microseconds, however little it computes. So this computes what `Decoder.hidden_states`
-does for one token after a cache, on the same weights and with the same bits, without modules and masks.
+does for one token after a cache, on the same weights, without modules and masks. In bf16 the bits
+are the same; in fp32 the last bits may differ.
 
 Shapes: S cached tokens, C hidden, H query heads, K key/value heads, D head width, V vocabulary rows.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -229,9 +229,10 @@ def last_logits(model: Decoder, ids_BT: Tensor, cache: KVCache) -> Tensor:
 class GeneratedText:
     """Generates the text after a prompt, in pieces that never end inside a character or contain part of a stop string.
 
-    The prompt is a text to continue, or the token ids of a chat, after which an answer begins. Iterate once. Afterwards
-    `finish` is "stop" (a stop string or the end of text) or "length", and `num_tokens` counts the generated tokens, including
-    those of a stop string. Joined, the pieces are the continuation without the prompt.
+    The prompt is a text to continue, or the token ids of a chat, after which an answer begins. A text that is too long is
+    cut (see above); of a chat, nothing is cut, so its answer ends at the latest where the context is full. Iterate once.
+    Afterwards `finish` is "stop" (a stop string or the end of text) or "length", and `num_tokens` counts the generated
+    tokens, including those of a stop string. Joined, the pieces are the continuation without the prompt.
     """
 
     def __init__(self, model: Decoder, tokenizer: TextCodec, prompt: str | Sequence[int], sampling: Sampling) -> None:
@@ -240,7 +241,7 @@ class GeneratedText:
         self.finish = "length"
 
     def __iter__(self) -> Iterator[str]:
-        tokenizer, stop = self._tokenizer, StopText(self._sampling.stop)
+        tokenizer, sampling, stop = self._tokenizer, self._sampling, StopText(self._sampling.stop)
         text = tokenizer.decoder()
         if isinstance(self._prompt, str):
             prefix = tokenizer.prefix_ids
@@ -249,11 +250,13 @@ class GeneratedText:
                 text.push(id_)  # keeps a space between prompt and continuation
         else:
             prefix, prompt_ids = (), list(self._prompt)
+            room = max(self._model.config.longest_context - len(prompt_ids), 0)  # a chat is never cut
+            sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room))
         self.num_tokens, self.finish = 0, "stop"
         ids = generate(
             self._model,
             prompt_ids,
-            self._sampling,
+            sampling,
             eot_id=tokenizer.eot_id,
             stop_ids=tokenizer.stop_ids,
             num_kept=len(prefix),
@@ -264,7 +267,7 @@ class GeneratedText:
             yield from stop.push(text.push(id_))
             if stop.found:
                 return
-        if self.num_tokens == self._sampling.max_new_tokens:
+        if self.num_tokens == sampling.max_new_tokens:
             self.finish = "length"
         yield from stop.push(text.flush())
         if stop.found:

@@ -10,10 +10,11 @@ import torch
 
 from seedbed.checkpoint.headers import tensor_headers
 from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.families.tensors import check_files
 from seedbed.errors import SeedbedError
 from seedbed.files import read_json
 from seedbed.model.decoder import Decoder
-from seedbed.model.streaming import check_files, read_weights
+from seedbed.model.streaming import read_weights
 from seedbed.text import quoted
 
 
@@ -50,4 +51,4 @@ def _located(folder: Path) -> Iterator[None]:
     try:
         yield
     except SeedbedError as error:
-        raise SeedbedError(f"{folder}: {error.message}", error.hint) from error
+        raise SeedbedError(f"{quoted(folder)}: {error.message}", error.hint) from error

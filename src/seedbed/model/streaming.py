@@ -20,13 +20,11 @@ from seedbed.checkpoint.headers import TensorInfo
 from seedbed.config.families.tensors import (
     Piece,
     by_tensor,
-    check_tensors,
     head_copy,
     not_tied_error,
     segments,
     stored_names,
 )
-from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
 from seedbed.model.decoder import Decoder
 from seedbed.model.weights import rows_of
@@ -34,27 +32,16 @@ from seedbed.text import quoted
 
 BUFFER_BYTES = 1 << 20
 """Bytes that are read, converted and checked at a time: few enough to stay in the cache of a core (4 MiB: half as fast)."""
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _OPEN_FILES = 64
-
-
-def check_files(model: ModelConfig, vocab_rows: int, headers: Mapping[str, TensorInfo]) -> None:
-    """Raise SeedbedError if the tensors in a model's files do not fit its config.json, or have a dtype that is not read."""
-    check_tensors(model, vocab_rows, {name: info.shape for name, info in headers.items()})
-    for name in stored_names(model, headers).values():
-        if headers[name].dtype not in _DTYPES:
-            raise SeedbedError(
-                f"The tensor {quoted(name)} is stored as {quoted(headers[name].dtype)}, which Seedbed does not read.",
-                "Use a copy with weights in float32, bfloat16 or float16.",
-            )
 
 
 @torch.no_grad()
 def read_weights(model: Decoder, headers: Mapping[str, TensorInfo]) -> None:
     """Read the weights that `tensor_headers` found into the model, on its device and in its dtype.
 
-    Call `check_files` first. Raises SeedbedError for a tensor with NaN or infinite numbers, for numbers that the model's dtype
-    cannot represent, for a tied head that differs from the embedding, and for a file that cannot be read.
+    Call `check_files` (families/tensors.py) first. Raises SeedbedError for a tensor with NaN or infinite numbers, for numbers
+    that the model's dtype cannot represent, for a tied head that differs from the embedding, and for a file that cannot be read.
     """
     config = model.config
     given = {ours: headers[theirs] for ours, theirs in stored_names(config, headers).items()}
@@ -110,7 +97,7 @@ class _Reader:
 
     def _read_into(self, target: Tensor, name: str, info: TensorInfo, offset: int) -> None:
         """Read numbers of a tensor, from byte `offset` of its file on, into all of `target` [n], contiguous."""
-        dtype = _DTYPES[info.dtype]
+        dtype = DTYPES[info.dtype]
         is_direct = target.device.type == "cpu" and target.dtype == dtype
         step = self._buffer.numel() // dtype.itemsize
         for begin in range(0, target.numel(), step):
@@ -125,7 +112,7 @@ class _Reader:
         self, name: str, info: TensorInfo, parts: Sequence[Piece], parameters: Mapping[str, Tensor]
     ) -> None:
         """Read a matrix that is stored as [in, out] into the rows of its pieces, some of its rows at a time."""
-        dtype, (inputs, outputs) = _DTYPES[info.dtype], info.shape
+        dtype, (inputs, outputs) = DTYPES[info.dtype], info.shape
         step = max(1, self._buffer.numel() // (outputs * dtype.itemsize))
         for begin in range(0, inputs, step):
             end = min(begin + step, inputs)
@@ -144,7 +131,7 @@ class _Reader:
 
     def _chunks(self, info: TensorInfo, half: int) -> Iterator[Tensor]:
         """A tensor in pieces, as fp32, read through one half of the buffer."""
-        dtype, room = _DTYPES[info.dtype], self._buffer.numel() // 2
+        dtype, room = DTYPES[info.dtype], self._buffer.numel() // 2
         count, step = info.num_bytes // dtype.itemsize, room // 8  # 8: the widest number, so that all dtypes step alike
         for begin in range(0, count, step):
             length = min(step, count - begin) * dtype.itemsize

@@ -13,7 +13,6 @@ from seedbed.config.families.tensors import (
     Role,
     by_tensor,
     check_tensors,
-    expected_shapes,
     head_copy,
     not_tied_error,
     pieces,
@@ -91,8 +90,3 @@ def load_state(model: Decoder, tensors: Mapping[str, Tensor]) -> None:
         for piece, ours, theirs, count in segments(parts):
             target = rows_of(parameters[piece.ours], piece)
             target[ours : ours + count].copy_(source[theirs : theirs + count])
-
-
-def export_shapes(model: Decoder) -> dict[str, tuple[int, ...]]:
-    """The shapes of a model's tensors by Hugging Face name; also works for a model on the meta device."""
-    return expected_shapes(model.config, model.vocab_rows)

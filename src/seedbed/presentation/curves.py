@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from seedbed.chart.axes import FAINT, Line
-from seedbed.presentation.open_metrics import KNOWN
+from seedbed.presentation.open_metrics import known
 from seedbed.runs.curves.points import KEYS, ema
 from seedbed.runs.curves.series import Mark, Series
 
@@ -51,7 +51,7 @@ def lines(
     alone = len(shown) == 1
     found: list[Line] = []
     for number, each in enumerate(shown):
-        title, tag = (_curve_label(metric), "") if alone else (each.name, run_tag(number))
+        title, tag = (_curve_label(metric, shown), "") if alone else (each.name, run_tag(number))
         if metric in KEYS or metric not in METRICS:
             found += _trained(each.series, title, tag, number, axis, metric, smoothing, window, px, alone=alone)
         validated = _validated(each.series, metric, alone=alone)
@@ -85,16 +85,16 @@ def metric_names(views: Iterable[Mapping[str, Any]]) -> list[str]:
     return [*METRICS, *dict.fromkeys(name for view in views for name in view)]
 
 
-def label(metric: str) -> str:
-    """The label of a metric in plots, with its unit, such as `loss (nats per token)`."""
+def label(metric: str, shown: Sequence[Drawn]) -> str:
+    """The label of a metric of the runs in a plot, with its unit, such as `loss (nats per token)`."""
     if metric in METRICS:
         return METRICS[metric]
-    return KNOWN[metric].plot if metric in KNOWN else metric
+    return known(metric, simulated=all(each.series.is_simulated for each in shown)).plot
 
 
-def short_label(metric: str) -> str:
+def short_label(metric: str, shown: Sequence[Drawn]) -> str:
     """The label of a metric without its unit, such as `loss`."""
-    return label(metric).partition(" (")[0]
+    return label(metric, shown).partition(" (")[0]
 
 
 def axis_label(shown: Sequence[Drawn], axis: str) -> str:
@@ -116,8 +116,8 @@ def run_tag(number: int) -> str:
     return str(number + 1)
 
 
-def _curve_label(metric: str) -> str:
-    return "training loss" if metric == "loss" else short_label(metric)
+def _curve_label(metric: str, shown: Sequence[Drawn]) -> str:
+    return "training loss" if metric == "loss" else short_label(metric, shown)
 
 
 def _trained(

@@ -21,13 +21,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from seedbed import files
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import listed, printable, quoted, shorten
-from seedbed.tokenizer.model_files import TEMPLATE, TEMPLATES, read_config, special_tokens
+from seedbed.tokenizer.model_files import DEFAULT_TEMPLATE, read_config, special_tokens, template_sources
 from seedbed.tokenizer.render_request import CPU_LIMIT_S, MEMORY_LIMIT_BYTES, Rendered, RenderRequest
 
-DEFAULT, TOOL_USE = "default", "tool_use"
+TOOL_USE = "tool_use"
 WAIT_LIMIT_S = 60.0
 """How long to wait for a rendered chat in all; on a busy machine, CPU_LIMIT_S of processor time can take so long."""
 _COMMAND = (sys.executable, "-P", "-m", "seedbed.tokenizer.template_rendering")
@@ -66,7 +65,7 @@ class ChatTemplate:
     def of(cls, folder: Path, *, now: datetime | None = None) -> ChatTemplate | None:
         """The chat templates of a model folder; None if it has none. Raises SeedbedError if one cannot be read."""
         config = read_config(folder)
-        sources = dict(_from_files(folder)) or _from_config(config, folder)
+        sources = template_sources(folder, config)
         return cls(sources, special_tokens(config), where=quoted(folder), now=now) if sources else None
 
     @property
@@ -79,7 +78,7 @@ class ChatTemplate:
 
         Raises UsageError if there is no such template.
         """
-        wanted = name or (TOOL_USE if tools and TOOL_USE in self._sources else DEFAULT)
+        wanted = name or (TOOL_USE if tools and TOOL_USE in self._sources else DEFAULT_TEMPLATE)
         if wanted in self._sources:
             return self._sources[wanted]
         if name is None and len(self._sources) == 1:
@@ -156,42 +155,6 @@ def missing_template(folder: Path) -> SeedbedError:
         f"{quoted(folder)} has no chat template, so it cannot be used for a chat.",
         "Leave out --chat to continue the prompt as plain text, or use a model that was trained for chats.",
     )
-
-
-# ---------------------------------------------------------------------------------------------- finding templates
-
-
-def _from_files(folder: Path) -> Iterator[tuple[str, str]]:
-    """The names and texts of the templates that are files of their own."""
-    paths = [(DEFAULT, folder / TEMPLATE)]
-    paths += [(path.stem, path) for path in sorted((folder / TEMPLATES).glob("*.jinja"))]
-    for name, path in paths:
-        if path.is_file():
-            try:
-                with files.explained(path):
-                    yield name, path.read_text(encoding="utf-8")
-            except UnicodeDecodeError as error:
-                raise SeedbedError(f"{quoted(path)} is not UTF-8 text.", "Restore the file, or remove it.") from error
-
-
-def _from_config(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """The templates in tokenizer_config.json: one, or a list of named ones."""
-    found = config.get("chat_template")
-    if found is None:
-        return {}
-    if isinstance(found, str):
-        return {DEFAULT: found}
-    try:
-        pairs = found.items() if isinstance(found, dict) else [(each["name"], each["template"]) for each in found]
-        named = dict(pairs)
-    except (TypeError, KeyError, ValueError):
-        named = {None: None}
-    if not all(isinstance(part, str) for pair in named.items() for part in pair):
-        raise SeedbedError(
-            f"The chat_template in {quoted(folder / 'tokenizer_config.json')} is neither a text nor a list of named texts.",
-            "Correct it, or put the template into a file chat_template.jinja.",
-        )
-    return named
 
 
 # ---------------------------------------------------------------------------------------------- rendering and encoding

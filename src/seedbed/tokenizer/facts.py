@@ -14,13 +14,13 @@ import msgspec
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 from seedbed.tokenizer.model_files import (
+    DEFAULT_TEMPLATE,
     ENDS_OF_DOCUMENTS,
-    TEMPLATE,
-    TEMPLATES,
     TOKENIZER_JSON,
     missing_tokenizer,
     read_config,
     special_tokens,
+    template_sources,
     token_ids,
 )
 
@@ -92,21 +92,8 @@ def tokenizer_facts(folder: Path, configs: Iterable[Mapping[str, Any]] = ()) -> 
         after=_tokens(around[1], added) if around else None,
         stops=_tokens(_stop_ids(special.get("eos_token"), file.added_tokens, configs), added),
         special=special,
-        chat_templates=chat_templates(folder, config),
+        chat_templates=tuple(sorted(template_sources(folder, config), key=lambda name: name != DEFAULT_TEMPLATE)),
     )
-
-
-def chat_templates(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of a folder's chat templates, `default` first; files have priority over tokenizer_config.json (`config`)."""
-    found = ["default"] if (folder / TEMPLATE).is_file() else []
-    found += sorted(path.stem for path in (folder / TEMPLATES).glob("*.jinja"))
-    if not found:
-        keyed = config.get("chat_template")
-        if isinstance(keyed, str):
-            found = ["default"]
-        elif isinstance(keyed, list):
-            found = [str(each.get("name")) for each in keyed if isinstance(each, Mapping) and each.get("name")]
-    return tuple(sorted(dict.fromkeys(found), key=lambda name: name != "default"))
 
 
 def around_text(processor: Mapping[str, Any] | None) -> tuple[list[int], list[int]] | None:

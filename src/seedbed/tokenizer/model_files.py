@@ -17,6 +17,8 @@ from seedbed.tokenizer import patterns
 
 TOKENIZER_JSON, TOKENIZER_CONFIG, TOKENS_MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 TEMPLATE, TEMPLATES = "chat_template.jinja", "additional_chat_templates"
+DEFAULT_TEMPLATE = "default"
+"""The name of a chat template without a name."""
 SPECIAL_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 """The keys of tokenizer_config.json whose values are special tokens."""
 
@@ -82,7 +84,8 @@ def missing_tokenizer(folder: Path) -> SeedbedError:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """tokenizer_config.json, parsed, with special tokens that only special_tokens_map.json names; {} without both files."""
-    return {**_object(folder / TOKENS_MAP), **_object(folder / TOKENIZER_CONFIG)}
+    config = {key: value for key, value in _object(folder / TOKENIZER_CONFIG).items() if value is not None}
+    return {**_object(folder / TOKENS_MAP), **config}
 
 
 def special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
@@ -94,6 +97,47 @@ def special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(content, str):
             found[name] = content
     return found
+
+
+def template_sources(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """The chat templates of a folder by name: those in files of their own, else those in tokenizer_config.json (`config`).
+
+    Raises SeedbedError if one cannot be read.
+    """
+    return dict(_from_files(folder)) or _from_config(config, folder)
+
+
+def _from_files(folder: Path) -> Iterator[tuple[str, str]]:
+    """The names and texts of the templates that are files of their own."""
+    paths = [(DEFAULT_TEMPLATE, folder / TEMPLATE)]
+    paths += [(path.stem, path) for path in sorted((folder / TEMPLATES).glob("*.jinja"))]
+    for name, path in paths:
+        if path.is_file():
+            try:
+                with files.explained(path):
+                    yield name, path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise SeedbedError(f"{quoted(path)} is not UTF-8 text.", "Restore the file, or remove it.") from error
+
+
+def _from_config(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """The templates in tokenizer_config.json: one, or a list of named ones."""
+    found = config.get("chat_template")
+    if found is None:
+        return {}
+    if isinstance(found, str):
+        return {DEFAULT_TEMPLATE: found}
+    try:
+        pairs = found.items() if isinstance(found, dict) else [(each["name"], each["template"]) for each in found]
+        named = dict(pairs)
+    except (TypeError, KeyError, ValueError):
+        named = {None: None}
+    if not all(isinstance(part, str) for pair in named.items() for part in pair):
+        raise SeedbedError(
+            f"The chat_template in {quoted(folder / 'tokenizer_config.json')} is neither a text nor a list of named texts.",
+            "Correct it, or put the template into a file chat_template.jinja.",
+        )
+    return named
 
 
 def token_id(spec: Mapping[str, Any], content: str) -> int | None:

@@ -246,25 +246,15 @@ class Tokenizer:
         finally:
             library.encode_special_tokens = True
 
-    @property
+    @cached_property
     def prefix_ids(self) -> tuple[int, ...]:
         """The ids that the folder's tokenizer puts before a text, such as beginning-of-text; () for Seedbed's tokenizers."""
-        return self._around[0]
-
-    @property
-    def suffix_ids(self) -> tuple[int, ...]:
-        """The ids that the folder's tokenizer puts after a text; () for Seedbed's tokenizers."""
-        return self._around[1]
-
-    @cached_property
-    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if self._original is None:
-            return (), ()
+            return ()
         plain = tuple(self.library.encode("a", add_special_tokens=False).ids)
         whole = tuple(self.library.encode("a").ids)
         starts = (at for at in range(len(whole) - len(plain) + 1) if whole[at : at + len(plain)] == plain)
-        at = next(starts, 0)
-        return whole[:at], whole[at + len(plain) :]
+        return whole[: next(starts, 0)]
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The token ids of each text as a uint32 array; uses all cores."""
@@ -383,7 +373,7 @@ def _located(folder: Path) -> Iterator[None]:
             "Restore the file, or use another folder.",
         ) from error
     except SeedbedError as error:
-        raise SeedbedError(f"{folder}: {error.message}", error.hint) from error
+        raise SeedbedError(f"{quoted(folder)}: {error.message}", error.hint) from error
 
 
 def _checked(tokenizer: Tokenizer) -> Tokenizer:

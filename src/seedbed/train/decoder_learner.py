@@ -115,7 +115,7 @@ def _working_copy(model: Decoder, dtype: torch.dtype) -> Decoder:
     """A copy of the model in a lower precision. Copies one tensor at a time: a large model has no second copy in fp32."""
     with torch.device("meta"):
         working = Decoder(model.config, model.vocab_rows)
-    working = working.to(dtype).to_empty(device=model.embed.weight.device)
+    working = working.allocated(model.embed.weight.device, dtype)
     for mine, its in zip(working.parameters(), model.parameters(), strict=True):
         mine.copy_(its)
         mine.requires_grad_(its.requires_grad)

@@ -210,7 +210,11 @@ class Curve(Widget):
                 drawn, width, rows, box=box, log=self.is_log, marks=marks, x_text=x_text, whole_x=self.axis != "time"
             )
         if self._picture is None:
-            words = self._note or (f"No {_name(self.metric)} yet." if self.shown else "No run is selected.")
+            words = self._note or (
+                f"No {'losses' if self.metric == 'loss' else short_label(self.metric, self.shown)} yet."
+                if self.shown
+                else "No run is selected."
+            )
             said = [fitted_text(line, width).plain for line in wrap(words, width - 2)[:height]]
             blank = [Strip.blank(width, self.rich_style)] * ((height - len(said)) // 2)
             return [*blank, *(self._row([(" " * ((width - cell_len(line)) // 2) + line, _FRAME)]) for line in said)]
@@ -236,7 +240,9 @@ class Curve(Widget):
         if pointed is not None:
             pieces.append((pointed, "bold"))
         elif len(self.shown) == 1:
-            pieces.append((f"⣿ {'train' if self.metric == 'loss' else short_label(self.metric)} ", COLOURS[0]))
+            pieces.append(
+                (f"⣿ {'train' if self.metric == 'loss' else short_label(self.metric, self.shown)} ", COLOURS[0])
+            )
             if self.metric == "loss" and self.shown[0].series.validations:
                 pieces.append(("⠒ validation ", COLOURS[1]))
         else:
@@ -248,7 +254,7 @@ class Curve(Widget):
         options = [f"x: {axis_label(self.shown, self.axis)}", "log" if self.is_log else ""]
         options.append(f"EMA {self.smoothing:g}" if self.smoothing else "")
         if self.metric != "loss" and len(self.shown) > 1:
-            options.insert(0, f"y: {short_label(self.metric)}")
+            options.insert(0, f"y: {short_label(self.metric, self.shown)}")
         if self.window is not None:
             options.append("zoomed")
         if self._note:
@@ -315,10 +321,6 @@ class Curve(Widget):
         """Zoom out around the pointer."""
         event.stop()
         self.zoom(1 / 0.7)
-
-
-def _name(metric: str) -> str:
-    return "losses" if metric == "loss" else short_label(metric)
 
 
 def _style(series: int) -> Style:

@@ -62,6 +62,9 @@ def test_a_setting_that_would_change_the_logits_is_refused(layout: str, change: 
         ({"tie_word_embeddings": "yes"}, "tie_embeddings"),
         ({"rope_scaling": 3}, "rope_scaling"),
         ({"layer_types": 3}, "makes no sense"),
+        ({"rope_theta": 10**400, "rope_parameters": None}, "makes no sense"),
+        ({"num_key_value_heads": 3}, "cannot build.*heads must be a multiple of kv_heads"),
+        ({"head_dim": 7}, "cannot build.*head_dim must be even"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_an_error_for_people(change: dict[str, object], named: str) -> None:

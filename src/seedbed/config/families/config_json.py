@@ -10,6 +10,7 @@ import msgspec
 from seedbed.config.families.family import family, whole
 from seedbed.config.families.table import FAMILIES
 from seedbed.config.schema import ModelConfig
+from seedbed.config.shape import shape_problems
 from seedbed.errors import SeedbedError
 
 _MOST_LAYERS = 10_000
@@ -113,7 +114,7 @@ def config_from_hf(config: Mapping[str, Any]) -> tuple[ModelConfig, int]:
         raise SeedbedError(
             f"config.json has no {error}.", "Restore the config.json that was saved with the weights."
         ) from error
-    except (TypeError, ValueError, AttributeError) as error:  # msgspec.ValidationError is a ValueError
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:  # msgspec.ValidationError is a ValueError
         raise SeedbedError(
             f"config.json has a value that makes no sense: {error}.",
             "Restore the config.json that was saved with the weights.",
@@ -121,6 +122,14 @@ def config_from_hf(config: Mapping[str, Any]) -> tuple[ModelConfig, int]:
     if model.layers > _MOST_LAYERS:
         raise SeedbedError(
             f"config.json says that the model has {model.layers:,} layers, more than Seedbed reads ({_MOST_LAYERS:,}).",
+            "Restore the config.json that was saved with the weights.",
+        )
+    for problem, _, paths in shape_problems(model):
+        sizes = ", ".join(
+            f"{path.removeprefix('model.')} {getattr(model, path.removeprefix('model.'))}" for path in paths
+        )
+        raise SeedbedError(
+            f"config.json describes a model that Seedbed's decoder cannot build. {problem}: {sizes}.",
             "Restore the config.json that was saved with the weights.",
         )
     return model, rows
@@ -144,5 +153,5 @@ def dropouts(config: Mapping[str, Any]) -> dict[str, float]:
     return {
         key: float(config[key])
         for key in _DROPOUTS
-        if isinstance(config.get(key), int | float) and not isinstance(config[key], bool) and config[key] > 0
+        if isinstance(config.get(key), int | float) and not isinstance(config[key], bool) and 0 < config[key] <= 1
     }

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from seedbed.checkpoint.headers import TensorInfo
 from seedbed.config.families.family import family, features
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
+from seedbed.text import quoted
 
 Role = Literal["matrix", "embedding", "head", "vector"]
 _MOST_SHOWN = 8
+READ_DTYPES = ("F64", "F32", "F16", "BF16")
+"""The dtypes, as safetensors names them, in which weights are read."""
 
 
 class Piece(NamedTuple):
@@ -119,6 +123,17 @@ def check_tensors(model: ModelConfig, vocab_rows: int, stored: Mapping[str, tupl
     if wrong == [f"missing {family(model.layout).names.head}.weight"]:
         hint = "If head and embedding are the same in this model, set tie_word_embeddings to true in config.json."
     raise SeedbedError(f"These weights do not fit a {model.layout} model of this shape: {shown}.", hint)
+
+
+def check_files(model: ModelConfig, vocab_rows: int, headers: Mapping[str, TensorInfo]) -> None:
+    """Raise SeedbedError if the tensors in a model's files do not fit its config.json, or have a dtype that is not read."""
+    check_tensors(model, vocab_rows, {name: info.shape for name, info in headers.items()})
+    for name in stored_names(model, headers).values():
+        if headers[name].dtype not in READ_DTYPES:
+            raise SeedbedError(
+                f"The tensor {quoted(name)} is stored as {quoted(headers[name].dtype)}, which Seedbed does not read.",
+                "Use a copy with weights in float32, bfloat16 or float16.",
+            )
 
 
 def not_tied_error(model: ModelConfig) -> SeedbedError:
