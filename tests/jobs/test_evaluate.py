@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evaluated import CONTEXT, evaluation, new_task, saved_model, tokenizer, write_text
+from patience import until
+from seedbed import files
 from seedbed.config.evaluation import Evaluation
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.jobs import model_losses
+from seedbed.evaluation import corpus
+from seedbed.jobs import model_losses, waiting
 from seedbed.jobs.evaluate import run
 from seedbed.runs.lifecycle import Lifecycle, StopRequested
 from seedbed.runs.status import status
@@ -196,6 +202,43 @@ def test_a_task_that_died_resumes_to_the_same_numbers(folder: Path, monkeypatch:
     with (task.path / "model-000.jsonl").open("ab") as log:
         log.write(b'{"group":99,"na')  # a line that the process could not finish
     assert measured(finished(task)) == measured(whole)
+
+
+@pytest.mark.parametrize("full", ["source.jsonl", "documents.jsonl", "text.json"])
+def test_a_full_disk_while_the_text_is_copied_only_delays_an_evaluation(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    asked = evaluation(folder / "texts", model(folder, "words"), limit_documents=12)
+    whole = evaluated(folder, asked, "before")
+    task = new_task(folder, asked, f"full-{full}")
+    disk = [full]
+    replacing = files.replacing
+
+    def failing(path: Path, *, durable: bool = True) -> Any:
+        if path.name in disk:
+            raise files.storage_error(str(path), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        return replacing(path, durable=durable)
+
+    monkeypatch.setattr(files, "replacing", failing)
+    monkeypatch.setattr(waiting, "_MARGIN_BYTES", 0)
+    monkeypatch.setattr(waiting, "_MAX_RETRY_S", 0.5)  # other tests fill and free the same disk
+
+    def free() -> None:
+        until(lambda: status(task)["status"] == "paused")
+        disk.clear()
+
+    thread = threading.Thread(target=free)
+    thread.start()
+    found = finished(task)
+    thread.join()
+    assert measured(found) == measured(whole)
+    assert found["data"]["sha256"] == whole["data"]["sha256"]
+    assert not (task.path / corpus._SOURCE).exists()
+    paused = next(
+        line for line in map(json.loads, task.events.read_bytes().splitlines()) if line.get("status") == "paused"
+    )
+    assert "the disk is full" in paused["reason"]
+    assert "continues automatically" in paused["hint"]
 
 
 def test_the_progress_of_a_task_is_that_of_all_models(folder: Path) -> None:

@@ -29,8 +29,7 @@ from seedbed.config.schema import Config
 from seedbed.data.build import build_dataset
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError
-from seedbed.jobs import dataset as data
-from seedbed.jobs import saving
+from seedbed.jobs import saving, waiting
 from seedbed.jobs.assembling import assemble
 from seedbed.jobs.dataset import prepare
 from seedbed.jobs.saving import Saver
@@ -247,8 +246,8 @@ def test_preparing_data_pauses_while_writes_fail_and_then_continues(
         write(path, data, durable=durable)
 
     monkeypatch.setattr(files, "write_atomic", failing)
-    monkeypatch.setattr(data, "_MARGIN_BYTES", 0)
-    monkeypatch.setattr(data, "_MAX_RETRY_S", 0.5)  # other tests fill and free the same disk
+    monkeypatch.setattr(waiting, "_MARGIN_BYTES", 0)
+    monkeypatch.setattr(waiting, "_MAX_RETRY_S", 0.5)  # other tests fill and free the same disk
     with Session(run.path) as session:
         thread = threading.Thread(target=lambda: (wait_until_paused(run), broken.clear()))
         thread.start()

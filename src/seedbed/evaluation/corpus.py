@@ -83,6 +83,9 @@ def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check:
     known = files.read_json(folder / TEXT)
     if known is not None:
         return msgspec.convert(known, Text)
+    with files.explained(folder):
+        for name in (_SOURCE, DOCUMENTS):  # what an earlier attempt left, for example on a full disk
+            (folder / name).unlink(missing_ok=True)
     asked = config.evaluate
     split = settled_split(asked, config.data, was_trained_on=False)
     name, documents = _open(config, split, emit, check)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
-from pathlib import Path
 
 from seedbed.config.directories import CACHE_HINT, cache_dir
 from seedbed.config.schema import Config
@@ -14,14 +12,11 @@ from seedbed.data.interruption import Check
 from seedbed.data.messages import replay_messages
 from seedbed.data.prepared import find_prepared
 from seedbed.data.shards import Dataset
-from seedbed.disk_space import free_bytes, obstacle
-from seedbed.errors import DiskFullError, SeedbedError, StorageError
+from seedbed.errors import SeedbedError, StorageError
 from seedbed.events import Message
-from seedbed.runs.lifecycle import Lifecycle, StopRequested
+from seedbed.jobs.waiting import until_written
+from seedbed.runs.lifecycle import Lifecycle
 from seedbed.tokenizer.tokenizer import Tokenizer
-
-_MARGIN_BYTES = 1 << 20
-_MAX_RETRY_S = 60.0
 
 
 def open_data(
@@ -79,39 +74,21 @@ def prepare(
     (for example, on a full disk), the run pauses; then it prepares the missing part. Raises StopRequested on a stop
     request, SeedbedError for a changed source and for an error that waiting does not solve.
     """
-    cache, retry_s = cache_dir(), 0.0
-    while True:
-        try:
-            return build_dataset(
-                config.data,
-                config.tokenizer,
-                cache=cache,
-                emit=session.emit_or_stop,
-                check=check or session.check_requests,
-                expected_fingerprint=wanted,
-                reused=reused,
-            )
-        except StorageError as error:
-            if not error.passing:
-                raise SeedbedError(error.message, f"{error.hint} {CACHE_HINT}") from error
-            full = isinstance(error, DiskFullError)
-            reason, hint = error.message, f"{error.hint} Then preparation continues automatically."
-            needed = _MARGIN_BYTES + (free_bytes(cache) if full else 0)
-        not_before = time.monotonic() + retry_s
-        retry_s = min(max(2 * retry_s, 1.0), _MAX_RETRY_S)
-        if not session.wait_paused(reason, hint, partial(_should_retry, cache, needed, not_before)):
-            raise StopRequested(session.stop_requested)
-
-
-def _should_retry(cache: Path, needed: int, not_before: float) -> bool:
-    """Whether to try again to write to the cache.
-
-    A disk that seems full only delays a retry by _MAX_RETRY_S, since the free space under a quota is unknown.
-    """
-    if time.monotonic() < not_before:
-        return False
-    trouble = obstacle(cache, needed)
-    return trouble is None or (isinstance(trouble, DiskFullError) and time.monotonic() >= not_before + _MAX_RETRY_S)
+    cache = cache_dir()
+    build = partial(
+        build_dataset,
+        config.data,
+        config.tokenizer,
+        cache=cache,
+        emit=session.emit_or_stop,
+        check=check or session.check_requests,
+        expected_fingerprint=wanted,
+        reused=reused,
+    )
+    try:
+        return until_written(session, cache, build, "preparation")
+    except StorageError as error:
+        raise SeedbedError(error.message, f"{error.hint} {CACHE_HINT}") from error
 
 
 def _how_to_relocate(session: Lifecycle) -> str:

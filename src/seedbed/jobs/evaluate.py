@@ -6,29 +6,29 @@ import time
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from seedbed import files
 from seedbed.config.evaluation import EvaluateConfig, Evaluation
-from seedbed.disk_space import obstacle
-from seedbed.errors import SeedbedError, StorageError, UsageError
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.evaluation.corpus import Text, read_documents, remove_text, take_text
 from seedbed.evaluation.encoding import model_tokenizer
 from seedbed.evaluation.progress import ModelProgress
 from seedbed.evaluation.results import Scored, results, sentence
 from seedbed.events import Data, Message
 from seedbed.jobs.model_losses import ModelLosses
+from seedbed.jobs.waiting import until_written
 from seedbed.runs.kinds import frozen_config
-from seedbed.runs.lifecycle import Lifecycle, StopRequested
+from seedbed.runs.lifecycle import Lifecycle
 from seedbed.runs.tasks import output_of
 from seedbed.text import plural, size
 from seedbed.train.device import Device, choose_device, choose_precision, default_threads, warn_of_software_bf16
 from seedbed.train.hooks import phase
 
+T = TypeVar("T")
 REPORT_EVERY_S = 1.0
-_MARGIN_BYTES = 1 << 20
-"""Free space in bytes that must exist before a failed write is tried again."""
 
 
 def run(task_dir: Path, lifecycle: Lifecycle) -> str:
@@ -38,7 +38,8 @@ def run(task_dir: Path, lifecycle: Lifecycle) -> str:
     assert output is not None
     device = _device(asked, lifecycle)
     with phase(lifecycle.emit, "prepare"):
-        text = take_text(config, task_dir, _counter(asked), lifecycle.emit, lifecycle.check_requests)
+        count = _counter(asked)
+        text = _keep(lifecycle, lambda: take_text(config, task_dir, count, lifecycle.emit, lifecycle.check_requests))
     lifecycle.emit(
         Message(
             level="info",
@@ -121,24 +122,12 @@ class _Report:
         self._lifecycle.check_requests()
 
 
-def _keep(lifecycle: Lifecycle, write: Callable[[], None]) -> None:
-    """Call `write`; while its file cannot be written, as on a full disk, wait and call it again.
+def _keep(lifecycle: Lifecycle, write: Callable[[], T]) -> T:
+    """Call `write` and return its value; while its file cannot be written, as on a full disk, wait and call it again.
 
     Raises StopRequested on a stop request, StorageError if waiting does not help.
     """
-    folder = lifecycle.run.path
-    while True:
-        try:
-            write()
-            return
-        except StorageError as error:
-            if not error.passing:
-                raise
-            reason, hint = error.message, f"{error.hint} Then the evaluation continues automatically."
-        if not lifecycle.wait_paused(
-            reason, hint, lambda: obstacle(folder, _MARGIN_BYTES) is None and lifecycle.can_write()
-        ):
-            raise StopRequested(lifecycle.stop_requested)
+    return until_written(lifecycle, lifecycle.run.path, write, "the evaluation")
 
 
 def _write(config: Evaluation, text: Text, lifecycle: Lifecycle, output: Path) -> None:
