@@ -172,7 +172,7 @@ def broken(tmp_path: Path, saved: Path, *, without: str = "", **config: Any) -> 
 @pytest.mark.parametrize(
     ("damage", "settings", "message"),
     [
-        ({"without": "tokenizer.json"}, {}, "broken has no tokenizer"),
+        ({"without": "tokenizer.json"}, {}, r"broken\" contains no tokenizer\.json\."),
         ({"model_type": "mamba"}, {}, "broken: .*mamba"),
         ({}, {"evaluate__context": CONTEXT + 1}, "context of broken is 24 tokens"),
         ({}, {"data__source": "text:/nowhere"}, "nowhere"),

@@ -24,6 +24,7 @@ from seedbed.runs.caches import dataset_of
 from seedbed.runs.kinds import KINDS, frozen_config
 from seedbed.runs.status import current_status
 from seedbed.runs.store import RunDir, Store
+from seedbed.tokenizer.model_files import TOKENIZER_JSON, missing_tokenizer
 
 FOLDER = ".evaluations"
 """The folder in the store for the results of evaluations without --output."""
@@ -198,12 +199,8 @@ def _check_model(folder: Path, name: str, config: Evaluation) -> None:
     parsed = read_json(folder / "config.json")
     if not isinstance(parsed, dict):
         raise SeedbedError(f"{text.quoted(folder)} contains no config.json.", "Give the folder of a whole model.")
-    if not (folder / "tokenizer.json").is_file():
-        raise SeedbedError(
-            f"{name} has no tokenizer: {text.quoted(folder)} contains no tokenizer.json.",
-            "Download the tokenizer's files into the folder. An older tokenizer (vocab.txt, merges.txt, *.model) must be "
-            "converted: load it with transformers as a fast tokenizer, and save it.",
-        )
+    if not (folder / TOKENIZER_JSON).is_file():
+        raise missing_tokenizer(folder)
     try:
         shape, _ = config_from_hf(parsed)
     except SeedbedError as error:
