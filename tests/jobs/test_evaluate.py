@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from evaluated import CONTEXT, evaluation, new_task, saved_model, tokenizer, write_text
 from patience import until
 from seedbed import files
+from seedbed.checkpoint.fingerprint import weights_fingerprint
 from seedbed.config.evaluation import Evaluation
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.evaluation import corpus
@@ -202,6 +204,100 @@ def test_a_task_that_died_resumes_to_the_same_numbers(folder: Path, monkeypatch:
     with (task.path / "model-000.jsonl").open("ab") as log:
         log.write(b'{"group":99,"na')  # a line that the process could not finish
     assert measured(finished(task)) == measured(whole)
+
+
+def overwrite(place: Path, part: str) -> None:
+    """Change one part of a model folder, as a new download or a copy over it does."""
+    if part == "the weights":
+        tensors = load_file(place / "model.safetensors")
+        save_file({name: each * 1.5 for name, each in tensors.items()}, place / "model.safetensors")
+    else:
+        name = {"the tokenizer": "tokenizer.json", "config.json": "config.json"}[part]
+        content = json.loads((place / name).read_text())
+        if part == "config.json":
+            content["rope_theta"] = 123456.0
+        else:
+            content["model"]["merges"].pop()
+        (place / name).write_text(json.dumps(content))
+
+
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    """A copy of a model in a folder that is no checkpoint, so it has no checksums."""
+    place = shutil.copytree(model(folder, "words"), tmp_path / "model" / "oak")
+    (place / "DONE").unlink()
+    return place
+
+
+def stopped(task: RunDir, monkeypatch: pytest.MonkeyPatch, after: int = 9) -> None:
+    """Work on a task until a stop request at a batch."""
+    with monkeypatch.context() as patched, Lifecycle(task.path) as lifecycle:
+        Interruption(patched, after, lambda: setattr(lifecycle, "stop_requested", "asked to stop"))
+        with pytest.raises(StopRequested):
+            run(task.path, lifecycle)
+        lifecycle.end_as_asked()
+
+
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("part", ["the weights", "the tokenizer", "config.json"])
+def test_a_resume_refuses_another_model_and_goes_on_with_the_first(
+    folder: Path, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    asked = evaluation(folder / "texts", copied, batch_tokens=100)
+    whole = evaluated(tmp_path, asked, "whole")
+    task = new_task(tmp_path, asked, "stopped")
+    stopped(task, monkeypatch)
+    kept = shutil.copytree(copied, tmp_path / "kept")
+    overwrite(copied, part)
+    with pytest.raises(SeedbedError, match=f"model is another model than .* to score it: {part} in") as caught:
+        finished(task)
+    assert "new evaluation" in caught.value.hint
+    shutil.copytree(kept, copied, dirs_exist_ok=True)
+    assert measured(finished(task)) == measured(whole)
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_a_model_that_changes_between_two_groups_is_refused(
+    folder: Path, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = new_task(tmp_path, evaluation(folder / "texts", copied, batch_tokens=100))
+    log = task.path / "model-000.jsonl"
+    before = []
+
+    def change() -> None:
+        before.append(log.read_bytes().count(b"\n"))
+        overwrite(copied, "the weights")
+
+    Interruption(monkeypatch, 40, change)
+    with pytest.raises(SeedbedError, match="another model than when this evaluation began"):
+        finished(task)
+    assert before[0] >= 1
+    assert log.read_bytes().count(b"\n") == before[0] + 1, "only the group in progress is finished"
+
+
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("change", ["the same files again", "gone"])
+def test_a_folder_without_another_model_does_not_end_an_evaluation(
+    folder: Path, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    asked = evaluation(folder / "texts", copied, batch_tokens=100)
+    whole = evaluated(tmp_path, asked, "whole")
+
+    def replace() -> None:
+        kept = shutil.copytree(copied, tmp_path / "kept")
+        shutil.rmtree(copied)
+        if change != "gone":
+            shutil.copytree(kept, copied)
+
+    Interruption(monkeypatch, 9, replace)
+    assert measured(evaluated(tmp_path, asked, change)) == measured(whole)
+
+
+def test_results_name_the_weights_that_were_measured(folder: Path, results: dict[str, Any]) -> None:
+    names = "words", "characters"
+    assert [each["weights"] for each in results["models"]] == [
+        weights_fingerprint(model(folder, each)) for each in names
+    ]
 
 
 @pytest.mark.parametrize("full", ["source.jsonl", "documents.jsonl", "text.json"])

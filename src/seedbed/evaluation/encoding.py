@@ -7,7 +7,6 @@ after which models see a new text in training. So every token of the text is pre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +28,6 @@ class Encoded(NamedTuple):
     """int64: the UTF-8 bytes of each unit."""
     documents: np.ndarray
     """int64: the document of each unit."""
-
-
-def model_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a model folder, as it is. Raises SeedbedError if the folder has none."""
-    return Tokenizer.of_model(folder)
 
 
 def prefix_of(tokenizer: Tokenizer) -> list[int]:

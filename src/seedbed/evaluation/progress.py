@@ -1,5 +1,6 @@
 """What is done of an evaluation, in files of the task's folder: so a stopped or killed evaluation continues.
 
+    model-000.identity.json  fingerprints of the model, written before its first group; a resume refuses another model
     model-000.jsonl          a line for each finished group of documents: the sums of its units
     model-000.partial.json   the sums of the group in progress, written every few seconds and at a stop
     model-000.json           facts about the model, written when all groups are finished
@@ -17,6 +18,7 @@ import numpy as np
 
 from seedbed import files
 from seedbed.append_log import AppendLog, read_lines
+from seedbed.evaluation.identity import Identity
 from seedbed.evaluation.statistics import UnitScores
 
 
@@ -36,6 +38,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint of the tokenizer."""
     precision: str
     device: str
+    weights: str | None = None
+    """Fingerprint of the weights (see `checkpoint/fingerprint.py`); None in facts of earlier versions."""
 
 
 class Tally:
@@ -70,8 +74,8 @@ class ModelProgress:
     """The scores of one model in the task's folder. `number`: the number of the model. Raises SeedbedError on I/O errors."""
 
     def __init__(self, folder: Path, number: int) -> None:
-        self._log_path, self._partial_path, self._facts_path = (
-            folder / f"model-{number:03d}{suffix}" for suffix in (".jsonl", ".partial.json", ".json")
+        self._identity_path, self._log_path, self._partial_path, self._facts_path = (
+            folder / f"model-{number:03d}{suffix}" for suffix in (".identity.json", ".jsonl", ".partial.json", ".json")
         )
         self._groups: list[_Group] = []
         for line in read_lines(self._log_path)[0]:
@@ -89,6 +93,15 @@ class ModelProgress:
     def elapsed_s(self) -> float:
         """The seconds in which the finished groups were scored."""
         return sum(group.elapsed_s for group in self._groups)
+
+    def identity(self) -> Identity | None:
+        """The identity of the model to which the groups belong; None before any of them is scored."""
+        found = files.read_json(self._identity_path)
+        return None if found is None else msgspec.convert(found, Identity)
+
+    def begin(self, identity: Identity) -> None:
+        """Write the identity of the model, before its first group is scored."""
+        files.write_json(self._identity_path, msgspec.to_builtins(identity))
 
     def resumed(self, units: int) -> Tally:
         """The sums of the next group, of `units` units: those of an interrupted session, else zeros."""

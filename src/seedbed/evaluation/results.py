@@ -86,6 +86,7 @@ def _model(scored: Scored, estimate: ModelEstimate) -> dict[str, Any]:
         "context": facts.context,
         "stride": facts.stride,
         "prefix": facts.prefix,
+        "weights": facts.weights,
         "tokenizer": facts.tokenizer,
         "precision": facts.precision,
         "device": facts.device,

@@ -14,7 +14,7 @@ from seedbed import files
 from seedbed.config.evaluation import EvaluateConfig, Evaluation
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.evaluation.corpus import Text, read_documents, remove_text, take_text
-from seedbed.evaluation.encoding import model_tokenizer
+from seedbed.evaluation.identity import MeasuredFolder
 from seedbed.evaluation.progress import ModelProgress
 from seedbed.evaluation.results import Scored, results, sentence
 from seedbed.events import Data, Message
@@ -24,6 +24,7 @@ from seedbed.runs.kinds import frozen_config
 from seedbed.runs.lifecycle import Lifecycle
 from seedbed.runs.tasks import output_of
 from seedbed.text import plural, size
+from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.train.device import Device, choose_device, choose_precision, default_threads, warn_of_software_bf16
 from seedbed.train.hooks import phase
 
@@ -77,12 +78,15 @@ def _device(asked: EvaluateConfig, lifecycle: Lifecycle) -> Device:
 
 def _counter(asked: EvaluateConfig) -> Callable[[str], int]:
     """A function that counts the tokens of a text with the tokenizer of the first model, loaded at the first call."""
-    tokenizer = cache(lambda: model_tokenizer(Path(asked.models[0])))
+    tokenizer = cache(lambda: Tokenizer.of_model(Path(asked.models[0])))
     return lambda text: len(tokenizer().encode(text))
 
 
 def _score(number: int, config: Evaluation, text: Text, device: Device, lifecycle: Lifecycle) -> None:
-    """Score one model on the text, unless that is done."""
+    """Score one model on the text, unless that is done.
+
+    Raises SeedbedError if its folder has another model than the one that was scored before.
+    """
     asked, folder = config.evaluate, lifecycle.run.path
     progress = ModelProgress(folder, number)
     if progress.facts() is not None:
@@ -91,7 +95,13 @@ def _score(number: int, config: Evaluation, text: Text, device: Device, lifecycl
     stage = f"evaluating {name}" + (f" ({number + 1} of {count})" if count > 1 else "")
     report = _Report(lifecycle, stage, number * text.size_bytes, count * text.size_bytes)
     keep = partial(_keep, lifecycle)
-    losses = ModelLosses(name, Path(asked.models[number]), asked, device, lifecycle.emit, report, keep)
+    model = MeasuredFolder(name, Path(asked.models[number]))
+    known = progress.identity()
+    if known is not None:
+        model.refuse_unless(known)
+    losses = ModelLosses(model, asked, device, lifecycle.emit, report, keep)
+    if known is None:
+        keep(lambda: progress.begin(model.identity))
     losses.score(read_documents(folder), text, progress)
     keep(lambda: progress.finish(losses.facts()))
     nats, tokens, _ = progress.scores()

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,11 +14,11 @@ from seedbed.checkpoint.marker import verify_weights
 from seedbed.config.evaluation import EvaluateConfig, window_of
 from seedbed.errors import SeedbedError, StorageError
 from seedbed.evaluation.corpus import Text
-from seedbed.evaluation.encoding import Encoded, encode_documents, model_tokenizer, prefix_of
+from seedbed.evaluation.encoding import Encoded, encode_documents, prefix_of
+from seedbed.evaluation.identity import MeasuredFolder
 from seedbed.evaluation.progress import ModelFacts, ModelProgress, Tally
 from seedbed.evaluation.windows import IGNORED, Batch, Window, batches, longest_first, windows_of
 from seedbed.events import Emit, Message
-from seedbed.files import read_json
 from seedbed.jobs.memory import exhausted
 from seedbed.model.cross_entropy import token_cross_entropy
 from seedbed.model.decoder import Decoder
@@ -27,13 +26,13 @@ from seedbed.model.load import load_folder
 from seedbed.runs.lifecycle import StopRequested
 from seedbed.text import printable, quoted, shorten
 from seedbed.train.device import Device
+from seedbed.train.masters import DTYPES
 
 GROUP_CHARACTERS = 1 << 20
 """Documents of about this many characters are encoded, sorted by length and scored together, which bounds the memory."""
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1 << 11, 1 << 15
 SAVE_EVERY_S = 5.0
 """Seconds between two saves of what is done of a group; after a kill, at most this much is computed again."""
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Keep = Callable[[Callable[[], None]], None]
 """A function that calls its argument, which writes a file; if the disk is full, it waits and calls it again."""
@@ -43,36 +42,37 @@ StopRequested."""
 
 
 class ModelLosses:
-    """A loaded model that is evaluated. `name`: its name in messages; `report`, `keep`: see Report and Keep."""
+    """A loaded model that is evaluated. `report`, `keep`: see Report and Keep."""
 
     def __init__(
-        self, name: str, folder: Path, asked: EvaluateConfig, device: Device, emit: Emit, report: Report, keep: Keep
+        self, folder: MeasuredFolder, asked: EvaluateConfig, device: Device, emit: Emit, report: Report, keep: Keep
     ) -> None:
-        """Load the model and its tokenizer. Raises SeedbedError if that fails, or for a context that is too long."""
-        verify_weights(folder)
-        self._name, self._folder, self._asked, self._device = name, folder, asked, device
+        """Load the model. Raises SeedbedError if that fails or the folder changes meanwhile, or for too long a context."""
+        verify_weights(folder.path)
+        self._name, self._folder, self._asked, self._device = folder.name, folder, asked, device
         self._emit, self._report, self._keep = emit, report, keep
-        self._tokenizer = model_tokenizer(folder)
+        self._tokenizer = folder.tokenizer
         self._prefix = prefix_of(self._tokenizer)
-        self._model = load_folder(folder, device=device.torch_device, dtype=DTYPES[asked.precision])
-        self._context, self._stride = window_of(asked, self._model.config.longest_context, name)
+        self._model = load_folder(folder.path, device=device.torch_device, dtype=DTYPES[asked.precision])
+        folder.refuse_change()
+        self._context, self._stride = window_of(asked, self._model.config.longest_context, self._name)
         usual = CPU_BATCH_TOKENS if device.kind == "cpu" else GPU_BATCH_TOKENS
         self._batch_tokens = asked.batch_tokens or usual
         self._next_save_s = 0.0
 
     def facts(self) -> ModelFacts:
         """Facts about the model and how it is evaluated."""
-        config = read_json(self._folder / "config.json")
         return ModelFacts(
             name=self._name,
-            path=str(self._folder),
-            family=str(config.get("model_type")),
+            path=str(self._folder.path),
+            family=str(self._folder.config.get("model_type")),
             parameters=sum(each.numel() for each in self._model.parameters()),
             vocabulary=self._tokenizer.vocab_size,
             context=self._context,
             stride=self._stride,
             prefix=self._prefix,
-            tokenizer=self._tokenizer.fingerprint,
+            weights=self._folder.identity.weights,
+            tokenizer=self._folder.identity.tokenizer,
             precision=self._asked.precision,
             device=str(self._device.torch_device),
         )
@@ -80,13 +80,15 @@ class ModelLosses:
     def score(self, documents: Iterable[str], text: Text, progress: ModelProgress) -> None:
         """Score the documents that `progress` lacks, and add their sums to it.
 
-        Raises SeedbedError if a loss is not a number, for an id without a row in the embedding, and if memory is full
-        for a single window. If `report` raises StopRequested, what is done is saved first.
+        Raises SeedbedError if a loss is not a number, for an id without a row in the embedding, if memory is full for a
+        single window, and if the folder has another model between two groups. If `report` raises StopRequested, what is
+        done is saved first.
         """
         before, first = 0, 0
         for number, texts in enumerate(_groups(documents)):
             size_bytes = sum(len(each.encode()) for each in texts)
             if number >= progress.finished_groups:
+                self._folder.refuse_change()
                 encoded = encode_documents(texts, self._tokenizer, self._prefix, text.block_characters)
                 self._refuse_unknown_ids(encoded)
                 tally = progress.resumed(len(encoded.unit_bytes))
