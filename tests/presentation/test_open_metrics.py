@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed.presentation.curves import label
 from seedbed.presentation.open_metrics import known
 from seedbed.presentation.wording import open_metrics
 from seedbed.simulate.telemetry import step_metrics
@@ -32,9 +31,9 @@ def test_metrics_of_other_runs_keep_their_names_and_values() -> None:
 def test_every_metric_that_the_simulator_logs_is_known() -> None:
     for name in step_metrics(scenario(peak_flops=1e15, flops_per_token=1e9), 1.0, 0.9, 0):
         assert known(name, simulated=True).heading.isupper()
-        assert "_" not in label(name)
+        assert "_" not in known(name, simulated=True).plot
 
 
 @pytest.mark.parametrize(("name", "words"), [("mfu", "MFU"), ("val_accuracy", "val_accuracy")])
-def test_a_plot_has_a_readable_name_if_one_is_known(name: str, words: str) -> None:
-    assert label(name) == words
+def test_a_plot_of_simulated_runs_has_a_readable_name_if_one_is_known(name: str, words: str) -> None:
+    assert known(name, simulated=True).plot == words

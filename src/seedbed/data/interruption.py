@@ -42,14 +42,14 @@ def run_interruptibly(work: Callable[[], T], check: Check) -> T:
 
 
 def wait_for(future: Future[T], check: Check) -> T:
-    """Wait for a future and return its result. `check` is called meanwhile; an exception from it ends the wait."""
+    """Wait for a future and return its result. `check` is called at least once; an exception from it ends the wait."""
     while True:
+        check()
         try:
             return future.result(POLL_S)
         except NotYetError:
             if future.done():
                 return future.result()  # the work itself raised TimeoutError
-            check()
 
 
 def wait_for_lock(lock: Lock, check: Check) -> None:
