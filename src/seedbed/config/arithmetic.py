@@ -140,7 +140,7 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
     # Memory use is highest at one of three moments: at the loss, with all activations; in the backward pass of the first
     # block, with all other gradients; and at the update, with the gradients of the masters and of the working copy.
     forward = started + activations + logits
-    widest = tokens * size * 3 * max(model.ffn, model.heads * model.head_dim)
+    widest = tokens * size * max(5 * model.ffn, 3 * model.heads * model.head_dim)
     backward = started + activations + 2 * size * head + widest
     update = 4 * parameters + max(working, _update_bytes(config))
     # Ids and targets of the rest of the batch, and of prefetched batches.
@@ -163,9 +163,8 @@ def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
     norms = 2 * (2 * hidden * size + 8)
     attended = (query + 2 * key) * size + query * size
     if size == 2 and context <= BLOCKED_CONTEXT:
-        # Blockwise attention keeps the probabilities of all seen keys, and grouped keys and values repeated.
+        # Blockwise attention keeps the probabilities of all seen keys.
         attended += model.heads * (context + QUERY_BLOCK) // 2 * size
-        attended += 2 * (query - key) * size if query != key else 0
     else:
         attended += model.heads * 4 + (context * size if masked else 0)
     built = features(model)
@@ -173,8 +172,8 @@ def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
         attended += (query + key) * size + (model.heads + model.kv_heads) * size
     if built.positions == "rotary":
         attended += (query + key) * size
-    # GELU: up and its activation. SwiGLU: also the gate and the product.
-    return norms + attended + (4 if built.mlp == "swiglu" else 2) * ffn * size
+    # The input of the activation: up, for SwiGLU also the gate.
+    return norms + attended + (2 if built.mlp == "swiglu" else 1) * ffn * size
 
 
 def _kept_around_blocks(model: ModelConfig, size: int) -> int:

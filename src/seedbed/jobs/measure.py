@@ -21,6 +21,7 @@ from seedbed.config.schema import TrainConfig
 from seedbed.events import Message
 from seedbed.hardware import cpu, memory
 from seedbed.jobs.answering import answer_request, write_line
+from seedbed.model.activated_linear import GELU_TANH, SWIGLU, activation, activation_gradient
 from seedbed.model.cross_entropy import summed_cross_entropy
 from seedbed.model.kernels import causal_attention, embedding, rms_norm, rotate
 from seedbed.optim.adamw import AdamW, ParameterGroup
@@ -229,18 +230,23 @@ def _rotation(sizes: Sizes, dtype: torch.dtype) -> Call:
 
 
 def _swiglu(sizes: Sizes, dtype: torch.dtype) -> Call:
-    x = _values(sizes[0] // _TABLE_WIDTH, 2 * _TABLE_WIDTH, dtype=dtype)
-
-    def forward() -> Tensor:
-        gate, up = x.chunk(2, dim=-1)
-        return F.silu(gate) * up
-
-    return _both_ways(forward, [x])
+    return _activation(_values(sizes[0] // _TABLE_WIDTH, 2 * _TABLE_WIDTH, dtype=dtype, grad=False), SWIGLU)
 
 
 def _gelu(sizes: Sizes, dtype: torch.dtype) -> Call:
-    x = _values(sizes[0], dtype=dtype)
-    return _both_ways(lambda: F.gelu(x, approximate="tanh"), [x])
+    return _activation(_values(sizes[0], dtype=dtype, grad=False), GELU_TANH)
+
+
+def _activation(x: Tensor, kind: str) -> Call:
+    """An activation forward, and backward as the decoder does it, which computes the activation again."""
+    grad = torch.ones_like(activation(x, kind))
+
+    def call() -> None:
+        with torch.no_grad():
+            activation(x, kind)
+            activation_gradient(x, grad, kind)
+
+    return call
 
 
 def _addition(sizes: Sizes, dtype: torch.dtype) -> Call:

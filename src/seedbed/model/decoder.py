@@ -24,9 +24,11 @@ from seedbed.config.families.windows import windows
 from seedbed.config.schema import ModelConfig
 from seedbed.config.shape import check_shape
 from seedbed.errors import SeedbedError
+from seedbed.model.activated_linear import GELU, GELU_TANH, SWIGLU, activated_linear
 from seedbed.model.cache import KVCache, LayerCache
 from seedbed.model.cross_entropy import summed_cross_entropy
 from seedbed.model.kernels import causal_attention, embedding, rms_norm, rotate
+from seedbed.model.weight_memory import WeightMemory
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -143,9 +145,7 @@ class SwiGLU(nn.Module):
         self.down = Linear(config.ffn, config.hidden, bias=bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
-        gate_BTF, up_BTF = self.gate_up(x_BTC).chunk(2, dim=-1)
-        out: Tensor = self.down(F.silu(gate_BTF) * up_BTF)
-        return out
+        return activated_linear(self.gate_up(x_BTC), self.down.weight, self.down.bias, SWIGLU)
 
 
 class GeluMLP(nn.Module):
@@ -154,13 +154,12 @@ class GeluMLP(nn.Module):
     def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
         bias = features.mlp_bias
-        self.approximate = "none" if features.exact_gelu else "tanh"
+        self.activation = GELU if features.exact_gelu else GELU_TANH
         self.up = Linear(config.hidden, config.ffn, bias=bias)
         self.down = Linear(config.ffn, config.hidden, bias=bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
-        out: Tensor = self.down(F.gelu(self.up(x_BTC), approximate=self.approximate))
-        return out
+        return activated_linear(self.up(x_BTC), self.down.weight, self.down.bias, self.activation)
 
 
 NORMS = {"rms": RMSNorm, "layer": nn.LayerNorm}
@@ -257,7 +256,15 @@ class Decoder(nn.Module):
 
         PyTorch's own `to_empty` would import its compiler (2 s, 100 MB) for that.
         """
-        return self._apply(lambda tensor: torch.empty(tensor.shape, dtype=dtype, device=device))
+        if torch.device(device).type != "cpu":
+            return self._apply(lambda tensor: torch.empty(tensor.shape, dtype=dtype, device=device))
+        memory = WeightMemory([parameter.shape for parameter in self.parameters()], dtype)
+
+        def take(tensor: Tensor) -> Tensor:
+            is_weight = isinstance(tensor, nn.Parameter)
+            return memory.take(tensor.shape) if is_weight else torch.empty(tensor.shape, dtype=dtype)
+
+        return self._apply(take)
 
     @property
     def output_weight(self) -> Tensor:

@@ -116,9 +116,6 @@ def causal_attention(
         return _windowed(q_BHTD, k_BKSD, v_BKSD, window)
     blocked = q_BHTD.device.type == "cpu" and q_BHTD.dtype == torch.bfloat16 and 1 < T == S <= BLOCKED_CONTEXT
     if blocks and blocked:
-        if grouped:
-            share = q_BHTD.shape[1] // k_BKSD.shape[1]
-            k_BKSD, v_BKSD = k_BKSD.repeat_interleave(share, 1), v_BKSD.repeat_interleave(share, 1)
         # Copied here, where a compiler can fuse the copies with earlier operations; the backward pass needs them, too.
         q_BHTD, k_BKSD, v_BKSD = q_BHTD.contiguous(), k_BKSD.contiguous(), v_BKSD.contiguous()
         out: Tensor = _attend(q_BHTD, k_BKSD, v_BKSD, None if mask is None else ~mask)[0]
@@ -148,45 +145,67 @@ def _windowed(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, window: int) -> Te
 
 
 @torch.library.custom_op("seedbed::causal_attention", mutates_args=())
-def _attend(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, hidden: Tensor | None) -> list[Tensor]:
-    """The attention output [B, H, T, D], then for each block of queries its probabilities [B * H, queries, keys].
+def _attend(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, hidden: Tensor | None) -> list[Tensor]:
+    """The attention output [B, H, T, D], then for each block of queries its probabilities [B * K, queries, keys].
 
-    The backward pass needs the probabilities.
+    A block has its queries of all heads that share keys; `hidden` is broadcastable to [B, 1, T, T]. The backward pass needs
+    the probabilities.
     """
-    shape = q_BHTD.shape
-    q, k, v = (x.reshape(-1, *shape[2:]) for x in (q_BHTD, k_BHTD, v_BHTD))
+    q, k, v = _grouped(q_BHTD, k_BKTD), k_BKTD.flatten(0, 1), v_BKTD.flatten(0, 1)
+    out, kept = torch.empty_like(q), []
     future = torch.full((QUERY_BLOCK, QUERY_BLOCK), -torch.inf, dtype=q.dtype).triu(1)
-    out = torch.empty(q.shape, dtype=q.dtype)
-    kept = []
-    for begin, end in _blocks(shape[2]):
-        scores = torch.empty(q.shape[0], end - begin, end, dtype=q.dtype)
-        scores.baddbmm_(q[:, begin:end], k[:, :end].transpose(1, 2), beta=0, alpha=shape[3] ** -0.5)
+    for begin, end in _blocks(q.shape[2]):
+        seen = k[:, :end].transpose(1, 2)
+        scores = torch.empty(q.shape[0], q.shape[1] * (end - begin), end, dtype=q.dtype)
+        scores.baddbmm_(_rows(q, begin, end), seen, beta=0, alpha=q.shape[3] ** -0.5)
         if hidden is None:
-            scores[:, :, begin:].add_(future[: end - begin, : end - begin])
+            by_head = scores.view(*q.shape[:2], end - begin, end)
+            by_head[..., begin:].add_(future[: end - begin, : end - begin])
         else:
-            scores.view(*shape[:2], end - begin, end).masked_fill_(hidden[..., begin:end, :end], -torch.inf)
+            by_head = scores.view(q_BHTD.shape[0], q_BHTD.shape[1], end - begin, end)
+            by_head.masked_fill_(hidden[..., begin:end, :end], -torch.inf)
         kept.append(scores.softmax(-1))
-        torch.bmm(kept[-1], v[:, :end], out=out[:, begin:end])
-    return [out.view(shape), *kept]
+        _put(out, begin, end, kept[-1], v[:, :end])
+    return [out.view(q_BHTD.shape), *kept]
 
 
 @torch.library.custom_op("seedbed::causal_attention_backward", mutates_args=())
 def _attend_backward(
-    grad_BHTD: Tensor, q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, kept: list[Tensor]
+    grad_BHTD: Tensor, q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, kept: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The backward pass of `_attend`: the gradients of queries, keys and values, [B, H, T, D] each."""
-    shape, scale = grad_BHTD.shape, grad_BHTD.shape[3] ** -0.5
-    grad, q, k, v = (x.reshape(-1, *shape[2:]) for x in (grad_BHTD, q_BHTD, k_BHTD, v_BHTD))
-    grad_q, grad_k, grad_v = (torch.empty(q.shape, dtype=q.dtype) for _ in range(3))
+    """The backward pass of `_attend`: the gradients of queries [B, H, T, D], keys and values [B, K, T, D]."""
+    q, k, v = _grouped(q_BHTD, k_BKTD), k_BKTD.flatten(0, 1), v_BKTD.flatten(0, 1)
+    grad, scale = _grouped(grad_BHTD, k_BKTD), q.shape[3] ** -0.5
+    grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q, k, v))
     # In reverse order: the last block has every key, so it initialises the buffers that the other blocks add to.
-    for (begin, end), p in zip(reversed(_blocks(shape[2])), reversed(kept), strict=True):
-        add = float(end < shape[2])
-        g = grad[:, begin:end]
+    for (begin, end), p in zip(reversed(_blocks(q.shape[2])), reversed(kept), strict=True):
+        add = float(end < q.shape[2])
+        g = _rows(grad, begin, end)
         grad_s = torch._softmax_backward_data(torch.bmm(g, v[:, :end].transpose(1, 2)), p, -1, p.dtype)
-        grad_q[:, begin:end].baddbmm_(grad_s, k[:, :end], beta=0, alpha=scale)
-        grad_k[:, :end].baddbmm_(grad_s.transpose(1, 2), q[:, begin:end], beta=add, alpha=scale)
+        _put(grad_q, begin, end, grad_s, k[:, :end], scale)
+        grad_k[:, :end].baddbmm_(grad_s.transpose(1, 2), _rows(q, begin, end), beta=add, alpha=scale)
         grad_v[:, :end].baddbmm_(p.transpose(1, 2), g, beta=add)
-    return grad_q.view(shape), grad_k.view(shape), grad_v.view(shape)
+    return grad_q.view(q_BHTD.shape), grad_k.view(k_BKTD.shape), grad_v.view(v_BKTD.shape)
+
+
+def _grouped(x_BHTD: Tensor, k_BKTD: Tensor) -> Tensor:
+    """Queries, or their gradients, by the keys that they share: [B * K, H / K, T, D]."""
+    shape = x_BHTD.shape
+    return x_BHTD.reshape(shape[0] * k_BKTD.shape[1], shape[1] // k_BKTD.shape[1], *shape[2:])
+
+
+def _rows(x: Tensor, begin: int, end: int) -> Tensor:
+    """A block of queries of all heads that share keys as rows: [B * K, H / K * queries, D]."""
+    return x[:, :, begin:end].reshape(x.shape[0], -1, x.shape[3])
+
+
+def _put(to: Tensor, begin: int, end: int, left: Tensor, right: Tensor, scale: float = 1.0) -> None:
+    """Write left @ right * scale to a block of queries, as `_rows` orders them."""
+    if to.shape[1] == 1:
+        to[:, 0, begin:end].baddbmm_(left, right, beta=0, alpha=scale)
+        return
+    product = to.new_empty(to.shape[0], left.shape[1], to.shape[3]).baddbmm_(left, right, beta=0, alpha=scale)
+    to[:, :, begin:end] = product.view(*to.shape[:2], end - begin, to.shape[3])
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:
@@ -194,9 +213,10 @@ def _blocks(length: int) -> list[tuple[int, int]]:
 
 
 @_attend.register_fake
-def _(q_BHTD: Tensor, k_BHTD: Tensor, v_BHTD: Tensor, hidden: Tensor | None) -> list[Tensor]:
+def _(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, hidden: Tensor | None) -> list[Tensor]:
     B, H, T, _ = q_BHTD.shape
-    kept = [q_BHTD.new_empty(B * H, end - begin, end) for begin, end in _blocks(T)]
+    K = k_BKTD.shape[1]
+    kept = [q_BHTD.new_empty(B * K, H // K * (end - begin), end) for begin, end in _blocks(T)]
     return [q_BHTD.new_empty(q_BHTD.shape), *kept]
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-VERSION = 3
+VERSION = 4
 Sizes = tuple[int, ...]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
