@@ -28,7 +28,6 @@ from seedbed.model.activated_linear import GELU, GELU_TANH, SWIGLU, activated_li
 from seedbed.model.cache import KVCache, LayerCache
 from seedbed.model.cross_entropy import summed_cross_entropy
 from seedbed.model.kernels import causal_attention, embedding, rms_norm, rotate
-from seedbed.model.weight_memory import WeightMemory
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -256,15 +255,7 @@ class Decoder(nn.Module):
 
         PyTorch's own `to_empty` would import its compiler (2 s, 100 MB) for that.
         """
-        if torch.device(device).type != "cpu":
-            return self._apply(lambda tensor: torch.empty(tensor.shape, dtype=dtype, device=device))
-        memory = WeightMemory([parameter.shape for parameter in self.parameters()], dtype)
-
-        def take(tensor: Tensor) -> Tensor:
-            is_weight = isinstance(tensor, nn.Parameter)
-            return memory.take(tensor.shape) if is_weight else torch.empty(tensor.shape, dtype=dtype)
-
-        return self._apply(take)
+        return self._apply(lambda tensor: torch.empty(tensor.shape, dtype=dtype, device=device))
 
     @property
     def output_weight(self) -> Tensor:

@@ -7,10 +7,12 @@ times. The pages of a file that is read, unlike mapped ones, do not count as mem
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from io import FileIO
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Self
 
 import torch
@@ -26,6 +28,7 @@ from seedbed.config.families.tensors import (
     stored_names,
 )
 from seedbed.errors import SeedbedError
+from seedbed.hardware.cpu import usable_cores
 from seedbed.model.decoder import Decoder
 from seedbed.model.weights import rows_of
 from seedbed.text import quoted
@@ -34,6 +37,10 @@ BUFFER_BYTES = 1 << 20
 """Bytes that are read, converted and checked at a time: few enough to stay in the cache of a core (4 MiB: half as fast)."""
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _OPEN_FILES = 64
+_MOST_READERS = 4
+"""Threads that read. Most of the time is spent by the system on memory that is written for the first time."""
+_GROUP_BYTES = 8 << 20
+"""Bytes of tensors that a thread reads before it takes more."""
 
 
 @torch.no_grad()
@@ -48,20 +55,66 @@ def read_weights(model: Decoder, headers: Mapping[str, TensorInfo]) -> None:
     parameters = dict(model.named_parameters())
     tensors = sorted(by_tensor(config, model.vocab_rows).items(), key=lambda item: _place(given[item[0]]))
     widest = max((info.num_bytes // info.shape[0] for info in given.values() if info.num_bytes), default=0)
-    with _one_thread(), _Reader(max(BUFFER_BYTES, widest), model.embed.weight.device) as reader:
-        for name, parts in tensors:
-            if parts[0].transposed:
-                reader.read_transposed(name, given[name], parts, parameters)
-            else:
-                reader.read(name, given[name], parts, parameters)
+    device = model.embed.weight.device
+    with _one_thread(), ExitStack() as stack:
+        number = min(_MOST_READERS, usable_cores()) if device.type == "cpu" else 1
+        readers = [stack.enter_context(_Reader(max(BUFFER_BYTES, widest), device)) for _ in range(number)]
+        idle: SimpleQueue[_Reader] = SimpleQueue()
+        for reader in readers:
+            idle.put(reader)
+
+        def read(group: list[Named]) -> None:
+            reader = idle.get()
+            try:
+                for name, parts in group:
+                    reader.read(name, given[name], parts, parameters)
+            finally:
+                idle.put(reader)
+
+        _in_threads(read, _groups(tensors, given), number)
         tied = head_copy(config)
-        if tied is not None and tied[1] in given and not reader.are_equal(given[tied[0]], given[tied[1]]):
+        if tied is not None and tied[1] in given and not readers[0].are_equal(given[tied[0]], given[tied[1]]):
             raise not_tied_error(config)
+
+
+Named = tuple[str, Sequence[Piece]]
+
+
+def _groups(tensors: Sequence[Named], given: Mapping[str, TensorInfo]) -> list[list[Named]]:
+    """The tensors in groups of about `_GROUP_BYTES`, in the same order."""
+    groups: list[list[Named]] = []
+    size = _GROUP_BYTES
+    for each in tensors:
+        if size >= _GROUP_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(each)
+        size += given[each[0]].num_bytes
+    return groups
+
+
+def _in_threads(read: Callable[[list[Named]], None], groups: Sequence[list[Named]], number: int) -> None:
+    """Call `read` for each group in several threads. Raises the error of the first group in order that has one."""
+    if number == 1 or len(groups) == 1:
+        for group in groups:
+            read(group)
+        return
+    with ThreadPoolExecutor(number, thread_name_prefix="read-weights") as threads:
+        waiting = [threads.submit(read, group) for group in groups]
+        try:
+            for each in waiting:
+                each.result()
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let PyTorch use one thread: on a busy machine, several wait for each other at every buffer (12 s instead of 1 s)."""
+    """Let each operation of PyTorch use one thread: on a busy machine, several wait for each other at every buffer.
+
+    That took 12 s instead of 1 s. The threads that read do not wait for each other.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -88,8 +141,12 @@ class _Reader:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @torch.no_grad()  # of each thread
     def read(self, name: str, info: TensorInfo, parts: Sequence[Piece], parameters: Mapping[str, Tensor]) -> None:
-        """Read a tensor that is stored as [out, in] into the rows of its pieces."""
+        """Read a tensor into the rows of its pieces."""
+        if parts[0].transposed:
+            self._read_transposed(name, info, parts, parameters)
+            return
         row_bytes = info.num_bytes // max(info.shape[0], 1)
         for piece, ours, theirs, count in segments(parts):
             target = rows_of(parameters[piece.ours], piece)[ours : ours + count].view(-1)
@@ -108,7 +165,7 @@ class _Reader:
                 part.copy_(chunk)
             _check_finite(part, chunk, name)
 
-    def read_transposed(
+    def _read_transposed(
         self, name: str, info: TensorInfo, parts: Sequence[Piece], parameters: Mapping[str, Tensor]
     ) -> None:
         """Read a matrix that is stored as [in, out] into the rows of its pieces, some of its rows at a time."""
