@@ -62,3 +62,20 @@ def test_the_gradient_does_not_depend_on_the_given_scale() -> None:
     scaled = torch.autograd.grad(summed_cross_entropy(x, weight, targets, torch.tensor(16.0)) * 0.3, (x, weight))
     for a, b in zip(scaled, expected, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_softmax_of_a_few_rows_at_a_time_is_the_same(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(size, 12, generator=generator).to(dtype).requires_grad_() for size in (50, 33))
+    targets = torch.randint(0, 33, (50,), generator=generator)
+    targets[::7] = -100
+    found = []
+    for rows in (50, 4):
+        monkeypatch.setattr(cross_entropy, "softmax_rows", lambda _, rows=rows: rows)
+        loss = summed_cross_entropy(x, weight, targets)
+        without = summed_cross_entropy(x.detach(), weight.detach(), targets)
+        torch.testing.assert_close(without, loss.detach())
+        found.append((loss.detach(), *torch.autograd.grad(loss, (x, weight))))
+    for whole, parts in zip(*found, strict=True):
+        assert torch.equal(whole, parts)

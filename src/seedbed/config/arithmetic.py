@@ -7,7 +7,7 @@ from typing import NamedTuple
 from seedbed.config.families.family import features
 from seedbed.config.families.windows import windows
 from seedbed.config.schema import Config, ModelConfig
-from seedbed.config.tiling import BLOCKED_CONTEXT, QUERY_BLOCK, slice_rows, window_blocks
+from seedbed.config.tiling import BLOCKED_CONTEXT, QUERY_BLOCK, slice_rows, softmax_rows, window_blocks
 
 
 def padded_vocab(model: ModelConfig, vocab_size: int) -> int:
@@ -140,7 +140,8 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
     # Memory use is highest at one of three moments: at the loss, with all activations; in the backward pass of the first
     # block, with all other gradients; and at the update, with the gradients of the masters and of the working copy.
     forward = started + activations + logits
-    widest = tokens * size * max(5 * model.ffn, 3 * model.heads * model.head_dim)
+    inner = (5 if features(model).mlp == "swiglu" else 3) * model.ffn
+    widest = tokens * size * max(inner, 3 * model.heads * model.head_dim)
     backward = started + activations + 2 * size * head + widest
     update = 4 * parameters + max(working, _update_bytes(config))
     # Ids and targets of the rest of the batch, and of prefetched batches.
@@ -184,15 +185,13 @@ def _kept_around_blocks(model: ModelConfig, size: int) -> int:
 def _head_bytes(model: ModelConfig, vocab_size: int, tokens: int, size: int) -> int:
     """Bytes that computing logits and loss needs in addition to activations; done in slices of tokens (see cross_entropy.py).
 
-    A slice needs its logits and fp32 log-probabilities (in bf16 and fp16 also the logits in fp32). The gradient of the
-    previous slice is still in memory, and so is the head's gradient, which is accumulated in fp32 if there are several
-    slices.
+    A slice needs its logits, whose gradient takes their place, and a block of them in fp32. The gradient of the previous slice is
+    still in memory, and so is the head's gradient, which is accumulated in fp32 if there are several slices.
     """
     rows = padded_vocab(model, vocab_size)
     height = slice_rows(rows)
     first, second = min(tokens, height), min(max(tokens - height, 0), height)
-    now, before = (8, 4) if size == 4 else (10, 6)
-    logits = rows * max(first * now, second * now + first * before if second else 0)
+    logits = rows * (max(first, second + first if second else 0) * size + 8 * min(first, softmax_rows(rows)))
     gradient = rows * model.hidden * ((8 if tokens > 2 * height else 4) if second else size)
     return logits + gradient
 

@@ -18,10 +18,18 @@ _SLICE_LOGITS = 1 << 21
 _SLICE_ROWS = 512
 """The fewest tokens in a slice of the head's loss: matmuls with fewer rows are inefficient."""
 
+_BLOCK_LOGITS = 1 << 19
+"""Number of logits whose softmax a CPU computes at the same time (fp32: 2 MiB, which stay in its cache)."""
+
 
 def slice_rows(vocab_rows: int) -> int:
     """The number of tokens whose logits the head's loss computes at a time, for a vocabulary of `vocab_rows`."""
     return max(_SLICE_ROWS, _SLICE_LOGITS // vocab_rows)
+
+
+def softmax_rows(vocab_rows: int) -> int:
+    """The number of tokens whose softmax a CPU computes at a time, for a vocabulary of `vocab_rows`."""
+    return max(1, _BLOCK_LOGITS // vocab_rows)
 
 
 def window_blocks(queries: int, keys: int, window: int) -> Iterator[tuple[int, int, int, int]]:

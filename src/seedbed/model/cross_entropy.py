@@ -4,13 +4,14 @@ So the logits of all tokens are never in memory together."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seedbed.config.tiling import slice_rows
+from seedbed.config.tiling import slice_rows, softmax_rows
 
 IGNORED = -100
 
@@ -29,24 +30,38 @@ def summed_cross_entropy(
     for any value.
     """
     if torch.is_grad_enabled() and (x_NC.requires_grad or weight_VC.requires_grad):
-        out: Tensor = _SummedCrossEntropy.apply(x_NC, weight_VC, targets_N, grad_scale)  # type: ignore[no-untyped-call]
+        given = (x_NC, weight_VC, targets_N, grad_scale, _block_rows(x_NC, weight_VC))
+        out: Tensor = _SummedCrossEntropy.apply(*given)  # type: ignore[no-untyped-call]
         return out
     total = torch.zeros((), dtype=torch.float32, device=x_NC.device)
-    rows = slice_rows(*weight_VC.shape[:1])
-    for x, targets in zip(x_NC.split(rows), targets_N.split(rows), strict=True):
-        total = total + F.cross_entropy(F.linear(x, weight_VC).float(), targets, ignore_index=IGNORED, reduction="sum")
+    for logits, targets in _logits(x_NC, weight_VC, targets_N):
+        total = total + F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum")
     return total
 
 
 @torch.no_grad()
 def token_cross_entropy(x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor) -> Tensor:
     """-log softmax(x_n W^T)[target_n] of each token n: fp32 [N], in nats, without gradients."""
-    rows = slice_rows(weight_VC.shape[0])
     parts = [
-        F.cross_entropy(F.linear(x, weight_VC).float(), targets, reduction="none")
-        for x, targets in zip(x_NC.split(rows), targets_N.split(rows), strict=True)
+        F.cross_entropy(logits.float(), targets, reduction="none")
+        for logits, targets in _logits(x_NC, weight_VC, targets_N)
     ]
     return torch.cat(parts) if parts else torch.zeros(0, device=x_NC.device)
+
+
+def _logits(x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The logits of some tokens at a time, with their targets."""
+    rows, block_rows = slice_rows(weight_VC.shape[0]), _block_rows(x_NC, weight_VC)
+    for x, targets in zip(x_NC.split(rows), targets_N.split(rows), strict=True):
+        logits = F.linear(x, weight_VC)
+        size = block_rows or len(logits)
+        yield from zip(logits.split(size), targets.split(size), strict=True)
+
+
+def _block_rows(x_NC: Tensor, weight_VC: Tensor) -> int:
+    """The number of tokens whose softmax is computed at a time; 0: all. Neither a GPU nor compiled code needs blocks."""
+    is_eager_on_cpu = x_NC.device.type == "cpu" and not torch.compiler.is_compiling()
+    return softmax_rows(weight_VC.shape[0]) if is_eager_on_cpu else 0
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
@@ -54,22 +69,17 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, grad_scale: Tensor | None = None
+        ctx: Any, x_NC: Tensor, weight_VC: Tensor, targets_N: Tensor, grad_scale: Tensor | None, block_rows: int
     ) -> Tensor:
         rows = slice_rows(weight_VC.shape[0])
         total = torch.zeros((), dtype=torch.float32, device=x_NC.device)
         grad_x: list[Tensor] = []
         grad_weight: Tensor | None = None
         for x, targets in zip(x_NC.split(rows), targets_N.split(rows), strict=True):
-            log_p = torch.log_softmax(F.linear(x, weight_VC), dim=-1, dtype=torch.float32)
             trained, index = (targets != IGNORED)[:, None], targets.clamp(min=0)[:, None]
-            right = log_p.gather(1, index)
+            logits = F.linear(x, weight_VC)
+            right, grad = _softmax_gradient(logits, index, grad_scale, block_rows)
             total = total - torch.where(trained, right, 0.0).sum()
-            # softmax - one-hot, in place: the largest tensor of the step is written as rarely as possible
-            grad = log_p.exp_().scatter_(1, index, right.exp() - 1.0)
-            if grad_scale is not None:
-                grad = grad.mul_(grad_scale)
-            grad = grad.to(x.dtype)
             mask = trained.to(x.dtype)
             grad_x.append((grad @ weight_VC).mul_(mask))
             part = grad.t() @ (x * mask)
@@ -82,7 +92,34 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_x, grad_weight, grad_scale = ctx.saved_tensors
         scale = grad_outputs[0] if grad_scale is None else grad_outputs[0] / grad_scale
-        return grad_x * scale, grad_weight * scale, None, None
+        return grad_x * scale, grad_weight * scale, None, None, None
+
+
+def _softmax_gradient(
+    logits_NV: Tensor, index_N1: Tensor, grad_scale: Tensor | None, block_rows: int
+) -> tuple[Tensor, Tensor]:
+    """The log-probability of each target, fp32 [N, 1], and softmax - one-hot, the gradient of the logits, in their dtype.
+
+    Computed in fp32 for `block_rows` rows at a time (0: all), so that a block stays in the processor's cache; then the gradient
+    takes the memory of the logits.
+    """
+    if not block_rows or block_rows >= logits_NV.shape[0]:
+        right, grad = _wide_gradient(logits_NV, index_N1, grad_scale)
+        return right, grad.to(logits_NV.dtype)
+    found = []
+    for logits, index in zip(logits_NV.split(block_rows), index_N1.split(block_rows), strict=True):
+        right, grad = _wide_gradient(logits, index, grad_scale)
+        found.append(right)
+        logits.copy_(grad)
+    return torch.cat(found), logits_NV
+
+
+def _wide_gradient(logits: Tensor, index: Tensor, grad_scale: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The same in fp32 for all given rows."""
+    log_p = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
+    right = log_p.gather(1, index)
+    grad = log_p.exp_().scatter_(1, index, right.exp() - 1.0)
+    return right, grad if grad_scale is None else grad.mul_(grad_scale)

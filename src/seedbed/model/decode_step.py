@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seedbed.model.activated_linear import activation
 from seedbed.model.cache import KVCache, LayerCache
 from seedbed.model.decoder import Attention, Block, Decoder, GeluMLP, RMSNorm, SwiGLU
 
@@ -116,8 +117,8 @@ def _mlp(mlp: nn.Module) -> Function:
 
         return swiglu
     assert isinstance(mlp, GeluMLP)
-    first, second, approximate = _linear(mlp.up), _linear(mlp.down), mlp.approximate
-    return lambda x_C: second(F.gelu(first(x_C), approximate=approximate))
+    first, second, kind = _linear(mlp.up), _linear(mlp.down), mlp.activation
+    return lambda x_C: second(activation(first(x_C), kind))
 
 
 def _linear(linear: nn.Linear) -> Function:
