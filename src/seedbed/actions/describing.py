@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from seedbed.actions.model_references import ChosenModel, locate
 from seedbed.actions.model_report import ModelReport, report_on
-from seedbed.checkpoint.headers import INDEX, TensorInfo
+from seedbed.checkpoint.headers import TensorInfo, shard_names
 from seedbed.checkpoint.marker import CONFIG, WEIGHTS, is_named, step_of
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.families.config_json import config_from_hf
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, read_json
-from seedbed.hub.cache import Snapshot, cache_folder, shards, snapshots
+from seedbed.hub.cache import Snapshot, cache_folder, snapshots
 from seedbed.hub.names import HubName, is_hub_reference
 from seedbed.runs.models import Model, run_of
 from seedbed.runs.store import Store, UnknownRunError, is_run
@@ -81,9 +81,7 @@ def _describe_hub(wanted: HubName) -> ModelReport:
 
     def weights(known: Listing) -> dict[str, TensorInfo] | None:
         refuse_unusable(known)
-        index = model.folder / INDEX
-        names = shards(index.read_bytes()) if WEIGHTS not in known.files and index.is_file() else []
-        files = known.weights(names or [])
+        files = known.weights([] if WEIGHTS in known.files else shard_names(model.folder))
         missing = [file for file in files if not (model.folder / file.path).exists()]
         if not missing:
             return None

@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from seedbed.checkpoint.headers import INDEX
+from seedbed.checkpoint.headers import shard_names
 from seedbed.checkpoint.marker import WEIGHTS
 from seedbed.disk_space import free_bytes
 from seedbed.errors import SeedbedError, StorageError
 from seedbed.files import explained, make_dir, publish_file, sha256_file, write_atomic
-from seedbed.hub.cache import Snapshot, cache_folder, repository_folder, shards, snapshot_of
+from seedbed.hub.cache import Snapshot, cache_folder, repository_folder, snapshot_of
 from seedbed.hub.errors import explained_model, is_unreachable
 from seedbed.hub.listing import Listing, RemoteFile, hub_library, list_model, refuse_unusable
 from seedbed.hub.names import HubName, is_commit
@@ -159,13 +159,12 @@ class _Download:
     def _shards(self) -> list[str]:
         if WEIGHTS in self._listing.files:
             return []
-        with explained(self.folder / INDEX):
-            found = shards((self.folder / INDEX).read_bytes())
-        if found is None:
+        try:
+            return shard_names(self.folder)
+        except SeedbedError as error:
             raise SeedbedError(
-                f"{self._listing.reference}: {INDEX} is not a valid index of weights.", "Use another copy of the model."
-            )
-        return found
+                f"{self._listing.reference}: {error.message}", "Use another copy of the model."
+            ) from error
 
     def _blob(self, file: RemoteFile) -> Path:
         return self._repository / "blobs" / file.blob
