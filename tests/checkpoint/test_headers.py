@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from seedbed.checkpoint.headers import INDEX, WEIGHTS, read_header, tensor_headers
+from seedbed.checkpoint.headers import INDEX, WEIGHTS, read_header, shard_names, tensor_headers, weight_files
 from seedbed.errors import SeedbedError
 
 TENSORS = {
@@ -99,6 +99,43 @@ def test_an_index_that_contradicts_the_shards_is_refused(
     (tmp_path / INDEX).write_text(json.dumps(index))
     with pytest.raises(SeedbedError, match=named):
         tensor_headers(tmp_path)
+
+
+def test_the_shards_of_an_index_are_named_once_and_need_not_be_there(tmp_path: Path) -> None:
+    (tmp_path / INDEX).write_text('{"weight_map": {"a": "x.safetensors", "b": "y.safetensors", "c": "x.safetensors"}}')
+    assert shard_names(tmp_path) == ["x.safetensors", "y.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("index", "named"),
+    [
+        *(
+            (json.dumps({"weight_map": {"a": name}}), "no name of a file")
+            for name in ("..", ".", "", "b/c", "/c", "c/", 3, None)
+        ),
+        ('{"weight_map": {}}', "lists no tensors"),
+        ('{"weight_map": 3}', "lists no tensors"),
+        ("[]", "lists no tensors"),
+        ("{", "not valid JSON"),
+    ],
+)
+def test_a_wrong_index_is_refused_by_all_that_read_it(index: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / INDEX).write_text(index)
+    for read in (shard_names, weight_files, tensor_headers):
+        with pytest.raises(SeedbedError, match=named):
+            read(tmp_path)
+
+
+def test_an_index_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / INDEX).open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(SeedbedError, match="too large"):
+        shard_names(tmp_path)
+
+
+def test_a_missing_index_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SeedbedError, match=r"index\.json"):
+        shard_names(tmp_path)
 
 
 def test_a_tensor_in_two_shards_is_refused(tmp_path: Path) -> None:

@@ -398,6 +398,23 @@ def test_a_dataset_opened_before_keeps_its_fingerprint_without_a_network(tmp_pat
     assert wikitext["train"] == online[1]["train"]
 
 
+def test_a_hub_that_is_out_of_order_counts_as_unreachable(tmp_path: Path) -> None:
+    hub = SmallHub(REPOS)
+    try:
+        online = read_sources(hub.endpoint, tmp_path, "hf:me/plain").results[0]
+        hub.refusals["me/plain"] = (503, "")
+        broken = read_sources(hub.endpoint, tmp_path, "hf:me/plain").results[0]
+        hub.refusals["me/plain"] = (403, "")
+        refused = read_sources(hub.endpoint, tmp_path, "hf:me/plain").results[0]
+    finally:
+        hub.stop()
+    assert broken["fingerprint"] == online["fingerprint"]
+    assert broken["messages"] == ["hub-unreachable"]
+    assert "HTTP 503" in broken["error"]
+    assert "HTTP 403" in refused["error"]
+    assert "fingerprint" not in refused
+
+
 def test_wikitext_in_the_cache_of_datasets_needs_no_network(small_hub: SmallHub, tmp_path: Path) -> None:
     environment = os.environ | {"HF_ENDPOINT": small_hub.endpoint, "HF_HOME": str(tmp_path / "hf")}
     load = "import datasets; datasets.load_dataset('Salesforce/wikitext', 'wikitext-2-raw-v1')"

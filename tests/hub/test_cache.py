@@ -6,7 +6,8 @@ from pathlib import Path
 
 import hand_made_models as made
 from model_hub import COMMIT, OTHER_COMMIT
-from seedbed.hub.cache import shards, snapshot_of, snapshots
+from seedbed.checkpoint.headers import INDEX
+from seedbed.hub.cache import snapshot_of, snapshots
 from seedbed.hub.names import HubName
 
 
@@ -53,10 +54,9 @@ def test_a_cache_that_is_missing_has_no_models(tmp_path: Path) -> None:
     assert snapshots(tmp_path / "nowhere") == []
 
 
-def test_an_index_that_names_files_elsewhere_is_invalid() -> None:
-    assert shards(b'{"weight_map": {"a": "x.safetensors", "b": "y.safetensors", "c": "x.safetensors"}}') == [
-        "x.safetensors",
-        "y.safetensors",
-    ]
-    for invalid in (b'{"weight_map": {"a": "../x"}}', b"[]", b"{", b'{"weight_map": {}}', b'{"weight_map": 3}'):
-        assert shards(invalid) is None
+def test_a_model_whose_index_is_wrong_is_not_complete(tmp_path: Path) -> None:
+    content = made.sharded(made.files())
+    for number, index in enumerate((b"{", b"[]", b'{"weight_map": {}}', b'{"weight_map": {"a": ".."}}')):
+        cached(tmp_path, f"me/m{number}", COMMIT, {**content, INDEX: index}, "main")
+    cached(tmp_path, "me/good", COMMIT, content, "main")
+    assert [each.reference for each in snapshots(tmp_path)] == [f"hub:me/good@{COMMIT}"]

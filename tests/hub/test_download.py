@@ -235,6 +235,40 @@ def test_a_model_in_the_cache_needs_no_network(hub: ModelHub, tmp_path: Path) ->
     assert time.monotonic() - begun < patience.limit(20)
 
 
+def test_a_tokenizer_that_the_cache_lacks_is_downloaded_at_a_commit_too(hub: ModelHub, tmp_path: Path) -> None:
+    pinned = f"hub:me/tiny@{COMMIT}"
+    (whole,) = resolve(hub, tmp_path, pinned)
+    (Path(whole["folder"]) / "tokenizer.json").unlink()
+    (again,) = resolve(hub, tmp_path, pinned)
+    assert again == {**whole, "told": []}
+    assert len(hub.downloads("model.safetensors")) == 1
+
+
+def test_a_commit_without_a_tokenizer_is_used_if_the_hub_cannot_be_reached(hub: ModelHub, tmp_path: Path) -> None:
+    pinned = f"hub:me/tiny@{COMMIT}"
+    (whole,) = resolve(hub, tmp_path, pinned)
+    (Path(whole["folder"]) / "tokenizer.json").unlink()
+    hub.refusals["me/tiny"] = (500, "")
+    (broken,) = resolve(hub, tmp_path, pinned)
+    assert broken["folder"] == whole["folder"]
+    assert "HTTP 500" in broken["note"]
+    hub.stop()
+    (down,) = resolve(hub, tmp_path, pinned)
+    assert down["folder"] == whole["folder"]
+    assert f"Cannot reach {hub.endpoint}" in down["note"]
+    (offline,) = resolve(hub, tmp_path, pinned, HF_HUB_OFFLINE="1")
+    for found in (broken, down, offline):
+        assert found["note"].endswith("The cache has no tokenizer.json of me/tiny.")
+
+
+def test_an_index_that_names_files_elsewhere_is_refused(hub: ModelHub, tmp_path: Path) -> None:
+    index = json.dumps({"weight_map": {"a": "../model.safetensors"}}).encode()
+    hub.repos["me/outside"] = {**SHARDED, "model.safetensors.index.json": index}
+    (found,) = resolve(hub, tmp_path, "hub:me/outside")
+    assert f"hub:me/outside@{COMMIT}: model.safetensors.index.json lists" in found["error"]
+    assert "no name of a file" in found["error"]
+
+
 def test_a_hub_that_never_answers_is_given_up(tmp_path: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -66,6 +66,13 @@ def test_names_agree_with_the_rules_of_the_hub_itself() -> None:
         assert ours == valid, name
 
 
+def test_the_reference_of_a_commit_is_read_as_it_was_written() -> None:
+    exact = HubName("me/model", "a" * 40)
+    assert str(exact) == "hub:me/model@" + "a" * 40
+    assert hub_name(str(exact)) == exact
+    assert str(HubName("me/model")) == "hub:me/model"
+
+
 def test_only_a_full_hash_is_a_commit() -> None:
     assert is_commit("a" * 40)
     assert not is_commit("a" * 39)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seedbed.actions.model_references import ChosenModel, locate
 from seedbed.actions.model_report import ModelReport, report_on
-from seedbed.checkpoint.headers import INDEX, TensorInfo
-from seedbed.checkpoint.marker import CONFIG, WEIGHTS, is_named, step_of
+from seedbed.checkpoint.headers import TensorInfo, shard_names, weight_files
+from seedbed.checkpoint.marker import ADAPTER, CONFIG, WEIGHTS, is_named, step_of
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.families.config_json import config_from_hf
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, read_json
-from seedbed.hub.cache import Snapshot, cache_folder, shards, snapshots
+from seedbed.hub.cache import Snapshot, cache_folder, snapshots
 from seedbed.hub.names import HubName, is_hub_reference
 from seedbed.runs.models import Model, run_of
 from seedbed.runs.store import Store, UnknownRunError, is_run
@@ -74,16 +75,16 @@ def _describe_hub(wanted: HubName) -> ModelReport:
     from seedbed.hub.remote_headers import remote_headers
 
     model, listing = describe_files(wanted)
-    report = ModelReport(name=f"hub:{model.name}", reference=model.reference, folder=str(model.folder), note=model.note)
+    report = ModelReport(
+        name=str(HubName(model.name)), reference=model.reference, folder=str(model.folder), note=model.note
+    )
     if listing is None:
         return report_on(model.folder, report)
     report.licence, report.licence_source = listing.licence, "model card" if listing.licence else ""
 
     def weights(known: Listing) -> dict[str, TensorInfo] | None:
         refuse_unusable(known)
-        index = model.folder / INDEX
-        names = shards(index.read_bytes()) if WEIGHTS not in known.files and index.is_file() else []
-        files = known.weights(names or [])
+        files = known.weights([] if WEIGHTS in known.files else shard_names(model.folder))
         missing = [file for file in files if not (model.folder / file.path).exists()]
         if not missing:
             return None
@@ -159,10 +160,11 @@ def known(folder: Path) -> KnownModel:
 
 
 def _weight_bytes(folder: Path) -> int:
-    total = 0
-    for path in folder.glob("*.safetensors"):
+    """The size of the weights of a folder that are loaded: the model's, or those of an adapter; 0 if they are incomplete."""
+    with suppress(OSError):
         try:
-            total += path.stat().st_size if path.name != "optimizer.safetensors" else 0
-        except OSError:
-            continue
-    return total
+            files = weight_files(folder)
+        except SeedbedError:
+            files = [folder / ADAPTER]
+        return sum(file.stat().st_size for file in files)
+    return 0

@@ -13,6 +13,7 @@ from seedbed.actions import launching
 from seedbed.actions.checks import refuse_without_torch
 from seedbed.actions.model_references import ChosenModel
 from seedbed.checkpoint.marker import is_named, step_of
+from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.config.directories import cache_dir
 from seedbed.config.evaluation import Evaluation, settled_split, window_of
 from seedbed.config.families.config_json import config_from_hf
@@ -24,7 +25,7 @@ from seedbed.runs.caches import dataset_of
 from seedbed.runs.kinds import KINDS, frozen_config
 from seedbed.runs.status import current_status
 from seedbed.runs.store import RunDir, Store
-from seedbed.tokenizer.model_files import TOKENIZER_JSON, missing_tokenizer
+from seedbed.tokenizer.model_files import missing_tokenizer
 
 FOLDER = ".evaluations"
 """The folder in the store for the results of evaluations without --output."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from seedbed.checkpoint.headers import weight_files
+from seedbed.checkpoint.headers import MOST_HEADER_BYTES, weight_files
 from seedbed.errors import SeedbedError
 from seedbed.files import explained
 from seedbed.text import quoted
@@ -15,7 +15,6 @@ _WHOLE_BYTES = 64 << 20
 _BLOCKS, _BLOCK_BYTES = 256, 16 << 10
 """Of a larger file, so many blocks of so many bytes are hashed: the first, the last, and others evenly spread."""
 _LENGTH_BYTES = 8
-_LARGEST_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
 
 
 def weights_fingerprint(folder: Path) -> str:
@@ -44,7 +43,7 @@ def _add(digest: Any, file: Path) -> None:
             digest.update(handle.read())
             return
         length = int.from_bytes(handle.read(_LENGTH_BYTES), "little")
-        if length > min(size, _LARGEST_HEADER_BYTES):
+        if length > min(size, MOST_HEADER_BYTES):
             raise SeedbedError(
                 f"{quoted(file)} is not a safetensors file, or it is damaged: its header would have {length:,} bytes.",
                 "Download or copy it again.",

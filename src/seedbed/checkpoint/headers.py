@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from seedbed.checkpoint.marker import WEIGHTS
 from seedbed.errors import SeedbedError
-from seedbed.files import read_json
+from seedbed.files import explained, read_json
 from seedbed.text import listed, quoted
 
 INDEX = "model.safetensors.index.json"
@@ -38,8 +38,9 @@ ITEM_BYTES = {
 }
 """Bytes of a number, by the name of its dtype in safetensors."""
 
-_MOST_HEADER_BYTES = 100_000_000
-"""The limit of the safetensors library."""
+MOST_HEADER_BYTES = 100_000_000
+"""The largest header, by the limit of the safetensors library."""
+_MOST_INDEX_BYTES = 100_000_000
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "consolidated.00.pth")
 _AGAIN = "The file is damaged or incomplete. Download or copy it again."
 
@@ -87,31 +88,56 @@ def weight_files(folder: Path) -> list[Path]:
     return _files(folder)[0]
 
 
+def shard_names(folder: Path) -> list[str]:
+    """The names of the files that a model folder's index of weights lists, each once, in the order of the index.
+
+    The files may be missing. Raises SeedbedError for an index that is missing, cannot be read, lists no tensors, or lists
+    what is no name of a file in the folder.
+    """
+    return list(dict.fromkeys(_shards_of_tensors(folder).values()))
+
+
 def _files(folder: Path) -> tuple[list[Path], Mapping[str, str]]:
     """The safetensors files of a folder, and the shard of each tensor by the index; empty for a single file."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS], {}
-    index: Any = read_json(folder / INDEX)
-    if isinstance(index, dict) and isinstance(index.get("weight_map"), dict):
-        shards = index["weight_map"]
-        wrong = [str(name) for name in shards.values() if not isinstance(name, str) or Path(name).name != name]
-        if wrong:
-            raise SeedbedError(
-                f"{INDEX} lists {quoted(wrong[0])}, which is no name of a file in the folder.",
-                "The index is damaged. Download the folder again.",
-            )
-        names = list(dict.fromkeys(shards.values()))
-        missing = [name for name in names if not (folder / name).is_file()]
-        if missing:
-            raise SeedbedError(
-                f"Shards of the weights are missing: {listed(missing)}.",
-                f"Download these files again ({INDEX} lists all shards).",
-            )
-        return [folder / name for name in names], shards
-    _refuse_other_formats(folder)
-    if (folder / INDEX).is_file():
+    if not (folder / INDEX).is_file():
+        _refuse_other_formats(folder)
+        raise SeedbedError(f"There is no {WEIGHTS}.", f"A model folder contains {WEIGHTS} or {INDEX}.")
+    shards = _shards_of_tensors(folder)
+    names = list(dict.fromkeys(shards.values()))
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise SeedbedError(
+            f"Shards of the weights are missing: {listed(missing)}.",
+            f"Download these files again ({INDEX} lists all shards).",
+        )
+    return [folder / name for name in names], shards
+
+
+def _shards_of_tensors(folder: Path) -> dict[str, str]:
+    """Tensor name -> the name of its shard, by the index in a folder; raises as `shard_names` does."""
+    path = folder / INDEX
+    with explained(path):
+        size = path.stat().st_size
+    if size > _MOST_INDEX_BYTES:
+        raise SeedbedError(f"{quoted(INDEX)} cannot be read: it is too large for an index.", _AGAIN)
+    index: Any = read_json(path)
+    shards = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(shards, dict) or not shards:
         raise SeedbedError(f"{quoted(INDEX)} cannot be read: it lists no tensors.", _AGAIN)
-    raise SeedbedError(f"There is no {WEIGHTS}.", f"A model folder contains {WEIGHTS} or {INDEX}.")
+    wrong = [str(name) for name in shards.values() if not _is_file_name(name)]
+    if wrong:
+        raise SeedbedError(
+            f"{INDEX} lists {quoted(wrong[0])}, which is no name of a file in the folder.",
+            "The index is damaged. Download the folder again.",
+        )
+    return shards
+
+
+def _is_file_name(name: object) -> bool:
+    """Whether a value of an index is the name of a file, without a folder."""
+    return isinstance(name, str) and name not in ("", ".", "..") and Path(name).name == name
 
 
 def _refuse_other_formats(folder: Path) -> None:
@@ -140,7 +166,7 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
         size = file.stat().st_size
         with file.open("rb") as handle:
             length: int | None = struct.unpack("<Q", handle.read(8))[0] if size >= 8 else None
-            if length is None or length > min(size - 8, _MOST_HEADER_BYTES):
+            if length is None or length > min(size - 8, MOST_HEADER_BYTES):
                 raise _unreadable(file, f"it has no complete header in its {size:,} bytes")
             header = handle.read(length)
     except OSError as error:

@@ -55,13 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.ref is None:
         return _list(arguments)
     from seedbed.actions.describing import describe
+    from seedbed.hub.names import is_hub_reference
     from seedbed.presentation.model_report import as_json
 
     place = store(arguments.runs)
     reference = arguments.ref
     if arguments.download:
         reference = _downloaded(place, reference)
-    set_temporary_line("asking the Hub ..." if reference.startswith("hub:") else "")
+    set_temporary_line("asking the Hub ..." if is_hub_reference(reference) else "")
     try:
         report = describe(place, reference)
     finally:

@@ -12,8 +12,8 @@ from seedbed.config.keys import Key
 from seedbed.config.source import is_prepared, parse_address
 from seedbed.errors import UsageError
 from seedbed.files import expand_home
+from seedbed.hub.names import is_hub_reference
 
-_HUB = "hub:"  # the Hub's own package is beside this one, so it cannot be imported here
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+-]+:")
 
 
@@ -31,7 +31,7 @@ def located(key: Key, value: Any, folder: Path) -> Any:
 
 def is_model_path(value: str) -> bool:
     """Whether the value of `base.model` is a path: it has a slash or begins with ~ or a dot, and is not hub:NAME."""
-    return not value.startswith(_HUB) and ("/" in value or value.startswith(("~", ".")))
+    return not is_hub_reference(value) and ("/" in value or value.startswith(("~", ".")))
 
 
 def _located_source(value: str, folder: Path) -> str:

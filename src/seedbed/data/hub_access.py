@@ -14,10 +14,9 @@ from seedbed.data.hub_revisions import revision_file
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
 from seedbed.files import make_dir, read_json, write_json
-from seedbed.hub.errors import LOGIN, http_error, refusal, without_token
+from seedbed.hub.errors import LOGIN, REQUEST_TIMEOUT_S, http_error, is_unreachable, refusal, without_token
 
 _INSTALL_HINT = "Install it with: pip install 'seedbed[data]'"
-_REQUEST_TIMEOUT_S = 10.0
 
 
 def datasets_library(purpose: str) -> Any:
@@ -60,15 +59,13 @@ def pinned_revision(name: str, emit: Emit, *, cached_config: str = "") -> Pinned
     """
     datasets = datasets_library(f"The corpus hf:{name}")
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError
 
     memory = revision_file(name, constants.ENDPOINT)
     try:
         with explained(name):
-            revision = HfApi().dataset_info(name, timeout=_REQUEST_TIMEOUT_S).sha or "main"
+            revision = HfApi().dataset_info(name, timeout=REQUEST_TIMEOUT_S).sha or "main"
     except SeedbedError as error:
-        cause = error.__cause__
-        if isinstance(cause, HfHubHTTPError) or not isinstance(cause, (OSError, http_error())):
+        if not is_unreachable(error.__cause__):
             raise
         seen = read_json(memory)
         last = seen.get("revision") if isinstance(seen, dict) else None

@@ -8,16 +8,15 @@ The layout is documented in huggingface_hub's guide "Manage your cache".
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
-from seedbed.checkpoint.headers import INDEX
-from seedbed.checkpoint.marker import WEIGHTS
+from seedbed.checkpoint.headers import weight_files
+from seedbed.checkpoint.marker import CONFIG
+from seedbed.errors import SeedbedError
 from seedbed.hub.names import HubName, is_commit
 
 _MODELS = "models--"
-_LARGEST_INDEX = 100_000_000
 
 
 class Snapshot(NamedTuple):
@@ -27,6 +26,11 @@ class Snapshot(NamedTuple):
     commit: str
     revisions: tuple[str, ...]
     folder: Path
+
+    @property
+    def reference(self) -> str:
+        """The reference that always names this commit, `hub:NAME@COMMIT`."""
+        return str(HubName(self.name, self.commit))
 
 
 def cache_folder() -> Path | None:
@@ -70,29 +74,9 @@ def snapshots(cache: Path) -> list[Snapshot]:
 def is_complete(folder: Path) -> bool:
     """Whether a folder has a config.json and all its weights: model.safetensors, or all shards that the index lists."""
     try:
-        if not (folder / "config.json").is_file():
-            return False
-        return (folder / WEIGHTS).is_file() or _has_shards(folder)
-    except OSError:
+        return (folder / CONFIG).is_file() and bool(weight_files(folder))
+    except (OSError, SeedbedError):
         return False
-
-
-def shards(index: bytes) -> list[str] | None:
-    """The names of the files that an index of weights lists, in order; None if it is not a valid index."""
-    try:
-        listed = json.loads(index)["weight_map"].values()
-        names = list(dict.fromkeys(str(name) for name in listed))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return names if names and all(Path(name).name == name for name in names) else None
-
-
-def _has_shards(folder: Path) -> bool:
-    index = folder / INDEX
-    if not index.is_file() or index.stat().st_size > _LARGEST_INDEX:
-        return False
-    names = shards(index.read_bytes())
-    return names is not None and all((folder / name).is_file() for name in names)
 
 
 def _commit_at(ref: Path) -> str | None:

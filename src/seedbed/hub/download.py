@@ -11,12 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from seedbed.checkpoint.headers import INDEX
+from seedbed.checkpoint.headers import shard_names
 from seedbed.checkpoint.marker import WEIGHTS
+from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.disk_space import free_bytes
 from seedbed.errors import SeedbedError, StorageError
 from seedbed.files import explained, make_dir, publish_file, sha256_file, write_atomic
-from seedbed.hub.cache import Snapshot, cache_folder, repository_folder, shards, snapshot_of
+from seedbed.hub.cache import Snapshot, cache_folder, repository_folder, snapshot_of
 from seedbed.hub.errors import explained_model, is_unreachable
 from seedbed.hub.listing import Listing, RemoteFile, hub_library, list_model, refuse_unusable
 from seedbed.hub.names import HubName, is_commit
@@ -52,7 +53,7 @@ class HubModel(NamedTuple):
     @property
     def reference(self) -> str:
         """The reference that always names this commit, `hub:NAME@COMMIT`."""
-        return f"hub:{self.name}@{self.commit}"
+        return str(HubName(self.name, self.commit))
 
 
 OnProgress = Callable[[Progress], object]
@@ -62,22 +63,16 @@ Check = Callable[[Path], object]
 def download(wanted: HubName, on_progress: OnProgress | None = None, check: Check | None = None) -> HubModel:
     """The files of a model at a revision, downloaded unless the cache has them all.
 
-    A commit in the cache needs no network. If the Hub cannot be reached, the commit in the cache that the revision had
-    when it was last seen is used, with a note. `check` gets the folder before the weights are downloaded, and may raise.
-    Raises SeedbedError: see `list_model` and `refuse_unusable`; also if the disk is too small.
+    A commit in the cache needs no network, except to ask for a tokenizer.json that is not there. If the Hub cannot be
+    reached, the commit in the cache that the revision had when it was last seen is used, with a note. `check` gets the
+    folder before the weights are downloaded, and may raise. Raises SeedbedError: see `list_model` and `refuse_unusable`;
+    also if the disk is too small.
     """
-    hub_library()
-    cache = cache_folder()
-    assert cache is not None
-    kept = snapshot_of(cache, wanted)
-    if kept is not None and is_commit(wanted.revision):
-        return HubModel(kept.name, kept.commit, kept.folder)
-    try:
-        listing = list_model(wanted)
-    except SeedbedError as error:
-        return _kept_model(kept, error)
-    refuse_unusable(listing)
-    return HubModel(listing.name, listing.commit, _Download(listing, cache, on_progress).run(check))
+    found, cache = _kept_or_listed(wanted)
+    if isinstance(found, HubModel):
+        return found
+    refuse_unusable(found)
+    return HubModel(found.name, found.commit, _Download(found, cache, on_progress).run(check))
 
 
 def describe_files(wanted: HubName) -> tuple[HubModel, Listing | None]:
@@ -86,19 +81,30 @@ def describe_files(wanted: HubName) -> tuple[HubModel, Listing | None]:
     Returns None as the listing if the cache has all files and the Hub is not needed or cannot be reached. Raises
     SeedbedError as `list_model` does.
     """
+    found, cache = _kept_or_listed(wanted)
+    if isinstance(found, HubModel):
+        return found, None
+    loading = _Download(found, cache, None)
+    loading.fetch_small()
+    return HubModel(found.name, found.commit, loading.folder), found
+
+
+def _kept_or_listed(wanted: HubName) -> tuple[HubModel | Listing, Path]:
+    """The model in the cache, if the Hub is not needed or cannot be reached, else what the Hub lists; and the cache."""
     hub_library()
     cache = cache_folder()
     assert cache is not None
     kept = snapshot_of(cache, wanted)
-    if kept is not None and is_commit(wanted.revision):
-        return HubModel(kept.name, kept.commit, kept.folder), None
+    if kept is not None and is_commit(wanted.revision) and _has_tokenizer(kept):
+        return HubModel(kept.name, kept.commit, kept.folder), cache
     try:
-        listing = list_model(wanted)
+        return list_model(wanted), cache
     except SeedbedError as error:
-        return _kept_model(kept, error), None
-    loading = _Download(listing, cache, None)
-    loading.fetch_small()
-    return HubModel(listing.name, listing.commit, loading.folder), listing
+        return _kept_model(kept, error), cache
+
+
+def _has_tokenizer(kept: Snapshot) -> bool:
+    return (kept.folder / TOKENIZER_JSON).is_file()
 
 
 def _kept_model(kept: Snapshot | None, error: SeedbedError) -> HubModel:
@@ -106,6 +112,8 @@ def _kept_model(kept: Snapshot | None, error: SeedbedError) -> HubModel:
     if kept is None or not is_unreachable(error.__cause__):
         raise error
     note = "" if _is_offline() else f"{error.message} The commit in the cache is used, {kept.commit[:12]}."
+    if not _has_tokenizer(kept):
+        note = f"{note} The cache has no {TOKENIZER_JSON} of {kept.name}.".lstrip()
     return HubModel(kept.name, kept.commit, kept.folder, note)
 
 
@@ -159,13 +167,12 @@ class _Download:
     def _shards(self) -> list[str]:
         if WEIGHTS in self._listing.files:
             return []
-        with explained(self.folder / INDEX):
-            found = shards((self.folder / INDEX).read_bytes())
-        if found is None:
+        try:
+            return shard_names(self.folder)
+        except SeedbedError as error:
             raise SeedbedError(
-                f"{self._listing.reference}: {INDEX} is not a valid index of weights.", "Use another copy of the model."
-            )
-        return found
+                f"{self._listing.reference}: {error.message}", "Use another copy of the model."
+            ) from error
 
     def _blob(self, file: RemoteFile) -> Path:
         return self._repository / "blobs" / file.blob

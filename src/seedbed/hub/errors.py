@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from typing import cast
 
 from seedbed.errors import SeedbedError, storage_error
+from seedbed.hub.names import PREFIX
 from seedbed.text import quoted
 
 LOGIN = "log in with `hf auth login` or set HF_TOKEN"
+REQUEST_TIMEOUT_S = 10.0
+"""How long the Hub may take to answer a request before it counts as unreachable."""
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}|(?i:bearer\s+)\S+")
 
 
@@ -51,7 +54,7 @@ def refusal(noun: str, name: str, error: Exception, *, instead: str = "") -> See
         RevisionNotFoundError,
     )
 
-    prefix, folder = ("hf:", "datasets/") if noun == "dataset" else ("hub:", "")
+    prefix, folder = ("hf:", "datasets/") if noun == "dataset" else (PREFIX, "")
     local = " For a local folder, write hf:./FOLDER." if noun == "dataset" else ""
     detail = without_token(error)
     if isinstance(error, HFValidationError):

@@ -10,33 +10,15 @@ from typing import Any, NamedTuple
 
 from seedbed.checkpoint.headers import INDEX
 from seedbed.checkpoint.marker import CONFIG, GENERATION, WEIGHTS
+from seedbed.checkpoint.tokenizer_files import TOKENIZER_FILES
 from seedbed.errors import SeedbedError
-from seedbed.hub.errors import explained_model
+from seedbed.hub.errors import REQUEST_TIMEOUT_S, explained_model
 from seedbed.hub.names import HubName
 from seedbed.text import listed
 
 INSTALL_HINT = "Install it with: pip install 'seedbed[hub]'"
-REQUEST_TIMEOUT_S = 10.0
 
-_SMALL = (
-    CONFIG,
-    GENERATION,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "*.model",
-    "*.tiktoken",
-    "chat_template.jinja",
-    "chat_template.json",
-    "additional_chat_templates/*.jinja",
-    "README.md",
-    "LICEN[CS]E*",
-    "NOTICE*",
-)
+_SMALL = (CONFIG, GENERATION, *TOKENIZER_FILES, "README.md", "LICEN[CS]E*", "NOTICE*")
 """Patterns of the files that are needed beside the weights: settings, tokenizer, chat templates, licence."""
 _PICKLES = re.compile(r"(pytorch_)?model.*\.(bin|pt|pth|ckpt)|.*\.(pth|ckpt)|consolidated.*\.pt")
 
@@ -66,8 +48,8 @@ class Listing(NamedTuple):
 
     @property
     def reference(self) -> str:
-        """The reference that always names this commit."""
-        return f"hub:{self.name}@{self.commit}"
+        """The reference that always names this commit, `hub:NAME@COMMIT`."""
+        return str(HubName(self.name, self.commit))
 
     def small_files(self) -> list[RemoteFile]:
         """The files that are needed beside the weights."""

@@ -10,6 +10,7 @@ import msgspec
 from seedbed import text
 from seedbed.actions.describing import HubModelRow, ModelList, RunModelRow
 from seedbed.actions.model_report import ModelReport
+from seedbed.hub.names import HubName
 from seedbed.presentation.model_facts import problem_text, step_text, trained_text
 from seedbed.simulate.model_memory import RANK, Need
 from seedbed.text import printable
@@ -213,7 +214,7 @@ def run_cells(row: RunModelRow) -> list[str]:
 def hub_cells(row: HubModelRow) -> list[str]:
     """The cells of a model in the Hub's cache, in the order of HUB_COLUMNS."""
     return [
-        f"hub:{printable(row.snapshot.name)}",
+        printable(str(HubName(row.snapshot.name))),
         row.snapshot.commit[:12],
         printable(row.known.model_type) or "-",
         text.count(row.known.parameters) if row.known.parameters is not None else "-",
@@ -248,7 +249,7 @@ def list_as_json(found: ModelList) -> dict[str, Any]:
             {
                 "name": row.snapshot.name,
                 "commit": row.snapshot.commit,
-                "reference": f"hub:{row.snapshot.name}@{row.snapshot.commit}",
+                "reference": row.snapshot.reference,
                 "revisions": list(row.snapshot.revisions),
                 "folder": str(row.snapshot.folder),
                 "model_type": row.known.model_type or None,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from seedbed.hub.names import PREFIX, is_hub_reference
+
 _STAMP = re.compile(r"\d{8}-\d{6}-\d{3}-")
-_HUB, _SNAPSHOTS = "hub:", "snapshots"
-"""`_SNAPSHOTS`: the folder in which the Hub's cache keeps a model: models--OWNER--NAME/snapshots/COMMIT."""
+_SNAPSHOTS = "snapshots"
+"""The folder in which the Hub's cache keeps a model: models--OWNER--NAME/snapshots/COMMIT."""
 
 
 def short_name(reference: str) -> str:
     """A short name for the model that a config's `base.model` names, such as `SmolLM2-135M`; for a run, without its time."""
-    if reference.startswith(_HUB):
-        return reference.removeprefix(_HUB).partition("@")[0].rpartition("/")[2]
+    if is_hub_reference(reference):
+        return reference.removeprefix(PREFIX).partition("@")[0].rpartition("/")[2]
     path = Path(reference)
     if path.parent.name == _SNAPSHOTS:
         return path.parent.parent.name.rpartition("--")[2]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.config.schema import TokenizerConfig
 from seedbed.errors import UsageError
 from seedbed.files import expand_home
 from seedbed.text import quoted
 from seedbed.tokenizer import patterns
+from seedbed.tokenizer.model_files import missing_tokenizer
 
 NUM_BYTES = 256
 
@@ -22,12 +24,9 @@ def refuse_tokenizer(config: TokenizerConfig) -> None:
             f"There is no tokenizer folder {quoted(folder)}.",
             "Set tokenizer.path to a folder that contains tokenizer.json.",
         )
-    if not (folder / "tokenizer.json").is_file():
-        raise UsageError(
-            f"{quoted(folder)} contains no tokenizer.json.",
-            "Convert an older tokenizer (vocab.txt, merges.txt, *.model) with transformers: load it as a fast tokenizer, and "
-            "save it.",
-        )
+    if not (folder / TOKENIZER_JSON).is_file():
+        error = missing_tokenizer(folder)
+        raise UsageError(error.message, error.hint)
 
 
 def check_vocab_size(config: TokenizerConfig) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
+from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 from seedbed.tokenizer.model_files import (
     DEFAULT_TEMPLATE,
     ENDS_OF_DOCUMENTS,
-    TOKENIZER_JSON,
     missing_tokenizer,
     read_config,
     special_tokens,

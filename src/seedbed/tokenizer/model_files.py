@@ -7,26 +7,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seedbed import files
+from seedbed.checkpoint.marker import CONFIG, GENERATION
+from seedbed.checkpoint.tokenizer_files import (
+    OLDER_TOKENIZERS,
+    TEMPLATE,
+    TEMPLATES,
+    TOKENIZER_CONFIG,
+    TOKENIZER_FILES,
+    TOKENIZER_JSON,
+    TOKENS_MAP,
+)
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 from seedbed.tokenizer import patterns
 
-TOKENIZER_JSON, TOKENIZER_CONFIG, TOKENS_MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
-TEMPLATE, TEMPLATES = "chat_template.jinja", "additional_chat_templates"
 DEFAULT_TEMPLATE = "default"
 """The name of a chat template without a name."""
 SPECIAL_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 """The keys of tokenizer_config.json whose values are special tokens."""
 
-_COPIED = (
-    TOKENIZER_JSON, TOKENIZER_CONFIG, TOKENS_MAP, "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
-    TEMPLATE, "chat_template.json",
-)  # fmt: skip
-_COPIED_PATTERNS = ("*.model", "*.tiktoken", f"{TEMPLATES}/*.jinja")
 ENDS_OF_DOCUMENTS = (patterns.END_OF_TEXT, "<|end_of_text|>")
 """Special tokens that end a document, whatever the `eos_token` is: in a chat model, that ends a turn."""
 _MARKER = re.compile(r"</?[^\s<>]+>|\[/?[A-Z][A-Z_0-9]*\]")
@@ -65,7 +69,7 @@ def read_model_files(folder: Path) -> ModelFiles:
     if spec is None:
         raise missing_tokenizer(folder)
     config = read_config(folder)
-    wholes = {name: _object(folder / name) for name in ("config.json", "generation_config.json")}
+    wholes = {name: _object(folder / name) for name in (CONFIG, GENERATION)}
     stop_ids = frozenset(id_ for each in wholes.values() for id_ in token_ids(each.get("eos_token_id")))
     pads = [id_ for each in wholes.values() for id_ in token_ids(each.get("pad_token_id"))]
     return ModelFiles(folder, spec, config, dict(_contents(folder)), stop_ids, pads[0] if pads else None)
@@ -219,14 +223,13 @@ def token_ids(value: object) -> list[int]:
 
 
 def _is_older(name: str) -> bool:
-    return name.endswith((".model", ".tiktoken")) or name in ("vocab.json", "vocab.txt", "merges.txt")
+    return any(fnmatch(name, pattern) for pattern in OLDER_TOKENIZERS)
 
 
 def _contents(folder: Path) -> Iterator[tuple[str, bytes]]:
     """The bytes of every tokenizer file in a folder, by its path in the folder."""
-    names = [name for name in _COPIED if (folder / name).is_file()]
-    for pattern in _COPIED_PATTERNS:
-        names += [path.relative_to(folder).as_posix() for path in sorted(folder.glob(pattern)) if path.is_file()]
-    for name in names:
-        with files.explained(folder / name):
-            yield name, (folder / name).read_bytes()
+    for pattern in TOKENIZER_FILES:
+        for path in sorted(folder.glob(pattern)):
+            if path.is_file():
+                with files.explained(path):
+                    yield path.relative_to(folder).as_posix(), path.read_bytes()

@@ -19,18 +19,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from seedbed import files
+from seedbed.checkpoint.tokenizer_files import TEMPLATE, TOKENIZER_CONFIG, TOKENIZER_JSON, TOKENS_MAP
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 from seedbed.tokenizer import patterns
 from seedbed.tokenizer.incremental_decoder import ByteDecoder, IncrementalDecoder, LibraryDecoder
 from seedbed.tokenizer.model_files import (
-    TEMPLATE,
-    TOKENIZER_CONFIG,
-    TOKENIZER_JSON,
-    TOKENS_MAP,
     ModelFiles,
     control_tokens,
     end_of_document,
+    missing_tokenizer,
     read_model_files,
     token_id,
 )
@@ -118,13 +116,9 @@ class Tokenizer:
                 f"There is no tokenizer folder {quoted(folder)}.",
                 "Set tokenizer.path to a folder that contains tokenizer.json.",
             )
-        spec = files.read_json(folder / "tokenizer.json")
+        spec = files.read_json(folder / TOKENIZER_JSON)
         if spec is None:
-            raise SeedbedError(
-                f"{quoted(folder)} contains no tokenizer.json.",
-                "Convert an older tokenizer (vocab.txt, merges.txt, *.model) with transformers: load it as a fast "
-                "tokenizer, and save it.",
-            )
+            raise missing_tokenizer(folder)
         config = files.read_json(folder / TOKENIZER_CONFIG) or files.read_json(folder / TOKENS_MAP) or {}
         template = folder / TEMPLATE
         if template.is_file() and isinstance(config, dict):
