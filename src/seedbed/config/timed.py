@@ -59,9 +59,12 @@ def with_kept(changed: Config, original: Config) -> Config:
     return changed
 
 
-_STORIES, _STORIES_FOR_S = 8_000, 120.0
-"""The preset nano's number of stories, and the time for which it is enough; it grows with the time."""
-_MOST_STORIES = 200_000
+_STORIES, _STORIES_FOR_S, _STORIES_GROWTH = 8_000, 120.0, 1.2
+"""The preset nano's number of stories, the time for which it is enough, and the power of the time with which it grows.
+
+A run then reads each story once or twice. Repeated stories are learned by heart: nano, with 35 passes over its 8,000 in 15
+minutes, ended at 0.267 bits per byte, after 0.198 in 2 minutes."""
+_MOST_STORIES = 500_000
 _STORY_VOCABULARY = 1536
 """The built-in stories have few different words: a larger vocabulary is not used up."""
 _VALIDATION_BYTES_PER_MINUTE = 100_000
@@ -80,7 +83,7 @@ def for_time(config: Config, time_s: float, text_bytes: int | None) -> Config:
     is_stories = config.data.source.strip() == "stories"
     data, tokenizer = config.data, config.tokenizer
     if is_stories:
-        stories = round(_STORIES * (time_s / _STORIES_FOR_S) ** 0.75, -2)
+        stories = round(_STORIES * (time_s / _STORIES_FOR_S) ** _STORIES_GROWTH, -2)
         data = replace(data, stories=int(min(max(stories, 2_000), _MOST_STORIES)))
     elif text_bytes:
         part = max(time_s / 60, 1.0) * _VALIDATION_BYTES_PER_MINUTE / text_bytes
