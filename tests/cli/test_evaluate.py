@@ -74,6 +74,22 @@ def test_results_are_printed_as_json_csv_and_a_table(desk: Desk, measured: dict[
     assert not list((desk.folder / "texts").glob(".*")), "files were written beside the text"
 
 
+def test_an_evaluation_like_another_changes_only_what_is_given(desk: Desk) -> None:
+    words = ("./words/step-00000001", "./characters/step-00000001", "--data", "text:texts", "--name", "sample")
+    desk.seedbed("evaluate", *words, "--max-documents", "7", "--context", "16", "--seed", "3", "--background")
+    patience.until(lambda: desk.status("sample")["status"] == "completed")
+    first = json.loads(desk.seedbed("evaluate", "--show", "sample", "--json").stdout)
+    again = json.loads(desk.seedbed("evaluate", "--like", "sample", "--json").stdout)
+    for key in ("name", "path", "nats", "context", "bits_per_byte_low"):
+        assert [each[key] for each in again["models"]] == [each[key] for each in first["models"]], key
+    assert again["data"] == first["data"]
+    one = json.loads(
+        desk.seedbed("evaluate", "./words/step-00000001", "--like", "sample", "--context", "12", "--json").stdout
+    )
+    assert [(each["name"], each["context"]) for each in one["models"]] == [(first["models"][0]["name"], 12)]
+    assert one["data"] == first["data"]
+
+
 def test_a_finished_evaluation_is_a_task_in_the_lists(desk: Desk, measured: dict[str, Any]) -> None:
     found = desk.status("evaluate-texts")
     assert (found["kind"], found["status"]) == ("evaluate", "completed")
@@ -133,6 +149,7 @@ def list_progress(desk: Desk) -> bool:
         (("./words/step-00000001", "--data", "text:texts", "--context", "25"), 2, "Use --context 24 or less"),
         (("./words/step-00000001", "--data", "text:texts", "--precision", "int4"), 2, "evaluate.precision"),
         (("--show", "latest", "words"), 2, "--show takes no models"),
+        (("--like", "latest"), 2, "There are no evaluations"),
         ((), 2, "There are no runs"),
     ],
 )

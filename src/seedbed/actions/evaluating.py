@@ -16,6 +16,7 @@ from seedbed.checkpoint.marker import is_named, step_of
 from seedbed.config.directories import cache_dir
 from seedbed.config.evaluation import Evaluation, settled_split, window_of
 from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.frozen import recorded_origins
 from seedbed.config.resolving import Resolved
 from seedbed.config.schema import DataConfig
 from seedbed.errors import SeedbedError, UsageError
@@ -29,6 +30,8 @@ from seedbed.tokenizer.model_files import TOKENIZER_JSON, missing_tokenizer
 FOLDER = ".evaluations"
 """The folder in the store for the results of evaluations without --output."""
 _SHORT_COMMIT = 7
+_CHOSEN = "chosen for this text"
+"""The origin of a split that was not asked for."""
 
 
 class EvaluatedModel(NamedTuple):
@@ -129,6 +132,14 @@ def _comparable(data: DataConfig) -> DataConfig:
     return replace(data, workers=0, document_mask=False)
 
 
+def config_like(task: RunDir) -> Evaluation:
+    """The config of an earlier evaluation, from which another starts. A split that was chosen for it is chosen anew."""
+    config: Evaluation = frozen_config(task)
+    if recorded_origins(task.config).get("evaluate.split") == _CHOSEN:
+        return replace(config, evaluate=replace(config.evaluate, split="auto"))
+    return config
+
+
 def with_models(resolved: Resolved[Evaluation], models: Sequence[EvaluatedModel]) -> Resolved[Evaluation]:
     """The config with the models, and with the part of the text that is evaluated. Raises UsageError for an unusable path."""
     for model in models:
@@ -145,7 +156,7 @@ def with_models(resolved: Resolved[Evaluation], models: Sequence[EvaluatedModel]
     )
     given = dict.fromkeys(("evaluate.models", "evaluate.names"), "command line")
     if config.evaluate.split == "auto":
-        given["evaluate.split"] = "chosen for this text"
+        given["evaluate.split"] = _CHOSEN
     return Resolved(replace(config, evaluate=asked), origins | given)
 
 
