@@ -154,7 +154,8 @@ def chosen_models(store: Store, references: list[str], earlier: Evaluation | Non
     from seedbed.cli.console import note
 
     if earlier is None or references:
-        models = actions.models_to_evaluate([choose_model(store, ref, None) for ref in references or [None]])
+        wanted: list[str | None] = [*references] or [None]
+        models = actions.models_to_evaluate([choose_model(store, ref, None) for ref in wanted])
         if len(models) < len(references):
             note("A model that is named more than once is evaluated once.")
         return models
