@@ -103,10 +103,14 @@ def make(folder: Path) -> Path:
         save_file({name: tensors[name] for name in kept}, folder / file, metadata={"format": "pt"})
     index = {"weight_map": {name: file for file, kept in shards.items() for name in kept}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    save_tokenizer(folder)
+    return folder
+
+
+def save_tokenizer(folder: Path) -> None:
+    """Write a small tokenizer into a folder, with bytes that Seedbed would not write itself."""
     tokenizer = train_tokenizer(iter([text()]), TokenizerConfig(vocab_size=400), discard, lambda: None)
     tokenizer.save(folder)
-    # Bytes that Seedbed would not write itself.
     own = json.loads((folder / "tokenizer_config.json").read_bytes())
     (folder / "tokenizer_config.json").write_text(json.dumps({**own, "made_by": "somebody else"}))
     (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": own["eos_token"]}))
-    return folder

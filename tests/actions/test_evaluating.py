@@ -157,6 +157,21 @@ def test_a_model_is_not_evaluated_on_text_that_it_was_trained_on(store: Store, s
     assert (forced.config.evaluate.split, forced.origins["evaluate.split"]) == ("all", "--split")
 
 
+def test_a_split_that_was_chosen_is_chosen_anew_for_an_evaluation_like_another(
+    store: Store, saved: Path, tmp_path: Path
+) -> None:
+    write_text(tmp_path / "texts")
+    source = f"text:{tmp_path / 'texts'}"
+
+    def like(name: str, **settings: Any) -> Any:
+        config = wanted(store, str(saved), data__source=source, **settings)
+        task = actions.new_task(store, KINDS["evaluate"], tmp_path / f"{name}.json", config, name)
+        return config.config.evaluate.split, actions.config_like(task).evaluate.split
+
+    assert like("chosen") == ("all", "auto")
+    assert like("given", evaluate__split="train") == ("train", "train")
+
+
 def broken(tmp_path: Path, saved: Path, *, without: str = "", **config: Any) -> str:
     """The path of a copy of the model folder without a file, or with changed keys in its config.json."""
     folder = tmp_path / "broken"

@@ -19,7 +19,7 @@ import patience
 from evaluated import saved_model, write_text
 
 ENDLESS = ("--set", "evaluate.batch_tokens=1", "--context", "4", "--set", "evaluate.threads=1")
-"""Options with which the work takes many small batches."""
+"""Options with which the work takes many small batches: five seconds for the long text on an idle machine."""
 
 
 class Desk:
@@ -32,6 +32,7 @@ class Desk:
         saved_model(folder / "words")
         saved_model(folder / "characters", "char", 2)
         write_text(folder / "texts")
+        write_text(folder / "long", 400)
 
     def seedbed(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         done = inprocess.run(words, self.folder, self.environment)
@@ -74,6 +75,22 @@ def test_results_are_printed_as_json_csv_and_a_table(desk: Desk, measured: dict[
     assert not list((desk.folder / "texts").glob(".*")), "files were written beside the text"
 
 
+def test_an_evaluation_like_another_changes_only_what_is_given(desk: Desk) -> None:
+    words = ("./words/step-00000001", "./characters/step-00000001", "--data", "text:texts", "--name", "sample")
+    desk.seedbed("evaluate", *words, "--max-documents", "7", "--context", "16", "--seed", "3", "--background")
+    patience.until(lambda: desk.status("sample")["status"] == "completed")
+    first = json.loads(desk.seedbed("evaluate", "--show", "sample", "--json").stdout)
+    again = json.loads(desk.seedbed("evaluate", "--like", "sample", "--json").stdout)
+    for key in ("name", "path", "nats", "context", "bits_per_byte_low"):
+        assert [each[key] for each in again["models"]] == [each[key] for each in first["models"]], key
+    assert again["data"] == first["data"]
+    one = json.loads(
+        desk.seedbed("evaluate", "./words/step-00000001", "--like", "sample", "--context", "12", "--json").stdout
+    )
+    assert [(each["name"], each["context"]) for each in one["models"]] == [("step-00000001", 12)]
+    assert one["data"] == first["data"]
+
+
 def test_a_finished_evaluation_is_a_task_in_the_lists(desk: Desk, measured: dict[str, Any]) -> None:
     found = desk.status("evaluate-texts")
     assert (found["kind"], found["status"]) == ("evaluate", "completed")
@@ -84,7 +101,7 @@ def test_a_finished_evaluation_is_a_task_in_the_lists(desk: Desk, measured: dict
 
 
 def test_a_killed_evaluation_continues_to_the_same_results(desk: Desk) -> None:
-    command = ("evaluate", "./words/step-00000001", "--data", "text:texts", *ENDLESS)
+    command = ("evaluate", "./words/step-00000001", "--data", "text:long", *ENDLESS)
     whole = json.loads(desk.seedbed(*command, "--json").stdout)
     desk.seedbed(*command, "--background", "--name", "killed")
     patience.until(lambda: ((desk.status("killed")["progress"] or {}).get("done") or 0) > 0)
@@ -97,7 +114,7 @@ def test_a_killed_evaluation_continues_to_the_same_results(desk: Desk) -> None:
 
 
 def test_ctrl_c_stops_the_evaluation_and_says_how_to_resume(desk: Desk) -> None:
-    words = ["evaluate", "./words/step-00000001", "--data", "text:texts", "--name", "interrupted", *ENDLESS]
+    words = ["evaluate", "./words/step-00000001", "--data", "text:long", "--name", "interrupted", *ENDLESS]
     process = subprocess.Popen(
         [sys.executable, "-m", "seedbed", *words],
         cwd=desk.folder,
@@ -133,6 +150,7 @@ def list_progress(desk: Desk) -> bool:
         (("./words/step-00000001", "--data", "text:texts", "--context", "25"), 2, "Use --context 24 or less"),
         (("./words/step-00000001", "--data", "text:texts", "--precision", "int4"), 2, "evaluate.precision"),
         (("--show", "latest", "words"), 2, "--show takes no models"),
+        (("--like", "latest"), 2, "There are no evaluations"),
         ((), 2, "There are no runs"),
     ],
 )

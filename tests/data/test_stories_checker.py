@@ -200,6 +200,20 @@ def test_each_fault_is_reported_with_its_kind(sentence: str, kind: str) -> None:
     assert report.verdicts[2].ok is (kind == "")
 
 
+def test_a_fault_names_the_slots_in_words() -> None:
+    drum = "Mia tripped over a root in the park and dropped the drum."
+    assert check(OPENING + GONE + drum).verdicts[2].reason == "fact: the thing is drum here, kite elsewhere"
+    he = "He tripped over a root in the park and dropped the red kite."
+    assert check(OPENING + GONE + he).verdicts[2].reason == "fact: the hero's gender is male here, female elsewhere"
+
+
+def test_every_slot_has_a_name_in_words() -> None:
+    keys = [*world.load().domains, *(f"{role}.gender" for role in "ABK")]
+    in_words = re.compile(r"the [a-z]+( [a-z]+)?('s [a-z]+( [a-z]+)?)?")
+    assert not [key for key in keys if not in_words.fullmatch(world.slot_name(key))]
+    assert world.slot_name("P.adj") == "the place's adjective"
+
+
 def test_unseen_combinations_pass() -> None:
     # None of these sentences comes from the generator; each fits the grammar and its story.
     text = (

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from evaluated import new_task
 from seedbed.config.directories import cache_dir
+from seedbed.config.evaluation import Evaluation
 from seedbed.config.frozen import dump
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
@@ -161,6 +163,8 @@ def test_a_failed_allocation_ends_the_run_with_a_hint(
 def test_memory_advice_is_a_smaller_micro_batch_and_at_last_a_shorter_context(tmp_path: Path, run: RunDir) -> None:
     assert "train.micro_batch=2" in advice(new(tmp_path, "train.micro_batch=4"))
     assert "model.context" in advice(new(tmp_path, "train.micro_batch=1"))
+    evaluation = new_task(tmp_path, Evaluation())
+    assert f"seedbed evaluate --like {evaluation.id} --set evaluate.context=N" in advice(evaluation)
 
 
 def test_a_child_process_out_of_memory_answers_with_a_hint(

@@ -8,6 +8,7 @@ from seedbed.actions.checks import check_training, examine, refuse_unusable_data
 from seedbed.actions.choosing import SizePlan, choose_size
 from seedbed.actions.evaluating import (
     EvaluatedModel,
+    config_like,
     models_to_evaluate,
     start_evaluation,
     training_text,
@@ -67,6 +68,7 @@ __all__ = [
     "check_training",
     "child",
     "choose_size",
+    "config_like",
     "default_name",
     "default_prompt",
     "delete",

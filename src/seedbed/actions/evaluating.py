@@ -17,6 +17,7 @@ from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.config.directories import cache_dir
 from seedbed.config.evaluation import Evaluation, settled_split, window_of
 from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.frozen import recorded_origins
 from seedbed.config.resolving import Resolved
 from seedbed.config.schema import DataConfig
 from seedbed.errors import SeedbedError, UsageError
@@ -30,6 +31,8 @@ from seedbed.tokenizer.model_files import missing_tokenizer
 FOLDER = ".evaluations"
 """The folder in the store for the results of evaluations without --output."""
 _SHORT_COMMIT = 7
+_CHOSEN = "chosen for this text"
+"""The origin of a split that was not asked for."""
 
 
 class EvaluatedModel(NamedTuple):
@@ -130,6 +133,14 @@ def _comparable(data: DataConfig) -> DataConfig:
     return replace(data, workers=0, document_mask=False)
 
 
+def config_like(task: RunDir) -> Evaluation:
+    """The config of an earlier evaluation, from which another starts. A split that was chosen for it is chosen anew."""
+    config: Evaluation = frozen_config(task)
+    if recorded_origins(task.config).get("evaluate.split") == _CHOSEN:
+        return replace(config, evaluate=replace(config.evaluate, split="auto"))
+    return config
+
+
 def with_models(resolved: Resolved[Evaluation], models: Sequence[EvaluatedModel]) -> Resolved[Evaluation]:
     """The config with the models, and with the part of the text that is evaluated. Raises UsageError for an unusable path."""
     for model in models:
@@ -146,7 +157,7 @@ def with_models(resolved: Resolved[Evaluation], models: Sequence[EvaluatedModel]
     )
     given = dict.fromkeys(("evaluate.models", "evaluate.names"), "command line")
     if config.evaluate.split == "auto":
-        given["evaluate.split"] = "chosen for this text"
+        given["evaluate.split"] = _CHOSEN
     return Resolved(replace(config, evaluate=asked), origins | given)
 
 

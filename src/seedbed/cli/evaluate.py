@@ -33,6 +33,7 @@ EXAMPLES = """\
   seedbed evaluate ~/models/A ~/models/B --data text:~/notes
   seedbed evaluate quickstart ~/models/A --data wikitext-2 --max-tokens 100000
   seedbed evaluate quickstart --json > result.json
+  seedbed evaluate --like latest quickstart@800           another model, as in the newest evaluation
   seedbed evaluate --show latest                          print the results of the newest evaluation again
 """
 NAMED_KEYS = {
@@ -92,10 +93,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     add("--output", metavar="FILE", type=Path, help="where to write the results as JSON (default: in the runs folder)")
     add("--name", help="a name for the evaluation (letters, digits, space, _ . -; up to 64)")
-    shown = add(
+    earlier = parser.add_mutually_exclusive_group()
+    like = earlier.add_argument(
+        "--like",
+        metavar="EVALUATION",
+        help="start from the models, text and settings of an earlier evaluation: its name, or `latest`",
+    )
+    shown = earlier.add_argument(
         "--show", metavar="EVALUATION", help="print the results of an earlier evaluation: its name, or `latest`"
     )
-    shown.completer = complete_evaluation  # type: ignore[attr-defined]
+    like.completer = shown.completer = complete_evaluation  # type: ignore[attr-defined]
     add("--background", action="store_true", help="evaluate in the background: print the task's id and exit")
     runs_option(parser)
     form = parser.add_mutually_exclusive_group()
@@ -119,10 +126,11 @@ def run(arguments: argparse.Namespace) -> int:
     store = actions.store(arguments.runs)
     if arguments.show is not None:
         return show(store, arguments)
-    models = actions.models_to_evaluate([choose_model(store, ref, None) for ref in arguments.words or [None]])
-    if len(models) < len(arguments.words):
-        note("A model that is named more than once is evaluated once.")
-    wanted = actions.with_models(resolved(arguments, models), models)
+    earlier = None
+    if arguments.like is not None:
+        earlier = actions.config_like(find_evaluation(store, arguments.like))
+    models = chosen_models(store, arguments.words, earlier)
+    wanted = actions.with_models(resolved(arguments, models, earlier), models)
     output = Path(arguments.output).expanduser() if arguments.output is not None else None
 
     def start() -> Launch:
@@ -140,11 +148,31 @@ def run(arguments: argparse.Namespace) -> int:
     return follow(start, as_json=True, report=lambda task: print_results(task, as_csv=arguments.csv))
 
 
-def resolved(arguments: argparse.Namespace, models: list[EvaluatedModel]) -> Resolved[Evaluation]:
-    """The config that the options describe. Without --data, the text is that of the models' runs.
+def chosen_models(store: Store, references: list[str], earlier: Evaluation | None) -> list[EvaluatedModel]:
+    """The models to evaluate: those that are named, else those of the earlier evaluation, else the newest run's."""
+    from seedbed import actions
+    from seedbed.cli.console import note
+
+    if earlier is None or references:
+        wanted: list[str | None] = [*references] or [None]
+        models = actions.models_to_evaluate([choose_model(store, ref, None) for ref in wanted])
+        if len(models) < len(references):
+            note("A model that is named more than once is evaluated once.")
+        return models
+    models = actions.models_to_evaluate([choose_model(store, path, None) for path in earlier.evaluate.models])
+    # The name of a model of the Hub is not that of its folder in the cache.
+    return [model._replace(name=name) for model, name in zip(models, earlier.evaluate.names, strict=True)]
+
+
+def resolved(
+    arguments: argparse.Namespace, models: list[EvaluatedModel], earlier: Evaluation | None = None
+) -> Resolved[Evaluation]:
+    """The config that the options describe. Without --data, the text is that of `earlier`, or of the models' runs.
 
     Raises UsageError if a value is wrong, or if no text is given and the runs do not say one.
     """
+    from msgspec.structs import replace
+
     from seedbed import actions
     from seedbed.cli.console import note
     from seedbed.config.evaluation import Evaluation
@@ -155,13 +183,16 @@ def resolved(arguments: argparse.Namespace, models: list[EvaluatedModel]) -> Res
     flags = {
         path: Flagged(getattr(arguments, option[2:].replace("-", "_")), option) for option, path in NAMED_KEYS.items()
     }
-    given = resolve(EVALUATE, sets=arguments.sets, flags=flags)
+    given = resolve(EVALUATE, sets=arguments.sets, flags=flags, base=earlier)
+    source = given.config.data.source
+    if earlier is not None and source == earlier.data.source and not arguments.words:
+        return given
     if given.origins["data.source"] != "default":
-        models = [model for model in models if actions.was_trained_on(model, given.config.data.source)]
+        models = [model for model in models if actions.was_trained_on(model, source)]
         if not models:
             return given
     # The held-out part of a run's text depends on the settings with which the run read it.
-    base = Evaluation(data=actions.training_text(models))
+    base = replace(earlier or Evaluation(), data=actions.training_text(models))
     if not any(actions.was_trained_on(model, base.data.source) for model in models):
         note(f"The text of {models[0].name} has changed or is gone, so the data prepared for its training are used.")
     return resolve(EVALUATE, sets=arguments.sets, flags=flags, base=base)
@@ -190,16 +221,10 @@ def show(store: Store, arguments: argparse.Namespace) -> int:
     from seedbed.cli.summary import summary_lines
     from seedbed.errors import SeedbedError, UsageError
     from seedbed.runs.status import current_status
-    from seedbed.text import quoted
 
     if arguments.words:
         raise UsageError("--show takes no models.", "Remove the models, or remove --show.")
-    evaluations = [task for task in store.tasks() if _is_evaluation(task)]
-    if not evaluations:
-        raise UsageError(f"There are no evaluations in {quoted(store.root)}.", "Start one: seedbed evaluate MODEL.")
-    task = evaluations[-1] if arguments.show == LATEST else store.find(arguments.show)
-    if not _is_evaluation(task):
-        raise UsageError(f'"{task.id}" is not an evaluation.', "`seedbed runs --all` lists the evaluations.")
+    task = find_evaluation(store, arguments.show)
     found = current_status(task).status
     if found != "completed":
         hint = f"`seedbed status {task.id}` shows it; `seedbed resume {task.id}` continues it if it has ended."
@@ -210,6 +235,20 @@ def show(store: Store, arguments: argparse.Namespace) -> int:
     for line in summary_lines(task):
         say(line)
     return 0
+
+
+def find_evaluation(store: Store, reference: str) -> RunDir:
+    """The evaluation with this name or id; the newest for `latest`. Raises UsageError if there is none."""
+    from seedbed.errors import UsageError
+    from seedbed.text import quoted
+
+    evaluations = [task for task in store.tasks() if _is_evaluation(task)]
+    if not evaluations:
+        raise UsageError(f"There are no evaluations in {quoted(store.root)}.", "Start one: seedbed evaluate MODEL.")
+    task = evaluations[-1] if reference == LATEST else store.find(reference)
+    if not _is_evaluation(task):
+        raise UsageError(f'"{task.id}" is not an evaluation.', "`seedbed runs --all` lists the evaluations.")
+    return task
 
 
 def _is_evaluation(task: RunDir) -> bool:

@@ -28,14 +28,17 @@ def exhausted(error: BaseException) -> str | None:
 
 def advice(run: RunDir) -> str:
     """A hint on how to use less memory than this run. Its config cannot change, so the hint suggests a new run like it."""
-    fewer = "N"
+    fewer, context = "N", "model.context"
     with suppress(SeedbedError):
-        train = getattr(frozen_config(run), "train", None)
+        config = frozen_config(run)
+        train = getattr(config, "train", None)
+        if hasattr(config, "evaluate"):
+            context = "evaluate.context"
         if train is not None:
             now = train.micro_batch or train.batch_size
             fewer = str(max((rows for rows in divisors(train.batch_size) if rows <= now // 2), default="N"))
     if fewer == "N":
-        return f"Use a smaller model or context: {command_like(run)} --set model.context=N"
+        return f"Use a smaller model or context: {command_like(run)} --set {context}=N"
     return (
         f"Use smaller micro-batches; results stay the same: {command_like(run)} --set train.micro_batch={fewer}. "
         "Or close other programs that use the memory, and resume this run."

@@ -99,7 +99,10 @@ BASE = {
 def test_the_config_of_a_base_keeps_all_that_has_not_changed() -> None:
     model, _ = config_from_hf(BASE)
     narrow = replace(model, context=512, max_context=4096)  # a shorter training window
-    assert updated_config(BASE, narrow) == {**BASE, "dtype": "float32", "torch_dtype": "float32"}
+    assert updated_config(BASE, narrow) == {**BASE, "torch_dtype": "float32"}
+    unnamed = {key: value for key, value in BASE.items() if key != "torch_dtype"}
+    assert updated_config({**unnamed, "dtype": "float32"}, narrow) == {**unnamed, "dtype": "float32"}
+    assert updated_config(unnamed, narrow) == {**unnamed, "dtype": "float32", "torch_dtype": "float32"}
     longer = replace(model, context=8192, rope_scaling="linear", rope_factor=2.0, tie_embeddings=True)
     updated = updated_config(BASE, longer, "bfloat16", vocab_rows=VOCAB + 5)
     assert {key: value for key, value in updated.items() if key not in BASE or BASE[key] != value} == {
@@ -110,7 +113,6 @@ def test_the_config_of_a_base_keeps_all_that_has_not_changed() -> None:
         "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5},
         "tie_word_embeddings": True,
         "vocab_size": VOCAB + 5,
-        "dtype": "bfloat16",
     }
     assert config_from_hf(updated) == (longer, VOCAB + 5)
 

@@ -15,6 +15,8 @@ from seedbed.errors import SeedbedError
 
 _MOST_LAYERS = 10_000
 _ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
+_DTYPE = ("dtype", "torch_dtype")
+"""The names of the dtype: the second is that of transformers before version 5."""
 _DROPOUTS = ("attention_dropout", "residual_dropout", "embedding_dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop")
 
 
@@ -41,7 +43,7 @@ def hf_config(config: ModelConfig, vocab_rows: int, ids: SpecialIds, dtype: str 
         "pad_token_id": ids.pad_id,
         "initializer_range": 0.02,
         "use_cache": True,
-        **_dtype_keys(dtype),
+        **dict.fromkeys(_DTYPE, dtype),
     }
 
 
@@ -65,12 +67,8 @@ def updated_config(
         updated["tie_word_embeddings"] = model.tie_embeddings
     if vocab_rows is not None and vocab_rows != rows:
         updated["vocab_size"] = vocab_rows
-    return {**updated, **_dtype_keys(dtype)}
-
-
-def _dtype_keys(dtype: str) -> dict[str, str]:
-    """`torch_dtype` is the name in transformers before version 5."""
-    return {"dtype": dtype, "torch_dtype": dtype}
+    names = [name for name in _DTYPE if name in base] or _DTYPE
+    return {**updated, **dict.fromkeys(names, dtype)}
 
 
 def generation_config(ids: SpecialIds) -> dict[str, Any]:

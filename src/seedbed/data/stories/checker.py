@@ -20,7 +20,7 @@ from seedbed.data.stories import lines as _lines
 from seedbed.data.stories import sentences as _sentences
 from seedbed.data.stories import world as _world
 from seedbed.data.stories.lines import Choice, Form, Line, Sequence, Slot
-from seedbed.data.stories.world import PRONOUNS, World, article
+from seedbed.data.stories.world import GENDERS, PRONOUNS, World, article, slot_name
 
 _WORD = re.compile(r"[A-Za-z]+")
 _PRONOUN_KEY = re.compile(r"^(\w+)\.(he|him|his)$")
@@ -141,10 +141,12 @@ def _fault(reading: _Parse, votes: dict[str, dict[str, float]], known: set[str] 
     own: dict[str, str] = {}
     for key, value in reading.claims:
         if own.setdefault(key, value) != value:
-            return f"fact: {key} is both {own[key]} and {value}"
+            return f"fact: {slot_name(key)} is both {_shown(key, own[key])} and {_shown(key, value)}"
         rivals = votes[key]
-        if any(weight >= rivals[value] for other, weight in rivals.items() if other != value):
-            return f"fact: {key} is {value} here, {', '.join(v for v in rivals if v != value)} elsewhere"
+        others = [other for other in rivals if other != value]
+        if any(rivals[other] >= rivals[value] for other in others):
+            elsewhere = ", ".join(_shown(key, other) for other in others)
+            return f"fact: {slot_name(key)} is {_shown(key, value)} here, {elsewhere} elsewhere"
     for key, value in own.items():
         parent = world.parents.get(key)
         if parent is not None:
@@ -156,10 +158,16 @@ def _fault(reading: _Parse, votes: dict[str, dict[str, float]], known: set[str] 
     if known is not None:
         strangers = (line.mentions & _introducible()) - line.introduces - known
         if strangers:
-            return f"unknown: {own.get(min(strangers), min(strangers))} was not introduced"
+            first = min(strangers)
+            return f"unknown: {own.get(first) or slot_name(first)} was not introduced"
         if line.introduces & known:
             return "again: someone or something is introduced twice"
     return ""
+
+
+def _shown(key: str, value: str) -> str:
+    """What messages call the value of a key."""
+    return GENDERS[value] if key.endswith(".gender") else value
 
 
 def _votes(story: Iterable[list[_Parse]]) -> dict[str, dict[str, float]]:

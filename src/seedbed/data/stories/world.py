@@ -22,6 +22,9 @@ PRONOUNS = {
 }
 """The pronouns of each gender (f, m, n); each is named after the masculine form, so `his` of f is her."""
 
+GENDERS = {"f": "female", "m": "male", "n": "neither"}
+"""What messages call each gender."""
+
 TWINS = {"B": "A", "D": "S"}
 """Roles that use the word tables of another role; the friend (B) uses those of the hero (A), for example."""
 
@@ -62,6 +65,15 @@ def article(word: str) -> str:
 def read(name: str) -> dict[str, Any]:
     """Read one data file of the story world (TOML), by its name, such as `names.toml`."""
     return tomllib.loads((FOLDER / name).read_text(encoding="utf-8"))
+
+
+@cache
+def slot_name(key: str) -> str:
+    """What messages call a slot: `the place` for ``P.n``, `the place's adjective` for ``P.adj``."""
+    names = read("slots.toml")
+    role, _, attribute = key.partition(".")
+    shown = names["attributes"].get(attribute, attribute)
+    return str(names["roles"][role]) + (f"'s {shown}" if shown else "")
 
 
 @cache
