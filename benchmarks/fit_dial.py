@@ -122,6 +122,11 @@ EARLIER_RUNS: list[dict[str, Any]] = [
     # costs nothing: 4 x 128, 1.6M tokens, 0.6013 with 0.4 and 0.6003 with 0.6.
     {"text": "stories", "rung": 2, "layers": 4, "hidden": 128, "parameters": 851_968, "steps": 1350, "tokens": 2_764_800,
      "share": SHARE, "seed": 1337, "loss": 0.5542, "bits_per_byte": 0.5542 / math.log(2) / 4.0115, "train_tokens": 1_207_000},
+    # `seedbed train --for 15m` (2026-11-30, benchmarks/RESULTS.md): batches of 16 and 8 sequences, and a decay of 0.3.
+    {"text": "stories", "rung": 3, "layers": 5, "hidden": 192, "parameters": 2_509_504, "steps": 4977, "tokens": 20_385_792,
+     "share": SHARE, "seed": 1337, "loss": 0.42728, "bits_per_byte": 0.153184, "train_tokens": 5_560_000},
+    {"text": "stories", "rung": 3, "layers": 5, "hidden": 192, "parameters": 2_509_504, "steps": 8365, "tokens": 17_131_520,
+     "share": SHARE, "seed": 1337, "loss": 0.43226, "bits_per_byte": 0.154823, "train_tokens": 12_600_000},
 ]  # fmt: skip
 """Runs from before this script that are long enough to say where the losses level off."""
 

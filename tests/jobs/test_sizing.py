@@ -85,6 +85,14 @@ def test_two_to_four_sizes_are_measured_and_the_chosen_one_is_among_them(measure
         assert found.config.model.hidden in measured.asked or len(measured.asked) == 4
 
 
+def test_a_larger_size_whose_predicted_loss_is_near_the_lowest_is_measured_too() -> None:
+    assert sizing._next_to_measure(2, {1: 9.0}, [3.0, 2.0, 1.0, 1.02]) == 2
+    assert sizing._next_to_measure(2, {1: 9.0, 2: 5.0}, [3.0, 2.0, 1.0, 1.02]) == 3
+    assert sizing._next_to_measure(2, {1: 9.0, 2: 5.0}, [3.0, 2.0, 1.0, 1.2]) is None
+    assert sizing._next_to_measure(2, {1: 9.0, 2: 5.0, 3: 2.0}, [3.0, 2.0, 1.0, 1.02]) is None
+    assert sizing._next_to_measure(1, {1: 9.0}, [2.0, 1.0]) == 0, "two are measured"
+
+
 def test_a_small_text_and_a_small_memory_limit_the_size(measured: Callable[..., Sizing]) -> None:
     assert measured("8h", 1e13, tokens=200_000).chosen.parameters < 2e6
     roomy, tight = measured("8h", 1e13), measured("8h", 1e13, free_bytes=300 << 20)

@@ -10,7 +10,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,6 +33,8 @@ _MEASURED_SHARE = 0.06
 _MOST_SIZES = 4
 _LARGEST_JUMP = 3
 """A size is measured at most so many rungs above the largest that was."""
+_NEAR = 0.03
+"""A larger size is measured, too, if its predicted loss is at most so much above the lowest."""
 _FIRST_RUNG = 1
 _THREADS_RUNG, _THREADS_S, _HOPELESS = 2, 1.0, 4.0
 """The size with which one CPU thread is compared with all, for so many seconds each; a first step that takes so many times
@@ -92,7 +94,7 @@ def choose(
             rungs=rungs,
         )
         chosen = best(found)
-        following = _next_to_measure(chosen.rung, speeds, len(found))
+        following = _next_to_measure(chosen.rung, speeds, [each.loss for each in found])
         enough = spent_s > budget_s * (1 - 1 / _MOST_SIZES) and not (len(speeds) == 1 and chosen.rung < rung)
         if following is None or len(speeds) >= _MOST_SIZES or enough:
             break
@@ -108,14 +110,21 @@ def choose(
     )
 
 
-def _next_to_measure(chosen: int, speeds: dict[int, float], num_found: int) -> int | None:
-    """The rung to measure next: the chosen one, else one beside it so that at least two are measured; None if enough are."""
+def _next_to_measure(chosen: int, speeds: Mapping[int, float], losses: Sequence[float]) -> int | None:
+    """The rung to measure next: the chosen one, one beside it so that two are measured, and a larger one that may be best.
+
+    `losses` has the predicted loss of each rung. The speeds of larger rungs are estimated cautiously, so one whose loss is near
+    the lowest may in truth be better. None if enough are measured.
+    """
     wanted = min(chosen, max(speeds) + _LARGEST_JUMP)
     if wanted not in speeds:
         return wanted
+    larger = chosen + 1 if chosen + 1 < len(losses) else None
+    if larger is not None and larger not in speeds and losses[larger] <= losses[chosen] * (1 + _NEAR):
+        return larger
     if len(speeds) > 1:
         return None
-    beside = chosen + 1 if chosen + 1 < num_found else chosen - 1
+    beside = chosen - 1 if larger is None else larger
     return beside if beside >= 0 else None
 
 
