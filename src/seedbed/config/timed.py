@@ -62,8 +62,8 @@ def with_kept(changed: Config, original: Config) -> Config:
 _STORIES, _STORIES_FOR_S, _STORIES_GROWTH = 8_000, 120.0, 0.9
 """The preset nano's number of stories, the time for which it is enough, and the power of the time with which it grows.
 
-A run then reads each story two or three times. Stories that are read often are learned by heart: nano, with 35 passes over its 8,000 in 15
-minutes, ended at 0.267 bits per byte, after 0.198 in 2 minutes."""
+A run then reads each story two or three times. Stories that are read often are learned by heart: nano, with 35 passes over
+its 8,000 in 15 minutes, ended at 0.267 bits per byte, after 0.198 in 2 minutes."""
 _MOST_STORIES = 500_000
 _STORY_VOCABULARY = 1536
 """The built-in stories have few different words: a larger vocabulary is not used up."""
