@@ -144,7 +144,7 @@ def list_progress(desk: Desk) -> bool:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("./nowhere", "--data", "text:texts"), 2, "There is no run"),
+        (("./nowhere", "--data", "text:texts"), 2, "There is no model folder and no run at"),
         (("./words/step-00000001",), 2, "Give a text, such as --data"),
         (("./words/step-00000001", "--data", "text:nowhere"), 2, "nowhere"),
         (("./words/step-00000001", "--data", "text:texts", "--context", "25"), 2, "Use --context 24 or less"),

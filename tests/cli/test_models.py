@@ -50,7 +50,7 @@ def test_a_folder_that_cannot_be_used_exits_with_1_and_says_why(desk: Any) -> No
     ("words", "said"),
     [
         (("nothing",), 'There is no run "nothing"'),
-        (("./nothing",), "There is no run"),
+        (("./nothing",), "There is no model folder and no run at"),
         (("hub:me/a model",), "not a valid name of a model"),
         (("file.gguf",), "a file, not a model folder"),
         (("--download",), "--download needs a model"),

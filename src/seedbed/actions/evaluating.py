@@ -12,11 +12,13 @@ from seedbed import text
 from seedbed.actions import launching
 from seedbed.actions.checks import refuse_without_torch
 from seedbed.actions.model_references import ChosenModel
+from seedbed.checkpoint.headers import tensor_headers
 from seedbed.checkpoint.marker import is_named, step_of
 from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.config.directories import cache_dir
 from seedbed.config.evaluation import Evaluation, settled_split, window_of
 from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.families.tensors import check_files
 from seedbed.config.frozen import recorded_origins
 from seedbed.config.resolving import Resolved
 from seedbed.config.schema import DataConfig
@@ -207,14 +209,17 @@ def check_evaluation(config: Evaluation, store: Store) -> None:
 
 
 def _check_model(folder: Path, name: str, config: Evaluation) -> None:
-    """Raise SeedbedError for a model folder without a config, without a tokenizer, or of a family that is not supported."""
+    """Raise SeedbedError for a model folder that lacks a file, is of an unknown family, or has weights that do not fit."""
     parsed = read_json(folder / "config.json")
     if not isinstance(parsed, dict):
-        raise SeedbedError(f"{text.quoted(folder)} contains no config.json.", "Give the folder of a whole model.")
+        raise SeedbedError(
+            f"{text.quoted(folder)} contains no config.json with a JSON object.", "Give the folder of a whole model."
+        )
     if not (folder / TOKENIZER_JSON).is_file():
         raise missing_tokenizer(folder)
     try:
-        shape, _ = config_from_hf(parsed)
+        shape, vocab_rows = config_from_hf(parsed)
+        check_files(shape, vocab_rows, tensor_headers(folder))
     except SeedbedError as error:
         raise SeedbedError(f"{name}: {error.message}", error.hint) from error
     window_of(config.evaluate, shape.longest_context, name)

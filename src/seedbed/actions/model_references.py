@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from seedbed.checkpoint.marker import CONFIG, is_named, step_of
+from seedbed.config.paths import is_model_path
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, read_json
-from seedbed.hub.names import HubName, hub_name, is_hub_reference
+from seedbed.hub.names import PREFIX, HubName, hub_name, is_hub_reference, is_valid_name
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.models import model_folder, run_of
 from seedbed.runs.store import RunDir, Store, UnknownRunError, is_run
-from seedbed.text import printable
+from seedbed.text import printable, quoted
 
 if TYPE_CHECKING:
     from seedbed.hub.download import Progress
@@ -85,13 +86,28 @@ def locate(store: Store, reference: str | None, checkpoint: str | None = None) -
     _refuse_incomplete_folder(reference)
     try:
         return ChosenModel(store.find(reference), checkpoint, None)
-    except UnknownRunError:
+    except UnknownRunError as error:
         if folder is None and not reference.rpartition("@")[0].strip():
-            raise
+            raise _with_folders_and_hub(reference, error) from None
     if folder is not None:
         _refuse_checkpoint(reference, checkpoint, "already a checkpoint")
         return ChosenModel(run_of(folder), None, folder)
     return _at(store, reference, checkpoint)
+
+
+def _with_folders_and_hub(reference: str, error: UnknownRunError) -> UnknownRunError:
+    """The error for a reference that names no run, as it is also not the path of a folder: what else may be meant."""
+    shown = printable(reference)
+    if reference.count("/") == 1 and is_valid_name(reference):
+        return UnknownRunError(
+            f'There is no model folder and no run "{shown}".',
+            f"For the model on the Hugging Face Hub, write {PREFIX}{shown}.",
+        )
+    if is_model_path(reference):
+        return UnknownRunError(
+            f"There is no model folder and no run at {quoted(expand_home(reference))}.", "Check the path."
+        )
+    return UnknownRunError(error.message, f"{error.hint} A model folder is given as a path, such as ./{shown}.".strip())
 
 
 def _at(store: Store, reference: str, checkpoint: str | None) -> ChosenModel:

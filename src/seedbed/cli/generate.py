@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from seedbed.cli.argument_types import real, whole
 from seedbed.cli.model_choice import (
@@ -154,6 +155,7 @@ def run(arguments: argparse.Namespace) -> int:
             if "ready" in answer:
                 set_temporary_line()
                 note_unknown(answer.get("unknown") or [])
+                note_dropped(answer)
                 note_recommended(answer.get("recommended") or {})
                 writer.ready(answer)
             elif "text" in answer:
@@ -192,6 +194,15 @@ def note_recommended(settings: Mapping[str, float]) -> None:
 
     if settings:
         note(recommended_text(settings))
+
+
+def note_dropped(answer: Mapping[str, Any]) -> None:
+    """Print on stderr that the model does not read the beginning of the prompt, if it is too long."""
+    from seedbed.cli.console import note
+    from seedbed.presentation.generation import dropped_text
+
+    if answer.get("dropped_tokens"):
+        note(dropped_text(answer["dropped_tokens"], answer["prompt_tokens"], answer["context"]))
 
 
 def note_unknown(pieces: Sequence[str]) -> None:

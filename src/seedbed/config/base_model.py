@@ -92,7 +92,11 @@ def read_base(folder: Path, reference: str, name: str) -> BaseModel:
     if not folder.is_dir():
         raise UsageError(f"There is no model folder {quoted(folder)}.", "Check the path given with --from.")
     parsed = read_json(folder / "config.json")
-    if not isinstance(parsed, dict):
+    if parsed is not None and not isinstance(parsed, dict):
+        raise SeedbedError(
+            f"{quoted(folder / 'config.json')} is not a JSON object.", "Restore it from a copy of the model."
+        )
+    if parsed is None:
         raise SeedbedError(
             f"{quoted(folder)} contains no config.json, so it is not a model folder.",
             "A model folder contains config.json, tokenizer.json and model.safetensors.",

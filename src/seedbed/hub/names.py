@@ -39,11 +39,17 @@ def hub_name(reference: str) -> HubName:
     """The name and revision in `hub:NAME[@REVISION]`. Raises UsageError if one of them is invalid."""
     name, at, revision = reference.removeprefix(PREFIX).partition("@")
     shown = f'"{shorten(printable(reference), 120)}"'
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME or "--" in name or ".." in name or name.endswith(".git"):
+    if not is_valid_name(name):
         raise UsageError(f"{shown} is not a valid name of a model on the Hub.", f"Write {FORM}.")
     if at and (not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision):
         raise UsageError(f"{shown} has no valid revision after the @.", f"Write {FORM}.")
     return HubName(name, revision or DEFAULT_REVISION)
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether the Hub allows this name for a repository."""
+    forbidden = "--" in name or ".." in name or name.endswith(".git")
+    return _NAME.fullmatch(name) is not None and len(name) <= _LONGEST_NAME and not forbidden
 
 
 def is_commit(revision: str) -> bool:

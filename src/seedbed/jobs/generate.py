@@ -16,7 +16,7 @@ from seedbed.files import read_json
 from seedbed.hardware import cpu
 from seedbed.jobs.answering import answer_request
 from seedbed.jobs.generation_settings import DEFAULTS, chosen_settings
-from seedbed.model.generate import GeneratedText, Sampling
+from seedbed.model.generate import GeneratedText, Sampling, tokens_over
 from seedbed.model.load import load_folder
 from seedbed.tokenizer.chat_template import ChatTemplate, missing_template
 from seedbed.tokenizer.newlines import normalised
@@ -93,6 +93,7 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
         "device": str(device),
         "precision": "bf16" if dtype == torch.bfloat16 else "fp32",
         "prompt_tokens": len(prompt.ids),
+        "dropped_tokens": 0 if request.messages else tokens_over(len(prompt.ids), request.max_new_tokens, context),
         "unknown": tokenizer.unknown_in(prompt.text),
         "context": context,
         "settings": settings.values,

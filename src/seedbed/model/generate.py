@@ -142,10 +142,15 @@ def fit_prompt(
     """
     if not prompt_ids:
         return [eot_id]
-    if len(prompt_ids) + sampling.max_new_tokens <= context:
-        return list(prompt_ids)
-    room = min(sampling.max_new_tokens, context // 2)
-    return _last(prompt_ids, max(1, context - room), num_kept)
+    dropped = tokens_over(len(prompt_ids), sampling.max_new_tokens, context)
+    return _last(prompt_ids, len(prompt_ids) - dropped, num_kept)
+
+
+def tokens_over(num_tokens: int, max_new_tokens: int, context: int) -> int:
+    """How many tokens of a prompt of `num_tokens` the model does not read, so that there is room for new ones."""
+    if num_tokens + max_new_tokens <= context:
+        return 0
+    return max(num_tokens - max(1, context - min(max_new_tokens, context // 2)), 0)
 
 
 def _last(ids: Sequence[int], length: int, num_kept: int) -> list[int]:

@@ -30,7 +30,11 @@ def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: tor
             f"There is no model folder {quoted(folder)}.", "Give a folder with config.json and model.safetensors."
         )
     parsed = read_json(folder / "config.json")
-    if not isinstance(parsed, dict):
+    if parsed is not None and not isinstance(parsed, dict):
+        raise SeedbedError(
+            f"{quoted(folder / 'config.json')} is not a JSON object.", "Restore it from a copy of the model."
+        )
+    if parsed is None:
         raise SeedbedError(
             f"{quoted(folder)} contains no config.json.", "A model folder contains config.json and the weights."
         )

@@ -37,6 +37,14 @@ def generation_request(prompt: str, values: Mapping[str, str]) -> dict[str, Any]
     return request
 
 
+def dropped_text(dropped: int, tokens: int, context: int) -> str:
+    """A sentence about a prompt that is too long for the model's context."""
+    return (
+        f"The prompt has {tokens:,} tokens, and the model's context {context:,}: its first {dropped:,} tokens are not read, "
+        "so that there is room for the answer."
+    )
+
+
 def stop_texts(typed: str) -> list[str]:
     r"""The texts at which generation stops, separated by `|`; \n, \t, \r and \\ in them are escapes."""
     return [unescaped(each) for each in typed.split("|") if each]

@@ -10,6 +10,7 @@ import msgspec
 from seedbed import text
 from seedbed.actions.describing import HubModelRow, ModelList, RunModelRow
 from seedbed.actions.model_report import ModelReport
+from seedbed.config.families.config_json import is_supported
 from seedbed.hub.names import HubName
 from seedbed.presentation.model_facts import problem_text, step_text, trained_text
 from seedbed.simulate.model_memory import RANK, Need
@@ -73,6 +74,8 @@ def _family(report: ModelReport) -> str:
         return f"{report.family} ({printable(report.architecture)})" if report.architecture else report.family
     if report.model_type is None:
         return UNKNOWN
+    if is_supported(report.model_type):
+        return f"{report.model_type}, with a config.json that cannot be used (see below)"
     named = f", {printable(report.architecture)}" if report.architecture else ""
     return f"not supported (model type {printable(report.model_type)}{named})"
 

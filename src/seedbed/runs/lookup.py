@@ -46,10 +46,12 @@ def find_checkpoint(run: RunDir, ref: str | None) -> Path:
             if (path / "model.safetensors").is_file():
                 return path.absolute()
     names = ", ".join(str(found.step) for found in there) or "none"
+    older = bool(there) and ref.isdecimal() and int(ref) < min(found.step for found in there)
+    why = " Older ones are deleted: train.keep_last says how many stay, and train.keep_every which." if older else ""
     others = f" (superseded: {', '.join(str(found.step) for found in left)})" if left else ""
     raise UsageError(
         f'{run.id} has no checkpoint "{ref}".',
-        f"Its checkpoints are at steps: {names}{others}. You can also use `latest` or `best`.",
+        f"Its checkpoints are at steps: {names}{others}. You can also use `latest` or `best`.{why}",
     )
 
 

@@ -84,6 +84,11 @@ def generation_config(ids: SpecialIds) -> dict[str, Any]:
     }
 
 
+def is_supported(model_type: str) -> bool:
+    """Whether a family of the decoder has this model_type in its config.json."""
+    return model_type in {family(layout).model_type for layout in FAMILIES}
+
+
 def config_from_hf(config: Mapping[str, Any]) -> tuple[ModelConfig, int]:
     """The model's shape and number of vocabulary rows, read from a parsed config.json.
 
@@ -91,6 +96,8 @@ def config_from_hf(config: Mapping[str, Any]) -> tuple[ModelConfig, int]:
     and for a key that is missing or makes no sense.
     """
     types = {family(layout).model_type: layout for layout in reversed(FAMILIES)}
+    if config.get("model_type") is None:
+        raise SeedbedError("config.json has no model_type.", f"Seedbed supports: {', '.join(reversed(types))}.")
     layout = types.get(str(config.get("model_type")))
     if layout is None:
         raise SeedbedError(
