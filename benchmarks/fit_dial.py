@@ -127,6 +127,8 @@ EARLIER_RUNS: list[dict[str, Any]] = [
      "share": SHARE, "seed": 1337, "loss": 0.42728, "bits_per_byte": 0.153184, "train_tokens": 5_560_000},
     {"text": "stories", "rung": 3, "layers": 5, "hidden": 192, "parameters": 2_509_504, "steps": 8365, "tokens": 17_131_520,
      "share": SHARE, "seed": 1337, "loss": 0.43226, "bits_per_byte": 0.154823, "train_tokens": 12_600_000},
+    {"text": "stories", "rung": 4, "layers": 6, "hidden": 256, "parameters": 5_214_208, "steps": 4327, "tokens": 8_861_696,
+     "share": SHARE, "seed": 1337, "loss": 0.4388, "bits_per_byte": 0.1572, "train_tokens": 7_900_000},
 ]  # fmt: skip
 """Runs from before this script that are long enough to say where the losses level off."""
 

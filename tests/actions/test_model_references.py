@@ -28,3 +28,20 @@ def test_a_folder_that_is_no_model_is_refused_with_what_it_lacks(
     with pytest.raises(UsageError, match=missing) as raised:
         locate(Store(tmp_path / "runs"), str(folder))
     assert f"seedbed models {folder}" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("reference", "message", "hint"),
+    [
+        ("HuggingFaceTB/SmolLM2-135M", "no model folder and no run", "hub:HuggingFaceTB/SmolLM2-135M"),
+        ("./nowhere", "no model folder and no run at", "Check the path"),
+        ("/no/where/at/all", "no model folder and no run at", "Check the path"),
+        ("nowhere", "no run", "./nowhere"),
+    ],
+)
+def test_a_reference_to_nothing_says_what_else_may_be_meant(
+    tmp_path: Path, reference: str, message: str, hint: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        locate(Store(tmp_path / "runs"), reference)
+    assert hint in raised.value.hint

@@ -25,6 +25,7 @@ from seedbed.model.generate import (
     generate,
     next_probabilities,
     text_stream,
+    tokens_over,
 )
 from seedbed.model.weights import export_state
 
@@ -276,6 +277,11 @@ class TestLength:
     def test_the_prompt_keeps_half_the_context_for_any_max_new_tokens(self) -> None:
         prompt = list(range(200))
         assert fit_prompt(prompt, Sampling(max_new_tokens=9999), context=64, eot_id=EOT) == prompt[-32:]
+
+    @pytest.mark.parametrize(("tokens", "new"), [(10, 5), (54, 10), (55, 10), (1000, 10), (200, 9999), (1, 9999)])
+    def test_the_number_of_dropped_tokens_is_that_of_the_prompt_that_is_read(self, tokens: int, new: int) -> None:
+        read = fit_prompt(list(range(tokens)), Sampling(max_new_tokens=new), context=64, eot_id=EOT)
+        assert tokens_over(tokens, new, 64) == tokens - len(read)
 
     @pytest.mark.parametrize("layout", ["qwen3", "gpt2"])
     def test_generation_past_the_context_continues_from_the_last_half_of_the_window(self, layout: str) -> None:

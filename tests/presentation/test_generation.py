@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seedbed.presentation.generation import FIELDS, generation_request, result_text, stop_texts
+from seedbed.presentation.generation import FIELDS, dropped_text, generation_request, result_text, stop_texts
 
 
 def test_a_request_holds_the_options_that_are_set() -> None:
@@ -31,3 +31,10 @@ def test_a_result_line_gives_tokens_speed_and_seeds() -> None:
     assert result_text([one]) == "10 tokens, 5 tokens/s, token limit reached, seed 5"
     assert result_text([{**one, "finish": "stop", "elapsed_s": 0.0}]) == "10 tokens, end of text, seed 5"
     assert result_text([one, {**one, "seed": 6}]) == "2 samples, 20 tokens, 5 tokens/s, seeds 5 to 6"
+
+
+def test_a_prompt_that_is_too_long_says_how_much_is_not_read() -> None:
+    said = dropped_text(11_500, 12_212, 8_192)
+    assert said.startswith(
+        "The prompt has 12,212 tokens, and the model's context 8,192: its first 11,500 tokens are not read"
+    )

@@ -49,9 +49,17 @@ def test_running_needs_the_weights_and_the_keys_and_values() -> None:
 
 def test_training_a_small_model_on_a_cpu_is_near_the_measured_peak() -> None:
     train = by_work(needs(SMALL, 49152, on_gpu=False))["train"]
-    # A plain training loop measured 3.3 GB for 2 sequences of 256 tokens; 4 of 512 keep about a gigabyte more.
-    assert 2.6e9 < train.size_bytes < 5.5e9
-    assert (train.sequences, train.tokens, train.precision) == (4, 512, "fp32")
+    # A plain training loop measured 3.3 GB for 2 sequences of 256 tokens, and benchmarks/train_from.py 5.0 GB for 4 of 512.
+    assert 5e9 < train.size_bytes < 8e9
+    assert (train.sequences, train.tokens, train.precision) == (8, 512, "fp32")
+
+
+def test_a_cpu_that_is_fast_in_bf16_trains_and_runs_with_smaller_activations_and_weights() -> None:
+    plain = by_work(needs(SMALL, 49152, on_gpu=False))
+    fast = by_work(needs(SMALL, 49152, on_gpu=False, runs_in="bf16", trains_in="bf16"))
+    assert (fast["run"].precision, fast["train"].precision) == ("bf16", "bf16")
+    assert fast["run"].size_bytes < plain["run"].size_bytes
+    assert fast["train"].size_bytes < plain["train"].size_bytes
 
 
 def test_adapters_need_less_than_training_and_4_bits_less_than_16() -> None:

@@ -20,7 +20,7 @@ from seedbed.config.families.tensors import check_files, head_copy, stored_names
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
 from seedbed.files import read_json
-from seedbed.hardware import gpu, memory
+from seedbed.hardware import cpu, gpu, memory
 from seedbed.simulate.model_memory import Need, needs
 from seedbed.text import listed, quoted
 from seedbed.tokenizer.facts import TokenizerFacts, tokenizer_facts
@@ -138,7 +138,11 @@ def report_on(
         report.licence, report.licence_source = licence, source
     if model is not None:
         report.machine = this_machine()
-        report.needs = tuple(needs(model, vocab_rows, on_gpu=report.machine.device != "cpu"))
+        trains_in = "bf16" if cpu.probe().fast_bf16 else "fp32"
+        stored = report.weights.elements if report.weights is not None else {}
+        runs_in = trains_in if max(stored, key=lambda name: stored[name], default="") == "BF16" else "fp32"
+        on_gpu = report.machine.device != "cpu"
+        report.needs = tuple(needs(model, vocab_rows, on_gpu=on_gpu, runs_in=runs_in, trains_in=trains_in))
     return report
 
 

@@ -15,8 +15,8 @@ from seedbed.simulate.setup import Layout, Recipe, Setup
 
 RUN_TOKENS = 2048
 """Tokens of the text with which running a model is estimated."""
-SEQUENCES, WINDOW = 4, 512
-"""Sequences of a step, and their tokens, with which training is estimated."""
+SEQUENCES, WINDOW = 8, 512
+"""Sequences of a step, and their tokens, with which training is estimated: the defaults of `train --from`."""
 PROCESS_BYTES = 250 << 20
 """Memory of a process that has imported PyTorch, on a CPU (measured: 240 MB)."""
 RANK = LORA_RANK
@@ -34,15 +34,18 @@ class Need(msgspec.Struct, frozen=True):
     """Tokens of each sequence."""
 
 
-def needs(model: ModelConfig, vocab_rows: int, *, on_gpu: bool) -> list[Need]:
-    """The memory to run, to train and to tune a model on a CPU in fp32, or on a GPU in bf16.
+def needs(
+    model: ModelConfig, vocab_rows: int, *, on_gpu: bool, runs_in: str = "fp32", trains_in: str = "fp32"
+) -> list[Need]:
+    """The memory to run, to train and to tune a model: on a GPU in bf16, on a CPU in the given precisions.
 
     To tune with 4-bit weights (QLoRA) is estimated for a GPU in any case. Estimates; docs/planner.md has their errors.
     """
-    precision, fixed = ("bf16", int(CONTEXT_GIB * GIB)) if on_gpu else ("fp32", PROCESS_BYTES)
+    fixed = int(CONTEXT_GIB * GIB) if on_gpu else PROCESS_BYTES
+    running, precision = ("bf16", "bf16") if on_gpu else (runs_in, trains_in)
     longest = model.longest_context
     run_tokens = min(RUN_TOKENS, longest)
-    found = [Need("run", _run_bytes(model, vocab_rows, run_tokens, precision) + fixed, precision, 1, run_tokens)]
+    found = [Need("run", _run_bytes(model, vocab_rows, run_tokens, running) + fixed, running, 1, run_tokens)]
     window = min(WINDOW, longest)
     config = Config(
         model=replace(model, context=window, max_context=longest),
@@ -52,8 +55,8 @@ def needs(model: ModelConfig, vocab_rows: int, *, on_gpu: bool) -> list[Need]:
     )
     train_bytes = memory_estimate(config, vocab_rows, precision).total + fixed
     found.append(Need("train", train_bytes, precision, SEQUENCES, window))
-    found.append(Need("lora", _adapter_bytes(config, "lora", precision), precision, SEQUENCES, window))
-    found.append(Need("qlora", _adapter_bytes(config, "qlora", "bf16"), "bf16", SEQUENCES, window))
+    found.append(Need("lora", _adapter_bytes(config, "lora", precision, on_gpu=on_gpu), precision, SEQUENCES, window))
+    found.append(Need("qlora", _adapter_bytes(config, "qlora", "bf16", on_gpu=True), "bf16", SEQUENCES, window))
     return found
 
 
@@ -64,7 +67,7 @@ def _run_bytes(model: ModelConfig, vocab_rows: int, tokens: int, precision: str)
     return value_bytes * (count_parameters(model, vocab_rows) + cache) + 8 * vocab_rows
 
 
-def _adapter_bytes(config: Config, method: str, precision: str) -> int:
+def _adapter_bytes(config: Config, method: str, precision: str, *, on_gpu: bool) -> int:
     """Memory to train adapters on all matrices: on a GPU what its driver reports, on a CPU without the GPU's own memory."""
     shape = shape_of("model", config)
     rank = min(RANK, shape.hidden)
@@ -85,4 +88,4 @@ def _adapter_bytes(config: Config, method: str, precision: str) -> int:
         network_gbps=0.0,
     )
     found = memory_of(setup)
-    return int(found.allocated) + PROCESS_BYTES if precision == "fp32" else int(found.total)
+    return int(found.total) if on_gpu else int(found.allocated) + PROCESS_BYTES
