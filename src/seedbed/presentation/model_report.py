@@ -187,9 +187,9 @@ def _memory(report: ModelReport) -> Iterator[Line]:
 
 def _assumed(found: Mapping[str, Need]) -> str:
     """What the needs are computed for, in words."""
-    run, train = found["run"], found["train"]
+    run, train, tuned = found["run"], found["train"], found["lora"]
     batch = f"{text.plural(train.sequences, 'sequence')} of {text.plural(train.tokens, 'token')}"
-    return f"{text.plural(run.tokens, 'token')} to run, {batch} to train and tune, adapters of rank {RANK}"
+    return f"{text.plural(run.tokens, 'token')} to run, {batch} to train, {tuned.sequences} to tune with adapters of rank {RANK}"
 
 
 # ------------------------------------------------------------------------------------------------ lists

@@ -17,6 +17,8 @@ RUN_TOKENS = 2048
 """Tokens of the text with which running a model is estimated."""
 SEQUENCES, WINDOW = 8, 512
 """Sequences of a step, and their tokens, with which training is estimated: the defaults of `train --from`."""
+TUNED_SEQUENCES = 4
+"""Sequences of a step with which tuning is estimated."""
 PROCESS_BYTES = 250 << 20
 """Memory of a process that has imported PyTorch, on a CPU (measured: 240 MB)."""
 RANK = LORA_RANK
@@ -55,8 +57,11 @@ def needs(
     )
     train_bytes = memory_estimate(config, vocab_rows, precision).total + fixed
     found.append(Need("train", train_bytes, precision, SEQUENCES, window))
-    found.append(Need("lora", _adapter_bytes(config, "lora", precision, on_gpu=on_gpu), precision, SEQUENCES, window))
-    found.append(Need("qlora", _adapter_bytes(config, "qlora", "bf16", on_gpu=True), "bf16", SEQUENCES, window))
+    tuned = replace(config, train=TrainConfig(batch_size=TUNED_SEQUENCES))
+    lora_bytes = _adapter_bytes(tuned, "lora", precision, on_gpu=on_gpu)
+    found.append(Need("lora", lora_bytes, precision, TUNED_SEQUENCES, window))
+    qlora_bytes = _adapter_bytes(tuned, "qlora", "bf16", on_gpu=True)
+    found.append(Need("qlora", qlora_bytes, "bf16", TUNED_SEQUENCES, window))
     return found
 
 
