@@ -278,9 +278,7 @@ def test_a_writer_that_cannot_write_gives_the_reason_and_retries(
     assert "directory" in (writer.problem or "")
     assert len(Series.load(run)) == 200
     index_path(run).rmdir()
-    until(lambda: writer.advance() or index_path(run).exists())
-    while not writer.advance():
-        pass
+    until(lambda: writer.advance() and index_path(run).exists())  # it waits a moment before it tries again
     assert writer.problem is None
     assert len(read_index(run)) == 4 * ROW_BYTES
     writer.close()
