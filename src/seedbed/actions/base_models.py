@@ -19,7 +19,7 @@ from seedbed.hub.names import is_hub_reference
 from seedbed.runs.base_names import short_name
 from seedbed.runs.kinds import frozen_config
 from seedbed.runs.models import model_folder
-from seedbed.runs.store import RunDir, Store, UnknownRunError, is_run
+from seedbed.runs.store import RunDir, Store, is_run
 from seedbed.text import quoted
 from seedbed.tokenizer.facts import tokenizer_facts
 
@@ -70,12 +70,7 @@ def _find(store: Store, reference: str, on_progress: OnProgress | None) -> Chose
     path = expand_home(reference)
     if is_model_path(reference) and path.is_dir() and not is_run(path) and model_folder(reference) is None:
         return ChosenModel(None, None, path.absolute())
-    try:
-        return resolve(store, reference, on_progress=on_progress)
-    except UnknownRunError:
-        if not is_model_path(reference):
-            raise
-        raise UsageError(f"There is no model folder and no run at {quoted(path)}.", "Check the path.") from None
+    return resolve(store, reference, on_progress=on_progress)
 
 
 def _name(run: RunDir | None, folder: Path, reference: str) -> str:

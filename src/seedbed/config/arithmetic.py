@@ -118,8 +118,8 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
     """Estimate the peak memory of training steps, without the fixed memory that torch itself needs.
 
     `precision` is the precision that is used: fp32, bf16 or fp16. Counts the tensors of uncompiled training on a CPU;
-    compiled training, or a GPU, needs less. Does not count freed memory that the C library keeps (10 to 50 % more in
-    trials with glibc's defaults).
+    compiled training, or a GPU, needs less for activations, but has the softmax of a whole slice of the head in fp32.
+    Does not count freed memory that the C library keeps (10 to 50 % more in trials with glibc's defaults).
     """
     model, train = config.model, config.train
     sequences = train.micro_batch or train.batch_size

@@ -109,16 +109,9 @@ def _fast_rms_norm(weight: Tensor, eps: float) -> Function:
 
 
 def _mlp(mlp: nn.Module) -> Function:
-    if isinstance(mlp, SwiGLU):
-        gate_up, down, width = _linear(mlp.gate_up), _linear(mlp.down), mlp.down.in_features
-
-        def swiglu(x_C: Tensor) -> Tensor:
-            gate_F, up_F = gate_up(x_C).split(width)
-            return down(F.silu(gate_F) * up_F)
-
-        return swiglu
-    assert isinstance(mlp, GeluMLP)
-    first, second, kind = _linear(mlp.up), _linear(mlp.down), mlp.activation
+    assert isinstance(mlp, (SwiGLU, GeluMLP))
+    first, second = _linear(mlp.gate_up if isinstance(mlp, SwiGLU) else mlp.up), _linear(mlp.down)
+    kind = mlp.activation
     return lambda x_C: second(activation(first(x_C), kind))
 
 

@@ -140,11 +140,12 @@ class SwiGLU(nn.Module):
     def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
         bias = features.mlp_bias
+        self.activation = SWIGLU
         self.gate_up = Linear(config.hidden, 2 * config.ffn, bias=bias)
         self.down = Linear(config.ffn, config.hidden, bias=bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
-        return activated_linear(self.gate_up(x_BTC), self.down.weight, self.down.bias, SWIGLU)
+        return activated_linear(self.gate_up(x_BTC), self.down.weight, self.down.bias, self.activation)
 
 
 class GeluMLP(nn.Module):

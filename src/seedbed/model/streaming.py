@@ -104,9 +104,8 @@ def _in_threads(read: Callable[[list[Named]], None], groups: Sequence[list[Named
         try:
             for each in waiting:
                 each.result()
-        except BaseException:
+        finally:
             threads.shutdown(cancel_futures=True)
-            raise
 
 
 @contextmanager
