@@ -17,13 +17,12 @@ from seedbed.checkpoint.marker import is_named, step_of
 from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.config.directories import cache_dir
 from seedbed.config.evaluation import Evaluation, settled_split, window_of
-from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.families.config_json import config_from_hf, read_config_json
 from seedbed.config.families.tensors import check_files
 from seedbed.config.frozen import recorded_origins
 from seedbed.config.resolving import Resolved
 from seedbed.config.schema import DataConfig
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import read_json
 from seedbed.runs.caches import dataset_of
 from seedbed.runs.kinds import KINDS, frozen_config
 from seedbed.runs.status import current_status
@@ -210,11 +209,7 @@ def check_evaluation(config: Evaluation, store: Store) -> None:
 
 def _check_model(folder: Path, name: str, config: Evaluation) -> None:
     """Raise SeedbedError for a model folder that lacks a file, is of an unknown family, or has weights that do not fit."""
-    parsed = read_json(folder / "config.json")
-    if not isinstance(parsed, dict):
-        raise SeedbedError(
-            f"{text.quoted(folder)} contains no config.json with a JSON object.", "Give the folder of a whole model."
-        )
+    parsed = read_config_json(folder)
     if not (folder / TOKENIZER_JSON).is_file():
         raise missing_tokenizer(folder)
     try:

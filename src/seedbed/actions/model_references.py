@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from seedbed.checkpoint.marker import CONFIG, is_named, step_of
 from seedbed.config.paths import is_model_path
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import expand_home, read_json
+from seedbed.files import expand_home
 from seedbed.hub.names import PREFIX, HubName, hub_name, is_hub_reference, is_valid_name
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.models import model_folder, run_of
@@ -174,12 +174,9 @@ def resolve(
 
 def _refuse_unsupported(name: str, folder: Path) -> None:
     """Raise SeedbedError if the decoder cannot run the model in a folder, so that its weights need not be downloaded."""
-    from seedbed.config.families.config_json import config_from_hf
+    from seedbed.config.families.config_json import config_from_hf, read_config_json
 
-    parsed = read_json(folder / CONFIG)
-    if not isinstance(parsed, dict):
-        raise SeedbedError(f"{name}: {CONFIG} is not a JSON object.", "Use another copy of the model.")
     try:
-        config_from_hf(parsed)
+        config_from_hf(read_config_json(folder))
     except SeedbedError as error:
         raise SeedbedError(f"{name}: {error.message}", error.hint) from error

@@ -18,7 +18,7 @@ from seedbed.checkpoint.fingerprint import weights_fingerprint
 from seedbed.checkpoint.headers import tensor_headers
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.check import fitting_micro_batch
-from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.families.config_json import config_from_hf, read_config_json
 from seedbed.config.families.tensors import check_files
 from seedbed.config.keys import keys
 from seedbed.config.layers import Layer, merge, of_tables
@@ -27,7 +27,6 @@ from seedbed.config.roots import Root
 from seedbed.config.schema import Config, DataConfig, ModelConfig
 from seedbed.config.values import shown
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import read_json
 from seedbed.text import plural, quoted
 
 FROM = "from"
@@ -91,16 +90,7 @@ def read_base(folder: Path, reference: str, name: str) -> BaseModel:
     """
     if not folder.is_dir():
         raise UsageError(f"There is no model folder {quoted(folder)}.", "Check the path given with --from.")
-    parsed = read_json(folder / "config.json")
-    if parsed is not None and not isinstance(parsed, dict):
-        raise SeedbedError(
-            f"{quoted(folder / 'config.json')} is not a JSON object.", "Restore it from a copy of the model."
-        )
-    if parsed is None:
-        raise SeedbedError(
-            f"{quoted(folder)} contains no config.json, so it is not a model folder.",
-            "A model folder contains config.json, tokenizer.json and model.safetensors.",
-        )
+    parsed = read_config_json(folder)
     try:
         model, vocab_rows = config_from_hf(parsed)
         check_files(model, vocab_rows, tensor_headers(folder))

@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 
 from seedbed.checkpoint.headers import tensor_headers
-from seedbed.config.families.config_json import config_from_hf
+from seedbed.config.families.config_json import config_from_hf, read_config_json
 from seedbed.config.families.tensors import check_files
 from seedbed.errors import SeedbedError
-from seedbed.files import read_json
 from seedbed.model.decoder import Decoder
 from seedbed.model.streaming import read_weights
 from seedbed.text import quoted
@@ -29,15 +28,7 @@ def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: tor
         raise SeedbedError(
             f"There is no model folder {quoted(folder)}.", "Give a folder with config.json and model.safetensors."
         )
-    parsed = read_json(folder / "config.json")
-    if parsed is not None and not isinstance(parsed, dict):
-        raise SeedbedError(
-            f"{quoted(folder / 'config.json')} is not a JSON object.", "Restore it from a copy of the model."
-        )
-    if parsed is None:
-        raise SeedbedError(
-            f"{quoted(folder)} contains no config.json.", "A model folder contains config.json and the weights."
-        )
+    parsed = read_config_json(folder)
     with _located(folder):
         config, vocab_rows = config_from_hf(parsed)
         headers = tensor_headers(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -12,6 +13,8 @@ from seedbed.config.families.table import FAMILIES
 from seedbed.config.schema import ModelConfig
 from seedbed.config.shape import shape_problems
 from seedbed.errors import SeedbedError
+from seedbed.files import read_json
+from seedbed.text import quoted
 
 _MOST_LAYERS = 10_000
 _ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
@@ -82,6 +85,21 @@ def generation_config(ids: SpecialIds) -> dict[str, Any]:
         "top_k": 0,
         "top_p": 1.0,
     }
+
+
+def read_config_json(folder: Path) -> dict[str, Any]:
+    """The config.json of a model folder. Raises SeedbedError if it is missing, cannot be read, or is no JSON object."""
+    parsed = read_json(folder / "config.json")
+    if parsed is None:
+        raise SeedbedError(
+            f"{quoted(folder)} contains no config.json, so it is not a model folder.",
+            "A model folder contains config.json, tokenizer.json and model.safetensors.",
+        )
+    if not isinstance(parsed, dict):
+        raise SeedbedError(
+            f"{quoted(folder / 'config.json')} is not a JSON object.", "Restore it from a copy of the model."
+        )
+    return parsed
 
 
 def is_supported(model_type: str) -> bool:
