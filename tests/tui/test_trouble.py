@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -17,6 +18,7 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -153,6 +155,29 @@ async def test_a_refresh_that_ends_after_the_window_was_closed_does_nothing(open
         window = user.window
     await window._look()
     window.show(set(window.state.watch.runs))
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_the_result_of_a_thread_is_dropped_while_the_window_closes(
+    open_window: Any, store: Any, monkeypatch: pytest.MonkeyPatch, is_running: bool
+) -> None:
+    called: list[str] = []
+    worked = Event()
+
+    def work() -> str:
+        worked.set()
+        return "result"
+
+    async with open_window(store, (80, 24)) as user:
+        with monkeypatch.context() as patch:
+            patch.setattr(type(user.window), "is_running", is_running)
+            user.window.in_thread(work, called.append)
+            begun = time.monotonic()
+            while not worked.is_set() or (is_running and not called):
+                assert time.monotonic() - begun < limit(20)
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
+    assert called == (["result"] if is_running else [])
 
 
 async def test_a_run_that_is_deleted_outside_the_window_disappears_from_every_panel(

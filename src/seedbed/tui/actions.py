@@ -227,13 +227,17 @@ class RunActions(SequentialKeys):
     def in_thread(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         """Call `work` in a daemon thread, so that the window can be closed meanwhile.
 
-        Afterwards, `then` is called with the result of `work`, in the thread of the window.
+        Afterwards, `then` is called with the result of `work`, in the thread of the window, unless the window is closing.
         """
+
+        def finish(outcome: T) -> None:
+            if self.is_running:  # while the window closes, its widgets are gone already
+                then(outcome)
 
         def run() -> None:
             outcome = work()
             with suppress(RuntimeError):  # the window has been closed
-                self.call_from_thread(then, outcome)
+                self.call_from_thread(finish, outcome)
 
         Thread(target=run, name="window-work", daemon=True).start()
 
