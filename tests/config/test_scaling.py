@@ -81,12 +81,13 @@ def test_speeds_between_measured_sizes_are_interpolated_in_logarithms() -> None:
 
 
 @given(st.floats(1e4, 1e12))
-def test_batches_grow_with_the_square_root_of_the_tokens(tokens: float) -> None:
+def test_batches_grow_with_the_tokens_in_powers_of_two(tokens: float) -> None:
     batch = batch_for(tokens)
     assert batch & (batch - 1) == 0
     assert 8 <= batch <= 256
-    if batch < 256:
-        assert batch_for(tokens * 4) in (batch * 2, batch)
+    assert batch_for(tokens * 2) == (min(2 * batch, 256) if tokens >= 4e6 else 8)
+    if 8 < batch < 256:
+        assert 1900 < tokens / (batch * 256) < 4000  # the steps of a run
 
 
 def test_the_law_falls_towards_its_floor() -> None:

@@ -16,7 +16,7 @@ from seedbed.config.schema import Config, ModelConfig
 SMALL_BATCH = 8
 """Sequences per step in short runs: small batches learn most per token with Muon (see docs/log.md)."""
 _SMALL_BATCH_TOKENS = 4e6
-"""Up to about this many training tokens, SMALL_BATCH is used. Assumed; the preset nano has 2.8 million."""
+"""Up to less than twice this many training tokens, SMALL_BATCH is used. Assumed; the preset nano has 2.8 million."""
 _LARGEST_BATCH = 256
 _TUNED_WIDTH = 128
 """The width for which the learning rates of the preset nano were tuned. Wider models use lower AdamW rates."""
@@ -89,6 +89,10 @@ def sized(config: Config, index: int, tokens: float) -> Config:
 
 
 def batch_for(tokens: float) -> int:
-    """Sequences per step for about `tokens` training tokens: grows with the square root of the tokens, in powers of 2."""
-    doublings = math.floor(0.5 * math.log2(max(tokens / _SMALL_BATCH_TOKENS, 1.0)))
+    """Sequences per step for about `tokens` training tokens: grows with the tokens, in powers of 2, up to a limit.
+
+    A long run then has some 2,000 to 4,000 steps. Near the end of what a model can learn from its text, the noise of small
+    batches costs more than the fewer steps of large ones (see docs/log.md).
+    """
+    doublings = math.floor(math.log2(max(tokens / _SMALL_BATCH_TOKENS, 1.0)))
     return int(min(SMALL_BATCH * 2**doublings, _LARGEST_BATCH))

@@ -28,8 +28,8 @@ from seedbed.errors import SeedbedError
 from seedbed.jobs.assembling import assemble
 from seedbed.train.device import Device, free_memory_bytes
 
-_MEASURED_SHARE = 0.06
-"""At most this share of the time is spent on timing steps."""
+_MEASURED_SHARE, _MEASURED_S, _MEASURED_LONG_SHARE = 0.06, 24.0, 0.01
+"""At most this share of the time is spent on timing steps; of a longer time about so many seconds, or a smaller share."""
 _MOST_SIZES = 4
 _LARGEST_JUMP = 3
 """A size is measured at most so many rungs above the largest that was."""
@@ -76,11 +76,13 @@ def choose(
         config = replace(config, train=replace(config.train, threads=1))
     speeds: dict[int, float] = {}
     rungs = _rungs_in_memory(config, dataset, device, precision)
-    budget_s, law = _MEASURED_SHARE * time_s, law_for(config.data.source)
+    budget_s = min(_MEASURED_SHARE * time_s, max(_MEASURED_S, _MEASURED_LONG_SHARE * time_s))
+    law = law_for(config.data.source)
     bytes_per_token = dataset.validation.num_bytes / max(dataset.validation.num_tokens, 1)
-    begun, rung = time.monotonic(), min(_FIRST_RUNG, rungs - 1)
+    begun, rung, tokens = time.monotonic(), min(_FIRST_RUNG, rungs - 1), 0.0
     while True:
-        speeds[rung] = _speed(_trial_config(config, rung), dataset, device, precision, budget_s / _MOST_SIZES, check)
+        trial = _trial_config(config, rung, tokens)
+        speeds[rung] = _speed(trial, dataset, device, precision, budget_s / _MOST_SIZES, check)
         spent_s = time.monotonic() - begun
         useful_s = (time_s - used_s()) * (1 - _CLOSING_SHARE) - _CLOSING_S
         found = candidates(
@@ -98,7 +100,7 @@ def choose(
         enough = spent_s > budget_s * (1 - 1 / _MOST_SIZES) and not (len(speeds) == 1 and chosen.rung < rung)
         if following is None or len(speeds) >= _MOST_SIZES or enough:
             break
-        rung = following
+        rung, tokens = following, found[following].tokens
     if useful_s <= 0.2 * time_s:
         raise SeedbedError(
             f"Preparing the text took so long that only {max(useful_s, 0):.0f} of {time_s:.0f} seconds are left to train.",
@@ -128,11 +130,12 @@ def _next_to_measure(chosen: int, speeds: Mapping[int, float], losses: Sequence[
     return beside if beside >= 0 else None
 
 
-def _trial_config(config: Config, rung: int) -> Config:
+def _trial_config(config: Config, rung: int, tokens: float = 0.0) -> Config:
+    """The config for timing steps of a size, with the batch size of a run of about `tokens` training tokens."""
     if config.base.model is not None:  # only its window and its vocabulary matter here
         scratch = replace(config, base=BaseConfig(), model=ModelConfig(context=config.model.context))
-        return sized(scratch, rung, 0.0)
-    return with_kept(sized(config, rung, 0.0), config)
+        return sized(scratch, rung, tokens)
+    return with_kept(sized(config, rung, tokens), config)
 
 
 def _rungs_in_memory(config: Config, dataset: Dataset, device: Device, precision: str) -> int:
