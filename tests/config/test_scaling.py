@@ -90,6 +90,13 @@ def test_batches_grow_with_the_tokens_in_powers_of_two(tokens: float) -> None:
         assert 1900 < tokens / (batch * 256) < 4000  # the steps of a run
 
 
+def test_wide_models_take_larger_batches_except_in_short_runs() -> None:
+    assert batch_for(4e6, 192) == 16
+    assert batch_for(4e6, 128) == 8
+    assert batch_for(1e6, 192) == 8
+    assert batch_for(1e9, 1024) == 256
+
+
 def test_the_law_falls_towards_its_floor() -> None:
     law = Law(floor=1.0, a=10.0, alpha=0.5, b=100.0, beta=0.5, bytes_per_token=4.0)
     assert law.loss(1e4, 1e4) == pytest.approx(1 + 0.1 + 1.0)

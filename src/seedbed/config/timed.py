@@ -65,8 +65,8 @@ _STORIES, _STORIES_FOR_S, _STORIES_GROWTH = 8_000, 120.0, 0.9
 A run then reads each story two or three times. Stories that are read often are learned by heart: nano, with 35 passes over
 its 8,000 in 15 minutes, ended at 0.267 bits per byte, after 0.198 in 2 minutes."""
 _MOST_STORIES = 500_000
-_STORY_VOCABULARY = 1536
-"""The built-in stories have few different words: a larger vocabulary is not used up."""
+_STORY_VOCABULARY, _LONG_STORY_VOCABULARY, _LONG_S = 1536, 4096, 600
+"""The vocabulary for the built-in stories, and that for longer times: a token then has 4.3 bytes instead of 4.0."""
 _VALIDATION_BYTES_PER_MINUTE = 100_000
 """So much validation text takes about 2 % of the time to evaluate at the end, on two CPU cores."""
 _SAMPLE_BYTES_PER_S = 17_000
@@ -89,7 +89,9 @@ def for_time(config: Config, time_s: float, text_bytes: int | None) -> Config:
         part = max(time_s / 60, 1.0) * _VALIDATION_BYTES_PER_MINUTE / text_bytes
         data = replace(data, validation=round(min(max(part, 1e-4), 0.05), 6))
     sample = int(min(max(_SAMPLE_BYTES_PER_S * time_s, 2e6), 1e8))
-    vocabulary = _STORY_VOCABULARY if is_stories else vocabulary_for(text_bytes, time_s)
+    vocabulary = vocabulary_for(text_bytes, time_s)
+    if is_stories:
+        vocabulary = _LONG_STORY_VOCABULARY if time_s > _LONG_S else _STORY_VOCABULARY
     tokenizer = replace(tokenizer, vocab_size=vocabulary, sample_bytes=sample)
     schedule = replace(config.schedule, kind="wsd", decay=decay_share(time_s))
     return with_kept(replace(config, data=data, tokenizer=tokenizer, schedule=schedule), config)
