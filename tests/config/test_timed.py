@@ -112,6 +112,15 @@ def test_more_time_gets_more_stories_and_the_vocabulary_grows_with_the_text() ->
     assert vocabulary_for(10**12, 120) == 2048
 
 
+def test_long_runs_on_stories_get_a_larger_vocabulary_and_sooner_on_a_fast_machine() -> None:
+    sizes = [
+        for_time(config_of(time=time), seconds_of(time), None, fast=fast).tokenizer.vocab_size
+        for fast in (True, False)
+        for time in ("5m", "15m", "2h")
+    ]
+    assert sizes == [1536, 4096, 4096, 1536, 1536, 4096]
+
+
 def test_a_long_text_is_validated_on_a_part_that_takes_little_of_the_time() -> None:
     config = config_of("data.source=text:/nowhere", time="2m")
     small, large = for_time(config, 120, 10**6), for_time(config, 120, 10**9)

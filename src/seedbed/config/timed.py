@@ -65,18 +65,22 @@ _STORIES, _STORIES_FOR_S, _STORIES_GROWTH = 8_000, 120.0, 0.9
 A run then reads each story two or three times. Stories that are read often are learned by heart: nano, with 35 passes over
 its 8,000 in 15 minutes, ended at 0.267 bits per byte, after 0.198 in 2 minutes."""
 _MOST_STORIES = 500_000
-_STORY_VOCABULARY, _LONG_STORY_VOCABULARY, _LONG_S = 1536, 4096, 600
-"""The vocabulary for the built-in stories, and that for longer times: a token then has 4.3 bytes instead of 4.0."""
+_STORY_VOCABULARY, _LARGE_STORY_VOCABULARY = 1536, 4096
+"""The vocabulary for the built-in stories, and that for long times: a token then has 4.3 bytes instead of 4.0."""
+_LONG_S, _LONG_SLOW_S = 600, 3600
+"""The time from which the larger vocabulary is used, on a machine that multiplies matrices fast and on another. The small
+models of shorter runs would spend half of their time in its head."""
 _VALIDATION_BYTES_PER_MINUTE = 100_000
 """So much validation text takes about 2 % of the time to evaluate at the end, on two CPU cores."""
 _SAMPLE_BYTES_PER_S = 17_000
 """Text for learning the tokenizer, per second of the run: about 1 % of the time."""
 
 
-def for_time(config: Config, time_s: float, text_bytes: int | None) -> Config:
+def for_time(config: Config, time_s: float, text_bytes: int | None, *, fast: bool = False) -> Config:
     """The config with the text, the vocabulary and the decay that suit a time, before anything is measured.
 
-    `text_bytes`: the size of the source, None if unknown. The keys that the user gave are kept.
+    `text_bytes`: the size of the source, None if unknown. `fast`: whether the machine multiplies matrices fast (a GPU, or a CPU
+    with fast bf16). The keys that the user gave are kept.
     """
     from seedbed.config.scaling import decay_share
 
@@ -91,7 +95,8 @@ def for_time(config: Config, time_s: float, text_bytes: int | None) -> Config:
     sample = int(min(max(_SAMPLE_BYTES_PER_S * time_s, 2e6), 1e8))
     vocabulary = vocabulary_for(text_bytes, time_s)
     if is_stories:
-        vocabulary = _LONG_STORY_VOCABULARY if time_s > _LONG_S else _STORY_VOCABULARY
+        is_long = time_s >= (_LONG_S if fast else _LONG_SLOW_S)
+        vocabulary = _LARGE_STORY_VOCABULARY if is_long else _STORY_VOCABULARY
     tokenizer = replace(tokenizer, vocab_size=vocabulary, sample_bytes=sample)
     schedule = replace(config.schedule, kind="wsd", decay=decay_share(time_s))
     return with_kept(replace(config, data=data, tokenizer=tokenizer, schedule=schedule), config)

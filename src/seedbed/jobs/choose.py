@@ -44,9 +44,10 @@ def answer(request: ChooseRequest) -> None:
     began = time.monotonic()
     config = load_frozen(Path(request.config), TRAIN)
     assert config.train.time is not None
-    ready = for_time(config, seconds_of(config.train.time), text_bytes(config.data))
+    device, precision = decide_device(config.train, _nothing_recorded, _emit)
+    fast = device.multiplies_fast(precision)
+    ready = for_time(config, seconds_of(config.train.time), text_bytes(config.data), fast=fast)
     dataset = build_dataset(ready.data, ready.tokenizer, cache=cache_dir(), emit=_emit)
-    device, precision = decide_device(ready.train, _nothing_recorded, _emit)
     prepared_s = time.monotonic() - began
     # The text stays in the cache, so a run that starts now spends no time on it: only its start and the measuring count.
     sizing = choose(

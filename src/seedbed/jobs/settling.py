@@ -45,11 +45,11 @@ def settle(run_dir: Path, session: Session, frozen: Config, start: Start) -> Set
     assert config.train.time is not None
     emit, time_s, clock = session.emit, seconds_of(config.train.time), clock_of(session, start)
     check = limit_preparation(session, time_s, clock)
-    ready = for_time(config, time_s, text_bytes(config.data))
+    device, precision = decide_device(config.train, start.recorded, emit)
+    ready = for_time(config, time_s, text_bytes(config.data), fast=device.multiplies_fast(precision))
     with hooks.phase(emit, "prepare"):
         dataset = open_data(ready, None, session, started=False, check=check)
     with hooks.phase(emit, "measure"):
-        device, precision = decide_device(ready.train, start.recorded, emit)
         final, chosen = choose(ready, dataset, device, precision, used_s=clock, check=session.check_requests)
     path = run_dir / "config.toml"
     origins = recorded_origins(path)

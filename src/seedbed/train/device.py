@@ -27,6 +27,10 @@ class Device(NamedTuple):
     name: str
     kind: str
 
+    def multiplies_fast(self, precision: str) -> bool:
+        """Whether matrix products in `precision` are fast: on a GPU, or in bf16 on a CPU (see `choose_precision`)."""
+        return self.kind != "cpu" or precision == "bf16"
+
 
 class AvailableDevices(NamedTuple):
     """The devices that torch can use on this machine. `no_cuda` is the reason why there is no CUDA GPU."""
