@@ -115,6 +115,29 @@ def test_bf16_keeps_fp32_masters_and_learns_like_fp32() -> None:
         assert coarse == pytest.approx(fine, abs=0.01 * curves["fp32"][0])
 
 
+@pytest.mark.parametrize("micro_batch", [0, 3])
+def test_gradients_move_to_the_fp32_masters_during_the_backward_pass(micro_batch: int) -> None:
+    learner, batch = DecoderLearner(model(), precision="bf16", device=torch.device("cpu")), ragged_batch()
+    plain = model().to(torch.bfloat16)
+    held: list[int] = []
+    for parameter in learner.masters.working:
+        parameter.register_post_accumulate_grad_hook(
+            lambda _: held.append(sum(each.grad is not None for each in learner.masters.working))
+        )
+    sums = [torch.zeros_like(each, dtype=torch.float32) for each in plain.parameters()]
+    for leaf in batch.leaves(micro_batch):
+        learner.accumulate(leaf, batch.trained)
+        (plain.loss(leaf.inputs, leaf.targets) / batch.trained).backward()
+        for total, parameter in zip(sums, plain.parameters(), strict=True):
+            assert parameter.grad is not None
+            total += parameter.grad.float()
+            parameter.grad = None
+    assert len(held) >= len(sums)
+    assert max(held) == 0  # each gradient has moved before the next one is computed
+    for ours, theirs in zip(learner.gradients(), sums, strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_small_updates_are_kept_in_the_fp32_masters() -> None:
     """A step of 1e-6 on a gain of 1 is below bf16's resolution: without fp32 masters it would be lost."""
     learner = DecoderLearner(model(), precision="bf16", device=torch.device("cpu"))

@@ -136,20 +136,21 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
     )
     logits = _head_bytes(model, vocab_size, tokens, size)
     started = 4 * parameters if sequences < train.batch_size else 0
-    working = size * parameters if split else 0
-    # Memory use is highest at one of three moments: at the loss, with all activations; in the backward pass of the first
-    # block, with all other gradients; and at the update, with the gradients of the masters and of the working copy.
+    # Memory use is highest at one of three moments: at the loss, with all activations; in the backward pass of the head, with
+    # its gradients in both precisions; and at the update, with the gradients of all masters. A gradient of the working copy
+    # is freed as soon as it is on its master.
     forward = started + activations + logits
     inner = (5 if features(model).mlp == "swiglu" else 3) * model.ffn
     widest = tokens * size * max(inner, 3 * model.heads * model.head_dim)
-    backward = started + activations + 2 * size * head + widest
-    update = 4 * parameters + max(working, _update_bytes(config))
+    head_gradients = (size + 4 if split and not started else 2 * size) * head
+    backward = started + activations + head_gradients + widest
+    update = 4 * parameters + max(size * head if split else 0, _update_bytes(config))
     # Ids and targets of the rest of the batch, and of prefetched batches.
     waiting = (train.batch_size * (1 + train.prefetch) - sequences) * model.context * 16
     runtime = _RUNTIME_BYTES + waiting
     total = weights + state + max(forward, backward, update) + runtime
     snapshot = 4 * parameters + state
-    return Memory(weights, 4 * parameters + working, state, activations, logits, runtime, total, snapshot)
+    return Memory(weights, 4 * parameters, state, activations, logits, runtime, total, snapshot)
 
 
 _RUNTIME_BYTES = 16 << 20
@@ -185,14 +186,14 @@ def _kept_around_blocks(model: ModelConfig, size: int) -> int:
 def _head_bytes(model: ModelConfig, vocab_size: int, tokens: int, size: int) -> int:
     """Bytes that computing logits and loss needs in addition to activations; done in slices of tokens (see cross_entropy.py).
 
-    A slice needs its logits, whose gradient takes their place, and a block of them in fp32. The gradient of the previous slice is
-    still in memory, and so is the head's gradient, which is accumulated in fp32 if there are several slices.
+    A slice needs its logits, whose gradient takes their place, and a block of them in fp32. The head's gradient is in memory, too,
+    and is accumulated in place in fp32 if there are several slices.
     """
     rows = padded_vocab(model, vocab_size)
     height = slice_rows(rows)
-    first, second = min(tokens, height), min(max(tokens - height, 0), height)
-    logits = rows * (max(first, second + first if second else 0) * size + 8 * min(first, softmax_rows(rows)))
-    gradient = rows * model.hidden * ((8 if tokens > 2 * height else 4) if second else size)
+    first = min(tokens, height)
+    logits = rows * (first * size + 8 * min(first, softmax_rows(rows)))
+    gradient = rows * model.hidden * (4 if tokens > height else size)
     return logits + gradient
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 from seedbed.config.tiling import slice_rows, softmax_rows
 
 IGNORED = -100
+_GRADIENT_ROWS = 8192
+"""Rows of the weight's gradient that are computed at a time in 16 bits on a CPU, before they are added to an fp32 sum."""
 
 
 def summed_cross_entropy(
@@ -82,10 +84,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
             total = total - torch.where(trained, right, 0.0).sum()
             mask = trained.to(x.dtype)
             grad_x.append((grad @ weight_VC).mul_(mask))
-            part = grad.t() @ (x * mask)
-            if rows < x_NC.shape[0]:
-                part = part.float()  # accumulated over slices in fp32
-            grad_weight = part if grad_weight is None else grad_weight.add_(part)
+            grad_weight = _accumulated(grad_weight, grad, x * mask, block_rows, is_only=rows >= x_NC.shape[0])
+            del logits, grad  # before the next slice takes as much memory
         assert grad_weight is not None
         whole_x = torch.cat(grad_x) if len(grad_x) > 1 else grad_x[0]
         ctx.save_for_backward(whole_x, grad_weight.to(weight_VC.dtype), grad_scale)
@@ -96,6 +96,26 @@ class _SummedCrossEntropy(torch.autograd.Function):
         grad_x, grad_weight, grad_scale = ctx.saved_tensors
         scale = grad_outputs[0] if grad_scale is None else grad_outputs[0] / grad_scale
         return grad_x * scale, grad_weight * scale, None, None, None
+
+
+def _accumulated(total: Tensor | None, grad_NV: Tensor, x_NC: Tensor, block_rows: int, *, is_only: bool) -> Tensor:
+    """`total` + grad^T x, [V, C]: accumulated over slices in fp32, so in the dtype of `x_NC` only if the slice `is_only`.
+
+    With `block_rows` above 0, a slice's product is not in memory beside `total`, or only some rows of it.
+    """
+    if is_only:
+        return grad_NV.t() @ x_NC
+    if total is None and x_NC.dtype == torch.float32:
+        return grad_NV.t() @ x_NC
+    if total is None:
+        total = x_NC.new_zeros(grad_NV.shape[1], x_NC.shape[1], dtype=torch.float32)
+    if not block_rows:
+        return total.add_(grad_NV.t() @ x_NC)
+    if x_NC.dtype == torch.float32:
+        return total.addmm_(grad_NV.t(), x_NC)
+    for rows, part in zip(total.split(_GRADIENT_ROWS), grad_NV.split(_GRADIENT_ROWS, 1), strict=True):
+        rows.add_(part.t() @ x_NC)
+    return total
 
 
 def _softmax_gradient(

@@ -35,6 +35,7 @@ class DecoderLearner:
         self.model: Decoder = model.to(device)
         self.working: Decoder = self.model if precision == "fp32" else _working_copy(self.model, DTYPES[precision])
         self.masters = Masters(_trained(self.model), _trained(self.working), precision=precision)
+        self.masters.collect_during_backward()
         self._files = files or {}
         self._loss: Callable[..., Tensor] = self.working.loss
         self.compiled = False

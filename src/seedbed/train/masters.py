@@ -8,6 +8,7 @@ memory once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,6 +49,15 @@ class Masters:
     def tolerates_overflow(self) -> bool:
         """Whether a step whose gradient is not finite is only skipped, because a lower loss scale may help."""
         return self.precision == "fp16" and self._overflows_at_lowest_scale < _MOST_OVERFLOWS
+
+    def collect_during_backward(self) -> None:
+        """From now on, `collect` each gradient as soon as the backward pass has computed it.
+
+        So the gradients of all working parameters are never in memory together, beside those of the masters.
+        """
+        for master, working in zip(self.masters, self.working, strict=True):
+            if working is not master:
+                working.register_post_accumulate_grad_hook(partial(_move_gradient, master))
 
     @torch.no_grad()
     def collect(self) -> None:
@@ -117,3 +127,15 @@ class Masters:
         self.loss_scale = float(state.get("loss_scale", self.loss_scale))
         self._clean_steps = int(state.get("clean_steps", 0))
         self.update_working()
+
+
+@torch.no_grad()
+def _move_gradient(master: Tensor, working: Tensor) -> None:
+    """Add the gradient of a working parameter to that of its master in fp32, and clear the former."""
+    gradient = working.grad
+    assert gradient is not None
+    if master.grad is None:
+        master.grad = gradient.to(master.dtype)
+    else:
+        master.grad.add_(gradient)
+    working.grad = None
