@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
 
 from seedbed.config.schema import ModelConfig
+from seedbed.hardware.cpu import Cpu
+from seedbed.model import decode_step
 from seedbed.model.cache import KVCache
 from seedbed.model.decode_step import DecodeStep
 from seedbed.model.decoder import Decoder
@@ -37,8 +40,10 @@ def uneven(config: ModelConfig) -> Decoder:
 
 
 @pytest.mark.parametrize("config", CASES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
-def test_its_logits_equal_those_of_the_network(config: ModelConfig, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("way", ["fp32", "fp32 with numpy", "bf16"])
+def test_its_logits_equal_those_of_the_network(config: ModelConfig, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dtype = torch.bfloat16 if way == "bf16" else torch.float32
+    monkeypatch.setattr(decode_step, "_with_numpy", lambda _: way == "fp32 with numpy")
     model = copy.deepcopy(uneven(config)).to(dtype)
     ids = torch.randint(0, VOCAB, (1, 24), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -50,6 +55,24 @@ def test_its_logits_equal_those_of_the_network(config: ModelConfig, dtype: torch
     assert cache.length == 24
     allowed = 1e-5 if dtype == torch.float32 else 0.1
     assert float((stepped - whole[7:]).abs().max()) < allowed * float(whole.abs().max())
+
+
+def test_numpy_multiplies_large_fp32_matrices_on_amd_processors_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def multiplies(name: str, cores: int = 8, threads: int = 4, rows: int = 1024, dtype: torch.dtype = torch.float32) -> bool:
+        decode_step._numpy_has_more_threads.cache_clear()
+        monkeypatch.setattr(decode_step.cpu, "probe", lambda: Cpu(name, cores, (), {}))
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        return decode_step._with_numpy(torch.zeros(rows, 512, dtype=dtype))
+
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    monkeypatch.setattr(np, "show_config", lambda mode: {"Build Dependencies": {"blas": {"name": "scipy-openblas"}}})
+    assert multiplies("AMD EPYC")
+    assert not multiplies("Intel Xeon")
+    assert not multiplies("AMD EPYC", threads=1)
+    assert not multiplies("AMD EPYC", cores=64)
+    assert not multiplies("AMD EPYC", rows=64)
+    assert not multiplies("AMD EPYC", dtype=torch.bfloat16)
+    decode_step._numpy_has_more_threads.cache_clear()
 
 
 def test_it_continues_after_the_cache_is_cleared() -> None:

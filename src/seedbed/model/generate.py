@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -207,13 +208,16 @@ def generate(
             fresh = _last(window, max(1, config.longest_context // 2), num_kept)
             window = list(fresh)
             cache.clear()
+        next_step = None
         if len(fresh) == 1 and cache.length:
-            step = step or DecodeStep(model, cache)
-            logits_V = step(fresh[0])[:limit]
-        else:
-            logits_V = last_logits(model, torch.tensor([fresh], device=device), cache)[0, :limit]
-        repeated = seen[:limit].nonzero().flatten() if penalise else None
-        chosen = sample_token(logits_V, repeated, sampling, draws)
+            next_step = step = step or DecodeStep(model, cache)
+        with next_step.threads() if next_step else nullcontext():
+            if next_step:
+                logits_V = next_step(fresh[0])[:limit]
+            else:
+                logits_V = last_logits(model, torch.tensor([fresh], device=device), cache)[0, :limit]
+            repeated = seen[:limit].nonzero().flatten() if penalise else None
+            chosen = sample_token(logits_V, repeated, sampling, draws)
         if chosen in ends:
             return
         yield chosen
