@@ -173,9 +173,8 @@ class Timing(Length):
 
         Warns if hardly any steps fit into the time, or if so many that the run reads its text too often.
         """
-        passes_s = (
-            time_step()
-        )  # forward and backward; the optimizer's update cannot be timed without changing the weights
+        # Forward and backward alone: timing the update of the optimizer would change the weights.
+        passes_s = time_step()
         chosen = self._chosen if not parts.trainer.describe().get("compile") else None
         step_s = (chosen and chosen.step_s) or passes_s
         train, validation = self._config.train, parts.validation
@@ -204,18 +203,19 @@ class Timing(Length):
         )
         if last.decay_from is None:
             end = chosen.steps if chosen else step + max(self.deadline.steps_left() or 0, 1)
-            warmup = last.warmup_steps or warmup_within(schedule.warmup, end)
+            is_new = step == 0 and not last.warmup_steps
+            warmup = warmup_within(schedule.warmup, end) if is_new else last.warmup_steps or 0
             self._segments[-1] = last._replace(end=end, warmup_steps=warmup)
             self._expected_end = self._chosen.steps if self._chosen else end
-            if not last.warmup_steps:
+            if is_new:
                 self._warn(parts, end, warmup)
         self._last = self._segments[-1]
 
     def _warn(self, parts: Parts, end: int, warmup: int) -> None:
         """Warn if the run has hardly any steps, or repeats its text too often."""
-        train, schedule = self._config.train, self._config.schedule
-        if end < 2 * max(_FEWEST_WARMUP_STEPS, warmup) and schedule.warmup:
-            self._session.emit(_few_steps_message(self.total_s, end, warmup, train.batch_size, parts.tokens_per_window))
+        if end < 2 * max(_FEWEST_WARMUP_STEPS, warmup):
+            batch_size = self._config.train.batch_size
+            self._session.emit(_few_steps_message(self.total_s, end, warmup, batch_size, parts.tokens_per_window))
         passes = end / max(parts.batches.steps_per_epoch, 1e-9)
         repeated = repetition(passes, is_trained=parts.is_trained, is_timed=True)
         if repeated:
