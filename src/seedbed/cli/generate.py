@@ -158,7 +158,9 @@ def run(arguments: argparse.Namespace) -> int:
     }
     writer: Writer
     if arguments.json:
-        about = {key: chat[key] for key in ("messages", "tools") if key in chat}
+        about = {
+            key: value for key, value in chat.items() if key != "template"
+        }  # the answer names the one that was used
         writer = JsonWriter({"run": chosen.run.id if chosen.run else None, "prompt": prompt, **about})
     elif sys.stdout.isatty():
         writer = TerminalWriter("" if messages else prompt, arguments.num_samples)
