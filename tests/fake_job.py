@@ -230,7 +230,8 @@ def generate() -> int:
             time.sleep(1)
     if FAIL == "generate-crash":
         raise ZeroDivisionError
-    send(ready=True, seed=7, unknown=["\x07", "é"] if "é" in request.get("prompt", "") else [])
+    chat = {"template": request["template"], "ignores_tools": "tools" in request} if "template" in request else {}
+    send(ready=True, seed=7, unknown=["\x07", "é"] if "é" in request.get("prompt", "") else [], **chat)
     figures = f" T={request.get('temperature', 0.8):g}", f" k={request.get('top_k', 0)}\n"
     for sample in range(request["num_samples"]):
         for word in (" and\u200b", " then \x1b[31m", *figures, *request["stop"]):

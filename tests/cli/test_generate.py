@@ -59,6 +59,28 @@ def test_a_chat_needs_a_message_and_a_system_prompt_needs_a_chat(trained: Any) -
     assert "Add --chat" in trained.seedbed("generate", "alpha", "-p", "x", "--system", "y", expect=2).stderr
 
 
+def test_tools_and_a_template_reach_the_process_that_generates(trained: Any) -> None:
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    (trained.folder / "tools.json").write_text(json.dumps(tools))
+    words = ("generate", "alpha", "--chat", "-p", "x", "--tools", "tools.json", "--template", "chat", "--json")
+    done = trained.seedbed(*words)
+    result = json.loads(done.stdout)
+    assert (result["tools"], result["template"]) == (tools, "chat")
+    assert (
+        done.stderr == 'warning: The chat template "chat" ignores tools, so the model does not see those of --tools.\n'
+    )
+
+
+def test_wrong_tools_are_refused_before_the_model_is_loaded(trained: Any) -> None:
+    (trained.folder / "tools.json").write_text('[\n{"type": "function"}]')
+    for name, said in (("tools.json", "tool 1 of 1"), ("nowhere.json", "nowhere.json")):
+        done = trained.seedbed("generate", "alpha", "--chat", "-p", "x", "--tools", name, expect=2)
+        assert said in done.stderr
+        assert done.stdout == ""
+    for option in ("--tools", "--template"):
+        assert "Add --chat" in trained.seedbed("generate", "alpha", "-p", "x", option, "y", expect=2).stderr
+
+
 def test_the_prompt_may_come_from_stdin_a_file_or_the_run(trained: Any) -> None:
     assert trained.seedbed("generate", "--prompt", "-", stdin="two\nlines\n").stdout.startswith("two\nlines and")
     path = trained.folder / "p.txt"

@@ -79,6 +79,26 @@ def test_a_plan_says_time_speed_memory_and_how_they_are_known(capsys: pytest.Cap
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
+def test_a_text_that_is_much_too_small_for_the_time_is_named_with_the_passes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = tmp_path / "small.txt"
+    text.write_text("A small text.\n" * 1000)
+    words = ("--preset", "nano", "--for", "15m", "--data")
+    found = json.loads(printed(capsys, *words, f"text:{text}", "--json"))
+    assert found["passes"] == pytest.approx(found["tokens"] / (14_000 / 4 * 0.95), rel=0.01)
+    assert found["warnings"] == [f"This run trains on the text {found['passes']:,.0f} times."]
+    out = " ".join(printed(capsys, *words, f"text:{text}").split())
+    assert (
+        f"warning {found['warnings'][0]} After about 25 passes, more of them teach hardly anything: the model learns"
+        in out
+    )
+    text.write_text("A larger text.\n" * 2_000_000)
+    larger = json.loads(printed(capsys, *words, f"text:{text}", "--json"))
+    assert larger["warnings"] == []
+    assert larger["loss"] < found["loss"], "repeated text counts less"
+
+
 def test_explain_shows_where_the_time_goes_and_what_is_measured_or_assumed(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(capsys, "--preset", "nano", "--explain")
     for part in ("matmuls", "attention", "optimizer", "activations", "Measured here:", "Computed:", "Assumed:"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed.config.check import Finding, check, checkpoint_bytes
+from seedbed.config.check import Finding, check, checkpoint_bytes, repetition
 from seedbed.config.preset import preset_names
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
@@ -52,6 +52,18 @@ def test_small_text_gets_a_warning_with_its_figures() -> None:
     assert "300k" in finding.text
     assert "30 times" in finding.why
     assert "data-small" not in found(train_tokens=3_000_000)
+
+
+@pytest.mark.parametrize(
+    ("passes", "is_trained", "text"), [(25, False, ""), (26, False, "26"), (4, True, ""), (3959, True, "3,959")]
+)
+def test_a_text_that_is_repeated_too_often_is_named_with_the_passes(passes: float, is_trained: bool, text: str) -> None:
+    finding = repetition(passes, is_trained=is_trained, is_timed=True)
+    assert (finding is not None) == bool(text)
+    if finding:
+        assert finding.text == f"This run trains on the text {text} times."
+        assert "by heart" in finding.why
+        assert "a shorter time" in finding.hint
 
 
 def test_passes_over_the_text_are_computed_from_any_horizon() -> None:

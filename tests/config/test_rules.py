@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from configs import refused
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
+from seedbed.config.rules import check_values
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,15 @@ from seedbed.config.roots import TRAIN
 )
 def test_contradictions_are_refused_with_what_to_set(sets: list[str], expected: str) -> None:
     assert expected in refused(sets=sets)
+
+
+def test_a_window_without_context_is_refused_but_a_stored_one_is_read() -> None:
+    told = refused(sets=["model.context=1"])
+    assert "model.context = 1 (--set)" in told
+    assert "model.context to 2 or more" in told
+    config = resolve(TRAIN, sets=["model.context=2"]).config
+    stored = replace(config, model=replace(config.model, context=1))
+    check_values(stored, {}, TRAIN)
 
 
 def test_gpt2_may_have_an_odd_head_dim() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -122,6 +123,31 @@ def test_a_chat_goes_through_the_template_of_the_folder(model: str, tmp_path: Pa
     long = GenerateRequest(checkpoint=str(folder), messages=({"role": "user", "content": "a" * 80},), device="cpu")
     with pytest.raises(UsageError, match="82 tokens, but the model's context has only 64"):
         next(answer(long))
+
+
+def test_a_chat_uses_the_named_template_and_the_tools(model: str, tmp_path: Path) -> None:
+    folder = copied(model, tmp_path)
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}.")
+    (folder / "additional_chat_templates").mkdir()
+    source = "{{ messages[0].content }} {% for tool in tools %}{{ tool.function.name }}{% endfor %}"
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text(source)
+    tools = ({"type": "function", "function": {"name": "weather"}},)
+
+    def first(**options: Any) -> dict[str, Any]:
+        messages = ({"role": "user", "content": "a dog"},)
+        return next(answer(GenerateRequest(checkpoint=str(folder), messages=messages, device="cpu", **options)))
+
+    assert (first()["template"], first()["prompt_tokens"]) == ("default", len("a dog."))
+    found = first(tools=tools)
+    assert (found["template"], found["prompt_tokens"]) == ("tool_use", len("a dog weather"))
+    assert "ignores_tools" not in found
+    ignoring = first(tools=tools, template="default")
+    assert ignoring["prompt_tokens"] == len("a dog.")
+    assert ignoring["ignores_tools"] is True
+    with pytest.raises(UsageError, match='no chat template named "rag"') as refused:
+        first(template="rag")
+    assert '"default", "tool_use"' in refused.value.hint
+    assert "template" not in next(answer(GenerateRequest(checkpoint=model, prompt="x", device="cpu")))
 
 
 def test_bf16_is_for_stored_bf16_on_a_cpu_that_computes_it_fast(

@@ -21,7 +21,7 @@ from seedbed.events import Checkpoint, Eval, Phase
 from seedbed.jobs import sizing
 from seedbed.jobs.sizing import Sizing, choose
 from seedbed.jobs.timing import END_S, MeasuredCosts, limit_preparation
-from seedbed.presentation.size_plan import plan_lines
+from seedbed.presentation.size_plan import as_json, plan_lines
 from seedbed.text import count
 from seedbed.train.device import Device
 
@@ -125,6 +125,22 @@ def test_what_was_chosen_and_why_is_said_in_words_and_as_a_table(measured: Calla
     rows = plan_lines(chosen)
     assert sum(row.startswith("->") for row in rows) == 1
     assert all(len(row) <= 100 for row in rows[2:])
+
+
+def test_a_text_that_is_much_too_small_for_the_time_gets_a_warning(measured: Callable[..., Sizing]) -> None:
+    chosen = measured("20m", 1e11, tokens=2_000).chosen
+    said = f"This run trains on the text {chosen.passes:,.0f} times."
+    assert plan_lines(chosen)[-1].startswith(f"warning: {said}")
+    assert as_json(chosen)["warnings"] == [said]
+    enough = measured("20m", 1e11).chosen
+    assert as_json(enough)["warnings"] == []
+    assert not any(line.startswith("warning") for line in plan_lines(enough))
+
+
+def test_the_seconds_of_a_step_are_those_of_the_chosen_size(measured: Callable[..., Sizing]) -> None:
+    chosen = measured("20m", 1e11).chosen
+    assert chosen.step_s is not None
+    assert chosen.steps * chosen.step_s == pytest.approx((1200 - 5) * 0.95 - 3, rel=0.01)
 
 
 def test_checkpoints_and_validations_fit_the_length_of_the_run(measured: Callable[..., Sizing]) -> None:

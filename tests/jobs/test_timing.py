@@ -14,6 +14,7 @@ import torch
 from seedbed.config.frozen import dump, load_frozen, recorded_origins
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
+from seedbed.config.scaling import reuse_passes
 from seedbed.events import Event, Step
 from seedbed.jobs import settling, timing
 from seedbed.jobs.__main__ import run_job
@@ -146,6 +147,58 @@ def test_a_run_whose_steps_are_much_faster_or_slower_than_expected_says_once_how
     assert f"take {how} time than was expected" in said["why"]
 
 
+def warnings(run: RunDir) -> dict[str, dict[str, Any]]:
+    return {each["code"]: each for each in events(run, "message") if each["level"] == "warning"}
+
+
+@pytest.mark.parametrize("step_s", [0.5, 3.0, 50.0])
+def test_a_warm_up_is_a_part_of_a_short_run_which_says_how_few_steps_fit(
+    tmp_path: Path, each_event: list[Work], monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    monkeypatch.setattr(LearnerTrainer, "seconds_per_step", lambda *_: step_s)
+    monkeypatch.setattr(StepClock, "step_s", step_s)
+    run = new_run(tmp_path, "train.time=60s")
+    work(run)
+    begun = next(each for each in events(run, "run") if each.get("steps"))
+    warmup = begun["warmup_steps"]
+    assert 0.1 * begun["steps"] - 1 < warmup <= 0.2 * begun["steps"]
+    assert max(step["lr"] for step in events(run, "step")) == load_frozen(run.config, TRAIN).optimizer.lr
+    if begun["steps"] >= 40:
+        assert "few-steps" not in warnings(run)
+        return
+    said = warnings(run)["few-steps"]
+    plural = "s fit" if begun["steps"] > 1 else " fits"
+    assert said["text"].startswith(f"Only about {begun['steps']} step{plural} into 1m")
+    assert (f"rises in the first {warmup} of them" in said["text"]) == bool(warmup)
+    assert "train.batch_size (now 2) or model.context (now 16)" in said["hint"]
+
+
+@pytest.mark.parametrize(
+    ("share", "steps", "expected"), [(0.0, 50, 0), (0.02, 5000, 100), (0.02, 500, 20), (0.5, 30, 15)]
+)
+def test_a_warm_up_follows_its_share_unless_the_run_is_short(share: float, steps: int, expected: int) -> None:
+    assert timing.warmup_within(share, steps) == expected
+
+
+@pytest.mark.parametrize(("stories", "warns"), [(12, True), (400, False)])
+def test_a_run_with_a_time_warns_once_about_a_text_that_it_repeats_too_often(
+    tmp_path: Path, each_event: list[Work], stories: int, warns: bool
+) -> None:
+    stop_at(each_event, 10)
+    run = new_run(tmp_path, "train.time=60s", "train.batch_size=256", f"data.stories={stories}")
+    work(run)
+    work(run)
+    begun = next(each for each in events(run, "run") if each.get("steps"))
+    found = [each for each in events(run, "message") if each["code"] == "data-small"]
+    assert len(found) == warns
+    if warns:
+        passes = begun["steps"] / begun["steps_per_epoch"]
+        assert passes > reuse_passes()
+        assert found[0]["text"] == f"This run trains on the text {passes:.3g} times."
+        assert "by heart" in found[0]["why"]
+        assert "a shorter time" in found[0]["hint"]
+
+
 def test_a_resumed_run_that_is_late_in_its_decay_ends_within_a_tenth(
     tmp_path: Path, each_event: list[Work], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +275,10 @@ def test_the_chosen_size_is_written_into_the_config_and_kept_on_resume(
     assert "# chosen for 1m" in run.config.read_text()
     (message,) = [each for each in events(run, "message") if each["code"] == "size"]
     assert message["text"].startswith(f"Chosen for 1m: {config.model.layers} layers x {config.model.hidden}")
+    steps = re.search(r"tokens in ([\d,]+) steps", message["text"])
+    assert steps
+    planned = next(each["steps"] for each in events(run, "run") if each.get("steps"))
+    assert planned == int(steps[1].replace(",", "")), "the counter begins with the number that was announced"
     before = run.config.read_bytes()
     work(run)  # measures nothing: `speeds` is not asked again
     assert run.config.read_bytes() == before

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed.config.schema import ScheduleConfig
-from seedbed.optim.schedule import describe, multiplier, warmup_steps
+from seedbed.optim.schedule import describe, describe_timed, multiplier, warmup_steps
 
 KINDS = ("cosine", "linear", "constant", "wsd")
 fractions = st.floats(0, 1)
@@ -108,3 +108,11 @@ def test_the_description_states_first_and_last_learning_rate() -> None:
     assert "over 20 steps" in added
     constant = describe(ScheduleConfig(kind="constant"), 0.02, 1000, 1200, 1000)
     assert "stays at 0.02" in constant
+
+
+@pytest.mark.parametrize(
+    ("steps", "rise"), [(0, "starts at"), (1, "warms up over 1 step to"), (20, "warms up over 20 steps to")]
+)
+def test_the_warm_up_of_a_timed_run_is_said_in_words(steps: int, rise: str) -> None:
+    said = describe_timed(ScheduleConfig(kind="wsd"), 0.01, warmup_steps=steps, decay_from=None)
+    assert said.startswith(f"The learning rate {rise} 0.01, then stays there")

@@ -36,6 +36,12 @@ def test_every_property_has_a_line(tmp_path: Path) -> None:
     assert "LoRA" in found["to tune"]
 
 
+def test_named_chat_templates_are_listed_with_the_default_first(tmp_path: Path) -> None:
+    content = {**made.files(), **{f"additional_chat_templates/{name}.jinja": b"x" for name in ("tool_use", "rag")}}
+    found = report(tmp_path / "m", {**content, "chat_template.jinja": b"x"})
+    assert shown(found)["template"] == "chat templates: default, rag, tool_use"
+
+
 def test_what_is_unknown_is_called_unknown(tmp_path: Path) -> None:
     found = shown(report(tmp_path / "m", {"model.safetensors": made.files()["model.safetensors"]}))
     for label in ("family", "shape", "context", "text", "stop", "template", "licence", "to run", "to train"):

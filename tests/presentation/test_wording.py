@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from seedbed.events import Event, Phase, Run, Step, encode
-from seedbed.presentation.wording import until_it_pauses, until_it_stops
+from seedbed.presentation.wording import progress, until_it_pauses, until_it_stops
 from seedbed.runs.log import Reader
 from seedbed.runs.store import Store
 from seedbed.runs.view import View
@@ -24,6 +24,20 @@ def view_after(store: Store, events: list[Event]) -> View:
     for record in Reader(run.events).new():
         view.add(record)
     return view
+
+
+def test_the_number_of_steps_is_marked_while_a_time_still_decides_on_it(store: Store) -> None:
+    timed = msgspec.structs.replace(READY, time_s=60.0, decay_from=-1)
+    settled = Run(status="running", session=1, settled_steps=8, time_s=60.0, decay_from=5)
+    ended = Run(status="stopped", session=1, step=1)
+    for events, shown in (
+        ([BEGUN, READY, STEP], "step 1/9  "),
+        ([BEGUN, timed, STEP], "step 1/~9  "),
+        ([BEGUN, timed, STEP, settled], "step 1/8  "),
+        ([BEGUN, timed, STEP, ended], "step 1/9  "),
+        ([BEGUN, timed, STEP, msgspec.structs.replace(READY, time_s=0.0)], "step 0/9"),
+    ):
+        assert progress(view_after(store, events)).startswith(shown), events
 
 
 @pytest.mark.parametrize(

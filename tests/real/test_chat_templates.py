@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from real.fuzz import text
-from real.loading import Real
+from real.loading import Real, load
+from seedbed.jobs.generate import GenerateRequest, read_prompt
 from seedbed.tokenizer.chat_template import ChatTemplate
 from seedbed.tokenizer.model_files import read_config, special_tokens
 from seedbed.tokenizer.render_request import RenderRequest
 from seedbed.tokenizer.template_rendering import rendered
+from seedbed.tokenizer.tokenizer import Tokenizer
+from seedbed.tokenizer.tool_schemas import read_tools
 
 TOOL = {
     "type": "function",
@@ -131,3 +137,63 @@ def test_no_marker_in_a_users_text_becomes_a_control_token(real: Real) -> None:
     found = template.encode(real.ours, [{"role": "user", "content": "x".join(added)}])
     control = {token["id"] for token in real.ours.spec["added_tokens"]}
     assert [id_ for id_ in found if id_ in control] == [id_ for id_ in plain if id_ in control]
+
+
+TOOLS = [
+    TOOL,
+    {"type": "function", "function": {"name": "time", "description": "The time 🕐", "parameters": {"type": "object"}}},
+]
+QUESTION = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Weather in Zürich?"}]
+
+
+def ids(folder: Path, tools: list[dict[str, Any]] | None, name: str | None) -> list[int]:
+    """The ids that `seedbed generate --chat` gives the model."""
+    request = GenerateRequest(
+        checkpoint=str(folder),
+        messages=tuple(QUESTION),
+        template=name,
+        tools=None if tools is None else tuple(tools),
+    )
+    return read_prompt(request, Tokenizer.of_model(folder)).ids
+
+
+def test_a_file_of_tools_gives_qwen3_the_ids_that_transformers_gives_it(tmp_path: Path) -> None:
+    qwen3 = load("qwen3")
+    path = tmp_path / "tools.json"
+    path.write_text(json.dumps(TOOLS, indent=2))
+    expected = qwen3.theirs.apply_chat_template(QUESTION, tools=TOOLS, add_generation_prompt=True)["input_ids"]
+    assert ids(qwen3.folder, read_tools(path), None) == expected
+    without = qwen3.theirs.apply_chat_template(QUESTION, add_generation_prompt=True)["input_ids"]
+    assert ids(qwen3.folder, None, None) == without != expected
+
+
+NAMED = {
+    "default": "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}",
+    "tool_use": "{% for tool in tools or [] %}{{ tool | tojson }}\n{% endfor %}<|im_start|>{{ messages[-1].content }}",
+    "brief": "<|im_start|>{{ messages[-1].content }}{{ tools[0].function.name if tools else 'alone' }}",
+}
+
+
+@pytest.mark.parametrize("as_files", [False, True], ids=["list", "files"])
+def test_named_templates_give_the_ids_that_transformers_gives(tmp_path: Path, as_files: bool) -> None:
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "named"
+    shutil.copytree(load("qwen3").folder, folder)
+    config = read_config(folder)
+    config["chat_template"] = [{"name": name, "template": source} for name, source in NAMED.items()]
+    if as_files:
+        del config["chat_template"]
+        (folder / "additional_chat_templates").mkdir()
+        for name, source in NAMED.items():
+            place = "chat_template.jinja" if name == "default" else f"additional_chat_templates/{name}.jinja"
+            (folder / place).write_text(source)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    theirs = AutoTokenizer.from_pretrained(folder)
+    found = set()
+    for name in (None, *NAMED):
+        for tools in (None, TOOLS):
+            expected = theirs.apply_chat_template(QUESTION, tools=tools, chat_template=name)["input_ids"]
+            assert ids(folder, tools, name) == expected, (name, tools)
+            found.add(tuple(expected))
+    assert len(found) == 5, "the default ignores tools; the other two do not"

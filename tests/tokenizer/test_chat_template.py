@@ -75,9 +75,27 @@ class TestFolders:
         assert template.render(HELLO) == "plain"
         assert template.render(HELLO, tools=[{"name": "f"}]) == "tools"
         assert template.render(HELLO, name="rag", tools=[{"name": "f"}]) == "documents"
-        with pytest.raises(UsageError, match='named "chat"') as refused:
-            template.render(HELLO, name="chat")
-        assert "tool_use" in refused.value.hint
+        assert template.chosen(has_tools=True) == "tool_use"
+        for unknown in ("chat", ""):
+            with pytest.raises(UsageError, match=f'named "{unknown}"') as refused:
+                template.render(HELLO, name=unknown)
+            assert all(f'"{name}"' in refused.value.hint for name in template.names)
+
+    def test_without_a_default_the_name_must_be_given(self) -> None:
+        template = ChatTemplate({"rag": "documents", "tool_use": "tools"}, where="SmallLM")
+        assert template.render(HELLO, tools=[{"name": "f"}]) == "tools"
+        assert template.render(HELLO, name="rag") == "documents"
+        with pytest.raises(UsageError, match="SmallLM has several chat templates, and none is named") as refused:
+            template.render(HELLO)
+        assert '--template: "rag", "tool_use"' in refused.value.hint
+        assert ChatTemplate({"rag": "documents"}).render(HELLO) == "documents"
+
+    def test_whether_a_template_ignores_tools(self) -> None:
+        template = ChatTemplate({"default": CHATML, "tool_use": CHATML + "{{ tools[0].function | tojson }}"})
+        tools = [{"type": "function", "function": {"name": "f"}}]
+        assert not template.ignores_tools(HELLO, tools)
+        assert not template.ignores_tools(HELLO, tools, "tool_use")
+        assert template.ignores_tools(HELLO, tools, "default")
 
     def test_special_tokens_are_variables_from_either_file(self, tmp_path: Path) -> None:
         files = {

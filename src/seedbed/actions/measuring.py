@@ -71,6 +71,7 @@ def plan_on_this_machine(
         assumed=(*assumed, words) if words else assumed,
         target_days=target_days,
         validation_tokens=None if whole is None else whole.validation,
+        training_tokens=None if whole is None else whole.training,
     )
 
 

@@ -30,7 +30,9 @@ another model folder, or hub:NAME; without RUN, the newest run with a checkpoint
 text and a newline.
 
 With --chat, the prompt is a message, and the model answers it: the folder's chat template makes the text that the model
-reads. Then the output is the answer alone. Control tokens in the prompt, such as <|im_end|>, stay text.
+reads. Then the output is the answer alone. Control tokens in the prompt, such as <|im_end|>, stay text. Some folders have
+several templates, which `seedbed models DIR` lists; --template chooses one. --tools describes functions that the model may
+call: a JSON list of {"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}.
 
 Settings that you do not give come from the folder's generation_config.json if it recommends any, which a line on stderr
 says.
@@ -43,11 +45,13 @@ EXAMPLES = """\
   seedbed generate runs/ID/checkpoints/step-00000200 "The fox"
   seedbed generate ~/models/SmolLM2-135M-Instruct --chat "What is the capital of France?"
   seedbed generate hub:HuggingFaceTB/SmolLM2-135M-Instruct --chat "What is the capital of France?"
+  seedbed generate ~/models/Qwen3-0.6B --chat "How warm is it in Oslo?" --tools tools.json
   seedbed generate quickstart@best "The fox"
   cat opening.txt | seedbed generate quickstart > story.txt
 """
 SYNONYMS = {
     "--apply-chat-template": "--chat",
+    "--chat-template": "--template",
     "--conversation": "--chat",
     "--file": "--prompt-file",
     "--instruct": "--chat",
@@ -59,10 +63,14 @@ SYNONYMS = {
     "--num-tokens": "--max-new-tokens",
     "--repeat-penalty": "--repetition-penalty",
     "--samples": "--num-samples",
+    "--template-name": "--template",
+    "--functions": "--tools",
+    "--tools-file": "--tools",
     "--system-prompt": "--system",
     "--tokens": "--max-new-tokens",
 }
 """Option of another program -> the equivalent in Seedbed."""
+_OF_CHATS = {"system": "the system prompt", "template": "the template", "tools": "the list of tools"}
 SETTINGS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 MAX_NEW_TOKENS, MAX_ANSWER_TOKENS = 100, 512
 
@@ -82,6 +90,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--chat", action="store_true", help="answer the prompt as a message, through the model's chat template")
     add("--system", metavar="TEXT", help="the system prompt of the chat")
+    add(
+        "--template",
+        metavar="NAME",
+        help="the chat template, if the folder has several (default: `default`, or with --tools `tool_use`, if there is one)",
+    )
+    add("--tools", metavar="FILE", type=Path, help="a JSON file with the tools that the model may call in the chat")
     add(
         "-n",
         "--max-new-tokens",
@@ -130,11 +144,12 @@ def run(arguments: argparse.Namespace) -> int:
     store = actions.store(arguments.runs)
     ref, prompt = run_and_prompt(store, arguments)
     messages = chat_messages(arguments, prompt)
+    chat = chat_request(arguments, messages)
     chosen = choose_model(store, ref, arguments.checkpoint)
     if prompt is None:
         prompt = actions.default_prompt(chosen.run) if chosen.run else ""
     request = {
-        **({"messages": messages} if messages else {"prompt": prompt}),
+        **(chat if messages else {"prompt": prompt}),
         "max_new_tokens": arguments.max_new_tokens or (MAX_ANSWER_TOKENS if messages else MAX_NEW_TOKENS),
         "stop": arguments.stop,
         "seed": arguments.seed,
@@ -143,7 +158,9 @@ def run(arguments: argparse.Namespace) -> int:
     }
     writer: Writer
     if arguments.json:
-        about = {"messages": messages} if messages else {}
+        about = {
+            key: value for key, value in chat.items() if key != "template"
+        }  # the answer names the one that was used
         writer = JsonWriter({"run": chosen.run.id if chosen.run else None, "prompt": prompt, **about})
     elif sys.stdout.isatty():
         writer = TerminalWriter("" if messages else prompt, arguments.num_samples)
@@ -157,6 +174,7 @@ def run(arguments: argparse.Namespace) -> int:
                 note_unknown(answer.get("unknown") or [])
                 note_dropped(answer)
                 note_recommended(answer.get("recommended") or {})
+                note_ignored_tools(answer)
                 writer.ready(answer)
             elif "text" in answer:
                 writer.text(answer["sample"], answer["text"])
@@ -168,13 +186,14 @@ def run(arguments: argparse.Namespace) -> int:
 def chat_messages(arguments: argparse.Namespace, prompt: str | None) -> list[dict[str, str]]:
     """The messages of a chat: the system prompt, if one is given, and the prompt; none without --chat.
 
-    Raises UsageError for a chat without a prompt, and for --system without --chat.
+    Raises UsageError for a chat without a prompt, and for options of a chat without --chat.
     """
     from seedbed.errors import UsageError
 
     if not arguments.chat:
-        if arguments.system is not None:
-            raise UsageError("--system is the system prompt of a chat, but --chat is missing.", "Add --chat.")
+        for name, what in _OF_CHATS.items():
+            if getattr(arguments, name) is not None:
+                raise UsageError(f"--{name} is {what} of a chat, but --chat is missing.", "Add --chat.")
         return []
     if prompt is None:
         raise UsageError(
@@ -185,6 +204,33 @@ def chat_messages(arguments: argparse.Namespace, prompt: str | None) -> list[dic
         text = decoded(arguments.system.encode("utf-8", "surrogateescape"), "--system")
         system = [{"role": "system", "content": text}]
     return [*system, {"role": "user", "content": prompt}]
+
+
+def chat_request(arguments: argparse.Namespace, messages: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The part of the request that describes a chat; empty without messages.
+
+    Raises UsageError if the file of the tools cannot be used.
+    """
+    from seedbed.files import expand_home
+    from seedbed.tokenizer.tool_schemas import read_tools
+
+    if not messages:
+        return {}
+    found: dict[str, Any] = {"messages": messages}
+    if arguments.template is not None:
+        found["template"] = decoded(arguments.template.encode("utf-8", "surrogateescape"), "--template")
+    if arguments.tools is not None:
+        found["tools"] = read_tools(expand_home(arguments.tools))
+    return found
+
+
+def note_ignored_tools(answer: Mapping[str, Any]) -> None:
+    """Print a warning on stderr if the chat template writes nothing about the tools."""
+    from seedbed.cli.console import note
+    from seedbed.presentation.generation import ignored_tools_text
+
+    if answer.get("ignores_tools"):
+        note(f"warning: {ignored_tools_text(answer['template'])}")
 
 
 def note_recommended(settings: Mapping[str, float]) -> None:

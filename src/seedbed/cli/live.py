@@ -85,7 +85,7 @@ class LiveDisplay:
             left = (
                 f"{text.duration(remaining)} left{wording.simulated(view.simulated)}" if remaining is not None else ""
             )
-            parts.append(self._bar(view.step, view.steps, f"step {view.step}/{view.steps}", left))
+            parts.append(self._bar(view.step, view.steps, wording.step_of_steps(view), left))
         if view.session_steps:
             parts.append(Text("  ".join(self._figures(view)), no_wrap=True, overflow="ellipsis"))
         elif progress is None:

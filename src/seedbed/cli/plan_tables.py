@@ -21,14 +21,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _plan_time(arguments: argparse.Namespace) -> int:
     """Print the size that `seedbed train --for` would choose; this machine is measured for some seconds."""
-    import msgspec
-
     from seedbed import actions
     from seedbed.cli.console import say, say_json, set_temporary_line
     from seedbed.config.layers import Flagged
     from seedbed.config.resolving import resolve
     from seedbed.config.roots import TRAIN
-    from seedbed.presentation.size_plan import plan_lines
+    from seedbed.presentation.size_plan import as_json, plan_lines
 
     flags = {
         "train.time": Flagged(getattr(arguments, "for"), "--for"),
@@ -41,7 +39,7 @@ def _plan_time(arguments: argparse.Namespace) -> int:
     finally:
         set_temporary_line()
     if arguments.json:
-        say_json(msgspec.to_builtins(found.chosen))
+        say_json(as_json(found.chosen))
         return 0
     for line in plan_lines(found.chosen):
         say(line)

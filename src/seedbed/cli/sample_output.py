@@ -89,7 +89,7 @@ class JsonWriter:
 
     def ready(self, about: dict[str, Any]) -> None:
         """Keep what the objects say about the prompt and the settings."""
-        kept = ("prompt_tokens", "dropped_tokens", "precision", "settings")
+        kept = ("prompt_tokens", "dropped_tokens", "precision", "settings", "template")
         self._about = {**self._about, **{key: about[key] for key in kept if key in about}}
 
     def text(self, sample: int, chunk: str) -> None:

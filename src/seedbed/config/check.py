@@ -10,6 +10,7 @@ import msgspec
 
 from seedbed import text
 from seedbed.config.arithmetic import Memory, count_parameters, divisors, memory_estimate, table_parameters
+from seedbed.config.scaling import reuse_passes
 from seedbed.config.schema import Config, TrainConfig
 
 ADAMW_LR_LIMIT = 0.01
@@ -25,7 +26,7 @@ Its rate is about the spectral norm of one update. The usual peak is 0.02, and t
 """
 
 MANY_PASSES = 4
-"""More passes over the same text teach little (Muennighoff et al. 2023, arXiv 2305.16264)."""
+"""More passes over the same text teach a trained model little (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 MANY_TIMES = 4
 """A run that needs this many times the memory of the machine cannot train, even if the estimate is too high."""
@@ -205,16 +206,7 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
         )
     parameters = count_parameters(config.model, vocab_size)
     passes = trained_tokens(config.train, context, windows) / tokens
-    if config.base.model:
-        if passes > MANY_PASSES:
-            yield Finding(
-                "warning",
-                "data-small",
-                f"This run trains on the text {text.count(passes)} times.",
-                "The model will memorise it, and may get worse on other text.",
-                "Use more text, fewer train.epochs or train.steps, or set train.early_stop = 3.",
-            )
-    elif tokens < parameters and passes > 1:
+    if not config.base.model and tokens < parameters and passes > 1:
         yield Finding(
             "warning",
             "data-small",
@@ -223,6 +215,28 @@ def _of_training_text(config: Config, vocab_size: int, tokens: int) -> Iterator[
             f"(this run trains on the text {text.count(passes)} times).",
             "Use more text, a smaller preset or fewer train.epochs, or set train.early_stop = 3.",
         )
+    elif repeated := repetition(passes, is_trained=bool(config.base.model)):
+        yield repeated
+
+
+def repetition(passes: float, *, is_trained: bool, is_timed: bool = False) -> Finding | None:
+    """The warning about a run that trains on its text `passes` times; None if these are not too many.
+
+    A trained model (`is_trained`, a base) gains nothing after MANY_PASSES; one from scratch learns from up to `reuse_passes`
+    of facts/dial.json. `is_timed`: a time says how long the run is, so a shorter one is the way out.
+    """
+    most = MANY_PASSES if is_trained else reuse_passes()
+    if passes <= most:
+        return None
+    shorter = "a shorter time" if is_timed else "fewer train.epochs or train.steps"
+    return Finding(
+        "warning",
+        "data-small",
+        f"This run trains on the text {f'{passes:,.0f}' if passes >= 100 else text.count(passes)} times.",
+        f"After about {most:g} passes, more of them teach hardly anything: the model learns the text by heart"
+        f"{', and may get worse on other text' if is_trained else ''}.",
+        f"Use more text or {shorter}, or set train.early_stop = 3.",
+    )
 
 
 def trained_tokens(train: TrainConfig, context: int, windows_per_epoch: int) -> float:

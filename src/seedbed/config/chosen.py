@@ -48,6 +48,12 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
         return max(round(self.tokens / (self.batch_size * self.context)), 1)
 
     @property
+    def step_s(self) -> float | None:
+        """The seconds of a step at the speed of the chosen size, without compilation; None if it is not among the options."""
+        speed = next((each.tokens_per_s for each in self.options if _is_chosen(each, self)), None)
+        return self.batch_size * self.context / speed if speed else None
+
+    @property
     def passes(self) -> float:
         """How many times the run reads the training text."""
         return self.tokens / max(self.unique_tokens, 1)

@@ -21,17 +21,22 @@ from seedbed.errors import UsageError
 
 SHORTEST_S = 30.0
 """The shortest train.time, in seconds: the start, the data and the last save take about 10 s of it on two CPU cores."""
+SHORTEST_CONTEXT = 2
+"""The shortest training window, in tokens."""
 LONGEST_S = 365 * 86400.0
 
 
 def check_values(config: S, origins: Mapping[str, str], root: Root[S], *, is_new: bool = False) -> None:
     """Raise UsageError for the first contradiction between values, with where they were given and what to set.
 
-    A new config (`is_new`), unlike one stored in a run, is also checked for a misspelt device: earlier versions accepted any.
+    A new config (`is_new`), unlike one stored in a run, is also checked for a misspelt device and for a window without
+    context: earlier versions accepted any.
     """
     problems = _contradictions(config, root)
     if is_new and (train := getattr(config, "train", None)) is not None:
         problems = chain(problems, _of_device(train.device))
+        if (model := getattr(config, "model", None)) is not None:
+            problems = chain(problems, _of_window(model))
     for problem, hint, paths in problems:
         values = [f"{path} = {value_of(config, path)} ({origins.get(path, 'default')})" for path in paths]
         raise UsageError(": ".join(filter(None, (problem, ", ".join(values)))) + ".", hint)
@@ -106,6 +111,16 @@ def _of_device(device: str) -> Iterator[Contradiction]:
     if close and len(name) > 2:  # two letters may begin a GPU's name, such as GP100
         meant = f"cuda:{number}" if number and close[0] in ("cuda", "gpu") else close[0]
         yield Contradiction("Unknown device", f"Did you mean {meant}?", ("train.device",))
+
+
+def _of_window(model: ModelConfig) -> Iterator[Contradiction]:
+    """Yield a contradiction for a training window in which attention sees no earlier token, so that it learns nothing."""
+    if model.context < SHORTEST_CONTEXT:
+        yield Contradiction(
+            "A training window of 1 token has no context, so each token would be predicted from the one before it alone",
+            f"Set model.context to {SHORTEST_CONTEXT} or more, such as 256.",
+            ("model.context",),
+        )
 
 
 def _of_train(train: TrainConfig) -> Iterator[Contradiction]:

@@ -72,10 +72,15 @@ def decay_share(time_s: float) -> float:
     return float(shares["short"] if time_s <= shares["short_up_to_s"] else shares["long"])
 
 
+def reuse_passes() -> float:
+    """The number of repeated passes over a text from which more of them teach hardly anything, for a model from scratch."""
+    return float(facts()["reuse_passes"])
+
+
 def effective_tokens(tokens: float, unique: float) -> float:
     """How many tokens of new text teach as much as `tokens` tokens, of which only `unique` differ."""
     repeats = max(tokens / max(unique, 1.0) - 1.0, 0.0)
-    worth = float(facts()["reuse_passes"])
+    worth = reuse_passes()
     return min(tokens, unique) + unique * worth * -math.expm1(-repeats / worth)
 
 

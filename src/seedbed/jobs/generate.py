@@ -27,13 +27,16 @@ from seedbed.train.seed import offset_seed
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to generate. `checkpoint` is a model folder; sample k of `num_samples` uses the seed `seed` + k.
 
-    The model continues the text `prompt`, or answers the chat `messages`. Settings that are None are those that the folder
+    The model continues the text `prompt`, or answers the chat `messages`, with the chat template named `template` (None: the
+    folder's default) and the JSON schemas of `tools`. Settings that are None are those that the folder
     recommends, else defaults (jobs/generation_settings.py).
     """
 
     checkpoint: str
     prompt: str = ""
     messages: tuple[dict[str, str], ...] = ()
+    template: str | None = None
+    tools: tuple[dict[str, Any], ...] | None = None
     max_new_tokens: int = 100
     temperature: float | None = None
     top_k: int | None = None
@@ -55,7 +58,8 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
     """Yield the lines of the answer: one about the model, then for each sample its chunks of text and a last line.
 
     In the first line, `unknown` lists the parts of the prompt without a token, which the model does not see, `settings` the
-    settings used, and `recommended` those of them that the model's folder recommends.
+    settings used, and `recommended` those of them that the model's folder recommends. Of a chat, `template` is the name of
+    the template, and `ignores_tools` whether it writes nothing about the tools.
     Raises UsageError for an invalid request, SeedbedError for a model that cannot be loaded.
     """
     if request.num_samples < 1:
@@ -98,6 +102,8 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
         "context": context,
         "settings": settings.values,
         "recommended": settings.recommended,
+        **({"template": prompt.template} if prompt.template else {}),
+        **({"ignores_tools": True} if prompt.ignores_tools else {}),
     }
     for sample in range(request.num_samples):
         begun = time.perf_counter()
@@ -115,16 +121,19 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
 
 
 class Prompt(NamedTuple):
-    """What the model reads: the text that the user gave, and the token ids made of it."""
+    """What the model reads: the text that the user gave, and the token ids made of it; of a chat, how its template made them."""
 
     text: str
     ids: list[int]
+    template: str = ""
+    ignores_tools: bool = False
 
 
 def read_prompt(request: GenerateRequest, tokenizer: Tokenizer) -> Prompt:
     """The prompt of a request: a text with the tokenizer's ids before it, or a chat through the folder's chat template.
 
-    Raises SeedbedError for a chat if the folder has no chat template, or the template fails.
+    Raises SeedbedError for a chat if the folder has no chat template, or the template fails; UsageError if it has none with
+    the name of the request.
     """
     if not request.messages:
         text = normalised(request.prompt)
@@ -135,7 +144,10 @@ def read_prompt(request: GenerateRequest, tokenizer: Tokenizer) -> Prompt:
         raise missing_template(folder)
     messages = [{name: normalised(each) for name, each in message.items()} for message in request.messages]
     text = "\n".join(message.get("content", "") for message in messages)
-    return Prompt(text, template.encode(tokenizer, messages))
+    name = template.chosen(has_tools=request.tools is not None, name=request.template)
+    ids = template.encode(tokenizer, messages, request.tools, name=name)
+    ignores_tools = bool(request.tools) and template.ignores_tools(messages, request.tools or (), name)
+    return Prompt(text, ids, name, ignores_tools)
 
 
 def generation_dtype(device: torch.device, folder: Path) -> torch.dtype:

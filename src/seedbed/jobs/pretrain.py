@@ -39,7 +39,7 @@ def run(run_dir: Path, session: Session) -> str:
     if config.train.size != "auto":
         return train(run_dir, session, config, build, start)
     settled = settle(run_dir, session, config, start)
-    return train(run_dir, session, settled.config, partial(build, settled=settled), start)
+    return train(run_dir, session, settled.config, partial(build, settled=settled), start, settled.chosen)
 
 
 def build(config: Config, start: Start, session: Session, settled: Settled | None = None) -> Parts:
@@ -49,7 +49,7 @@ def build(config: Config, start: Start, session: Session, settled: Settled | Non
     """
     emit = session.emit
     origin = origin_of(config, start)
-    _, dataset, device, precision = settled or _prepare(config, start, session, origin)
+    _, dataset, device, precision, _ = settled or _prepare(config, start, session, origin)
     examine(config, dataset, precision, device, session.run.path, emit)
     compiled = start.recorded("compile", device.torch_device.type)
     return assemble(

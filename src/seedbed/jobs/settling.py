@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from seedbed.config.chosen import reason, sentence
+from seedbed.config.chosen import Chosen, reason, sentence
 from seedbed.config.durations import seconds_of, short
 from seedbed.config.frozen import dump, recorded_origins
 from seedbed.config.keys import keys, value_of
@@ -28,12 +28,13 @@ from seedbed.train.device import Device, decide_device
 
 
 class Settled(NamedTuple):
-    """What is ready before the parts of a training are built. `config` replaces config.toml."""
+    """What is ready before the parts of a training are built. `config` replaces config.toml; `chosen`: the chosen size."""
 
     config: Config
     dataset: Dataset
     device: Device
     precision: str
+    chosen: Chosen | None = None
 
 
 def settle(run_dir: Path, session: Session, frozen: Config, start: Start) -> Settled:
@@ -57,7 +58,7 @@ def settle(run_dir: Path, session: Session, frozen: Config, start: Start) -> Set
     origins |= dict.fromkeys(_differing(final, config), f"chosen for {short(time_s)}")
     write_atomic(path, dump(final, origins))
     emit(Message(level="info", code="size", text=sentence(chosen), why=reason(chosen)))
-    return Settled(final, dataset, device, precision)
+    return Settled(final, dataset, device, precision, chosen)
 
 
 def _differing(config: Config, other: Config) -> list[str]:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from seedbed.config.check import repetition
+from seedbed.config.chosen import Chosen
 from seedbed.config.durations import seconds_of, short
 from seedbed.config.time_budget import (
     END_S,
@@ -27,11 +29,13 @@ from seedbed.jobs.parts import Parts, TrainingConfig
 from seedbed.jobs.restore import Start
 from seedbed.runs.session import Session
 from seedbed.simulate.constants import FORWARD_SHARE
+from seedbed.text import plural
 from seedbed.train.deadline import Costs, Deadline, DeadlineHook, StepBeginHook
 from seedbed.train.horizon import Segment
 from seedbed.train.loop import Hook
 
-_FEWEST_WARMUP_STEPS = 20
+_FEWEST_WARMUP_STEPS, _MOST_WARMUP_SHARE = 20, 0.2
+"""Warm-ups have at least so many steps, as long as they are at most this share of all; schedule.warmup may be more."""
 _LONGEST_START_S = 60.0
 _ANNOUNCE_S = 5.0
 _FAR = 1.25
@@ -128,18 +132,28 @@ class Length:
         return True
 
 
-def length_of(session: Session, config: TrainingConfig, segments: list[Segment], start: Start) -> Length:
-    """How long a run with these segments trains, from `start` on."""
+def length_of(
+    session: Session, config: TrainingConfig, segments: list[Segment], start: Start, chosen: Chosen | None = None
+) -> Length:
+    """How long a run with these segments trains, from `start` on. `chosen`: what the log has said of the run, if anything."""
     if segments[-1].is_timed:
-        return Timing(session, config, segments, clock_of(session, start))
+        return Timing(session, config, segments, clock_of(session, start), chosen)
     return Length(config, segments)
 
 
 class Timing(Length):
     """The plan of a timed run: keeps its last segment up to date, and announces changes in the log."""
 
-    def __init__(self, session: Session, config: TrainingConfig, segments: list[Segment], clock: Callable[[], float]):
+    def __init__(
+        self,
+        session: Session,
+        config: TrainingConfig,
+        segments: list[Segment],
+        clock: Callable[[], float],
+        chosen: Chosen | None = None,
+    ):
         super().__init__(config, segments)
+        self._chosen = chosen
         assert config.train.time is not None
         self._session, self._clock = session, clock
         self.total_s = seconds_of(config.train.time)
@@ -155,14 +169,20 @@ class Timing(Length):
         return self._segments[-1].end if self.total_s - self._clock() > TIMED_COMPILE_FROM_S else 1
 
     def begin(self, parts: Parts, step: int, time_step: Callable[[], float | None]) -> None:
-        """Time a step, and plan the steps for the time that is left."""
-        step_s = time_step()
+        """Plan the steps for the time that is left, by the speed with which the size was chosen, else by a timed step.
+
+        Warns if hardly any steps fit into the time, or if so many that the run reads its text too often.
+        """
+        # Forward and backward alone: timing the update of the optimizer would change the weights.
+        passes_s = time_step()
+        chosen = self._chosen if not parts.trainer.describe().get("compile") else None
+        step_s = (chosen and chosen.step_s) or passes_s
         train, validation = self._config.train, parts.validation
         per_step = train.batch_size * parts.tokens_per_window
         costs = MeasuredCosts(
             validation.tokens(validation.compared_tokens),
             validation.tokens(0),
-            (step_s or 0.0) * FORWARD_SHARE / per_step,
+            (passes_s or 0.0) * FORWARD_SHARE / per_step,
             save_s(sum(parts.trainer.sizes_bytes())),
             MOST_FINAL_SHARE * self.total_s,
         )
@@ -182,11 +202,26 @@ class Timing(Length):
             clock=self._clock,
         )
         if last.decay_from is None:
-            end = step + max(self.deadline.steps_left() or 0, 1)
-            warmup = last.warmup_steps or max(_FEWEST_WARMUP_STEPS, round(schedule.warmup * end))
+            end = chosen.steps if chosen else step + max(self.deadline.steps_left() or 0, 1)
+            is_new = step == 0 and not last.warmup_steps
+            warmup = warmup_within(schedule.warmup, end) if is_new else last.warmup_steps or 0
             self._segments[-1] = last._replace(end=end, warmup_steps=warmup)
-            self._expected_end = end
+            self._expected_end = self._chosen.steps if self._chosen else end
+            if is_new:
+                self._warn(parts, end, warmup)
         self._last = self._segments[-1]
+
+    def _warn(self, parts: Parts, end: int, warmup: int) -> None:
+        """Warn if the run has hardly any steps, or repeats its text too often."""
+        if end < 2 * max(_FEWEST_WARMUP_STEPS, warmup):
+            batch_size = self._config.train.batch_size
+            self._session.emit(_few_steps_message(self.total_s, end, warmup, batch_size, parts.tokens_per_window))
+        passes = end / max(parts.batches.steps_per_epoch, 1e-9)
+        repeated = repetition(passes, is_trained=parts.is_trained, is_timed=True)
+        if repeated:
+            self._session.emit(
+                Message(level="warning", code=repeated.code, text=repeated.text, why=repeated.why, hint=repeated.hint)
+            )
 
     def first_hooks(self) -> list[Hook]:
         """The hook that settles the plan after each step."""
@@ -243,6 +278,32 @@ class Timing(Length):
         elif (expected := self._expected_end) is not None and not 1 / _FAR < end / expected < _FAR:
             session.emit(_moved_message(session.step, expected, end))
             self._expected_end = None
+
+
+def warmup_within(share: float, steps: int) -> int:
+    """The warm-up steps of a timed run that is expected to have `steps` steps; `share` is schedule.warmup.
+
+    A short run warms up over more than its share, up to a fifth of its steps.
+    """
+    if not share:
+        return 0
+    return max(round(share * steps), min(_FEWEST_WARMUP_STEPS, int(_MOST_WARMUP_SHARE * steps)))
+
+
+def _few_steps_message(total_s: float, steps: int, warmup: int, batch_size: int, context: int) -> Message:
+    smaller = (
+        f"a smaller train.batch_size (now {batch_size}) or model.context"
+        if batch_size > 1
+        else "a smaller model.context"
+    )
+    rises = f", and the learning rate rises in the first {warmup:,} of them" if warmup else ""
+    return Message(
+        level="warning",
+        code="few-steps",
+        text=f"Only about {plural(steps, 'step')} fit{'s' if steps == 1 else ''} into {short(total_s)}{rises}.",
+        why="So few steps hardly change the model.",
+        hint=f"Give a longer time, or make the steps shorter with {smaller} (now {context:,}).",
+    )
 
 
 def _decay_message(decay_from: int, end: int) -> Message:

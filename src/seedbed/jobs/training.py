@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from seedbed.checkpoint.reading import find
+from seedbed.config.chosen import Chosen
 from seedbed.events import Run
 from seedbed.jobs.between_steps import make_hooks, validate_before
 from seedbed.jobs.parts import Parts, TrainingConfig
@@ -33,10 +34,17 @@ It raises SeedbedError if training cannot work, StopRequested on a stop request.
 """
 
 
-def train(run_dir: Path, session: Session, frozen: C, build: Build[C], start: Start | None = None) -> str:
+def train(
+    run_dir: Path,
+    session: Session,
+    frozen: C,
+    build: Build[C],
+    start: Start | None = None,
+    chosen: Chosen | None = None,
+) -> str:
     """Train as the config `frozen` of the run says, from its newest valid checkpoint if any; returns the final status.
 
-    `start`: where to start, if the caller has already chosen it.
+    `start`: where to start, if the caller has already chosen it. `chosen`: the size that was chosen for a time, if one was.
     """
     emit = session.emit
     start = start or choose_start(run_dir, session.resume, History.read(run_dir), emit)
@@ -44,7 +52,7 @@ def train(run_dir: Path, session: Session, frozen: C, build: Build[C], start: St
     parts = build(config, start, session)
     trainer = parts.trainer
     segments = start.segments(config, parts.batches.windows_per_epoch, parts.tokens_per_window)
-    length = length_of(session, config, segments, start)
+    length = length_of(session, config, segments, start, chosen)
     with hooks.phase(emit, "check"):
         largest = parts.batches.largest(start.step)
         trainer.prepare(largest, length.steps_worth_compiling(start.step), emit, session.check_requests)

@@ -67,7 +67,8 @@ def timed_multiplier(
 
 def describe_timed(schedule: ScheduleConfig, lr: float, *, warmup_steps: int, decay_from: int | None) -> str:
     """Say in words how the learning rate with peak `lr` changes in a run under a time budget."""
-    text = f"The learning rate warms up over {warmup_steps:,} steps to {lr:.4g}"
+    rise = f"warms up over {warmup_steps:,} step{'' if warmup_steps == 1 else 's'} to" if warmup_steps else "starts at"
+    text = f"The learning rate {rise} {lr:.4g}"
     if schedule.kind == "constant" or schedule.decay == 0:
         return f"{text}, then stays there until the time is up."
     if decay_from is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seedbed.presentation.forms import INTEGER, NUMBER, TEXT, Field
-from seedbed.text import plural
+from seedbed.text import plural, printable, quoted
 from seedbed.tokenizer.newlines import unescaped
 
 FIELDS = {
@@ -43,6 +43,11 @@ def dropped_text(dropped: int, tokens: int, context: int) -> str:
         f"The prompt has {tokens:,} tokens, and the model's context {context:,}: its first {dropped:,} tokens are not read, "
         "so that there is room for the answer."
     )
+
+
+def ignored_tools_text(template: str) -> str:
+    """A sentence about a chat template that writes nothing about the tools."""
+    return f"The chat template {quoted(printable(template))} ignores tools, so the model does not see those of --tools."
 
 
 def stop_texts(typed: str) -> list[str]:

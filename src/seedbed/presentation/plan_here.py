@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from seedbed import text
+from seedbed.config.check import Finding, repetition
 from seedbed.hardware import memory
 from seedbed.presentation.plan import period, seconds, sorted_parts
 from seedbed.simulate.here import COMPILE_S, LocalPlan
@@ -36,9 +37,19 @@ def rows(plan: LocalPlan) -> list[tuple[str, str]]:
     ]
     if plan.target_days is not None:
         found.insert(1, ("target", _target(plan)))
+    if repeated := _repeated(plan):
+        found.append(("warning", f"{repeated.text} {repeated.why} {repeated.hint}"))
     if plan.assumed:
         found.append(("assumed", "; ".join(plan.assumed)))
     return found
+
+
+def _repeated(plan: LocalPlan) -> Finding | None:
+    """The warning about a text that is too small for the plan; None if it is not, or its size is not known."""
+    if plan.passes is None:
+        return None
+    is_timed = plan.config.train.time is not None
+    return repetition(plan.passes, is_trained=bool(plan.config.base.model), is_timed=is_timed)
 
 
 def _memory(plan: LocalPlan) -> str:
@@ -173,6 +184,8 @@ def as_json(plan: LocalPlan) -> dict[str, Any]:
         "memory_parts_bytes": plan.memory._asdict(),
         "total_memory_bytes": rates.total_bytes,
         "loss": plan.loss,
+        "passes": plan.passes,
+        "warnings": [repeated.text] if (repeated := _repeated(plan)) else [],
         "target_days": plan.target_days,
         "target_kept": plan.target_kept,
         "measured": rates.measured,

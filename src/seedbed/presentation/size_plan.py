@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from seedbed import text
+from seedbed.config.check import repetition
 from seedbed.config.chosen import Chosen, Option, reason, sentence
 
 _ROWS = 7
@@ -20,7 +25,19 @@ def plan_lines(chosen: Chosen) -> list[str]:
         f"Batches of {chosen.batch_size} x {chosen.context} tokens, vocabulary {chosen.vocab_size:,}, "
         f"{text.count(chosen.unique_tokens)} tokens of text."
     )
+    if repeated := repetition(chosen.passes, is_trained=False, is_timed=True):
+        lines.append(f"warning: {repeated.text} {repeated.why} {repeated.hint}")
     return lines
+
+
+def as_json(chosen: Chosen) -> dict[str, Any]:
+    """The choice as an object of raw numbers in SI units."""
+    repeated = repetition(chosen.passes, is_trained=False, is_timed=True)
+    return {
+        **msgspec.to_builtins(chosen),
+        "passes": chosen.passes,
+        "warnings": [repeated.text] if repeated else [],
+    }
 
 
 def _row(option: Option, chosen: Chosen) -> str:

@@ -23,9 +23,14 @@ def at_step(step: int) -> str:
     return f" at step {step}" if step else ""
 
 
+def step_of_steps(view: View) -> str:
+    """The step and the number of steps, such as `step 7/900`; `step 7/~900` while the time that is left decides on them."""
+    return f"step {view.step}" + (f"/{'~' if view.steps_change else ''}{view.steps}" if view.steps else "")
+
+
 def progress(view: View) -> str:
     """The progress of training in a line: step, epoch, losses, learning rate, gradient norm, speed, remaining time."""
-    parts = [f"step {view.step}" + (f"/{view.steps}" if view.steps else "")]
+    parts = [step_of_steps(view)]
     epoch = view.epoch(view.step)
     if epoch is not None:
         parts.append(f"epoch {epoch:.2f}")

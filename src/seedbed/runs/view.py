@@ -225,6 +225,11 @@ class View(msgspec.Struct, omit_defaults=True):
         return value if isinstance(value, int) else None
 
     @property
+    def steps_change(self) -> bool:
+        """Whether `steps` still follows the speed: a run with a time settles it when the learning rate begins to decay."""
+        return bool(self.run.get("time_s")) and self.run.get("decay_from", -1) < 0 and self.status not in ENDED
+
+    @property
     def session_steps(self) -> int:
         """The number of steps that this session has trained."""
         return self.speed.steps

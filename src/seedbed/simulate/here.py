@@ -22,7 +22,7 @@ from seedbed.config.durations import seconds_of
 from seedbed.config.families.family import family, features
 from seedbed.config.families.table import FAMILIES
 from seedbed.config.ladder import computing_parameters
-from seedbed.config.scaling import law_for
+from seedbed.config.scaling import effective_tokens, law_for
 from seedbed.config.schema import Config, DataConfig, ModelConfig, TokenizerConfig, TrainConfig
 from seedbed.config.time_budget import (
     COMPILE_PAYS_FROM_S,
@@ -235,6 +235,13 @@ class LocalPlan(NamedTuple):
     target_days: float | None = None
     validation_tokens: float | None = None
     """Tokens of the whole validation text; None if that is not known before it is read."""
+    training_tokens: float | None = None
+    """Tokens of the training text, each counted once; None if that is not known before it is read."""
+
+    @property
+    def passes(self) -> float | None:
+        """How many times the run trains on its text; None if the size of the text is not known."""
+        return self.tokens / self.training_tokens if self.training_tokens else None
 
     @property
     def tokens(self) -> float:
@@ -285,7 +292,8 @@ class LocalPlan(NamedTuple):
     def loss(self) -> float:
         """Expected loss in nats per token, by the law with which `train --for` chooses sizes; at most that of guessing."""
         vocab_size = self.config.tokenizer.vocab_size
-        loss = law_for(self.config.data.source).loss(computing_parameters(self.config.model, vocab_size), self.tokens)
+        tokens = effective_tokens(self.tokens, self.training_tokens or self.tokens)
+        loss = law_for(self.config.data.source).loss(computing_parameters(self.config.model, vocab_size), tokens)
         return min(loss, math.log(vocab_size))
 
 
@@ -298,11 +306,13 @@ def plan_here(
     assumed: tuple[str, ...] = (),
     target_days: float | None = None,
     validation_tokens: float | None = None,
+    training_tokens: float | None = None,
 ) -> LocalPlan:
     """Plan the training of a config on the machine of `rates`.
 
     `tokens`: how many to train on, for a config that does not say it in steps, tokens or time. `validation_tokens`: those
-    of the whole validation text, if they are known. Raises SeedbedError if the model does not fit into memory.
+    of the whole validation text, if they are known; `training_tokens`: those of the training text, each counted once.
+    Raises SeedbedError if the model does not fit into memory.
     """
     train, vocab_size = config.train, config.tokenizer.vocab_size
     step_tokens = train.batch_size * config.model.context
@@ -325,7 +335,9 @@ def plan_here(
                 )
             steps = max(1, math.ceil(tokens / step_tokens))
         predicted = predict(config, rates, steps=steps)
-    return LocalPlan(name, config, rates, predicted, memory, steps, assumed, target_days, validation_tokens)
+    return LocalPlan(
+        name, config, rates, predicted, memory, steps, assumed, target_days, validation_tokens, training_tokens
+    )
 
 
 def compared_tokens(train: TrainConfig, everything: float | None) -> float | None:

@@ -73,20 +73,46 @@ class ChatTemplate:
         """The names of the templates; most folders have only `default`."""
         return tuple(self._sources)
 
-    def source(self, *, tools: bool = False, name: str | None = None) -> str:
-        """The text of a template: the one with this name, else `tool_use` for a chat with tools, else `default`.
+    def chosen(self, *, has_tools: bool = False, name: str | None = None) -> str:
+        """The name of the template to use: `name`, else `tool_use` for a chat with tools, else `default`.
 
-        Raises UsageError if there is no such template.
+        These are the rules of transformers' `get_chat_template`; a single template is used whatever its name is. Raises
+        UsageError if there is no such template.
         """
-        wanted = name or (TOOL_USE if tools and TOOL_USE in self._sources else DEFAULT_TEMPLATE)
+        usual = TOOL_USE if has_tools and TOOL_USE in self._sources else DEFAULT_TEMPLATE
+        wanted = usual if name is None else name
         if wanted in self._sources:
-            return self._sources[wanted]
+            return wanted
         if name is None and len(self._sources) == 1:
-            return next(iter(self._sources.values()))
+            return self.names[0]
+        names = listed([quoted(each) for each in self.names])
+        if name is None:
+            raise UsageError(
+                f"{self._where} has several chat templates, and none is named {quoted(wanted)}.",
+                f"Choose one with --template: {names}.",
+            )
         raise UsageError(
             f"{self._where} has no chat template named {quoted(wanted)}.",
-            f"Its templates are named {listed(self.names)}.",
+            f"Its only template is named {names}." if len(self._sources) == 1 else f"Its templates are named {names}.",
         )
+
+    def source(self, *, has_tools: bool = False, name: str | None = None) -> str:
+        """The text of the template that `chosen` names. Raises UsageError if there is no such template."""
+        return self._sources[self.chosen(has_tools=has_tools, name=name)]
+
+    def ignores_tools(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], name: str | None = None
+    ) -> bool:
+        """Whether the template writes the same text for this chat with the tools as without them.
+
+        One that cannot do without tools does not ignore them. Raises SeedbedError if the template fails with the tools.
+        """
+        chosen = self.chosen(has_tools=True, name=name)
+        text = self.render(messages, tools, name=chosen)
+        try:
+            return text == self.render(messages, name=chosen)
+        except SeedbedError:
+            return False
 
     def render(
         self,
@@ -98,9 +124,9 @@ class ChatTemplate:
     ) -> str:
         """The text of a chat, which equals that of transformers' `apply_chat_template`.
 
-        `tools`: JSON schemas of functions. `add_generation_prompt`: end where the assistant begins to write. `variables` are
-        variables of the template, such as `enable_thinking`. Raises SeedbedError if the template fails, refuses the chat, or
-        does not end.
+        `tools`: JSON schemas of functions. `add_generation_prompt`: end where the assistant begins to write. `name`: the
+        template (see `chosen`). `variables` are variables of the template, such as `enable_thinking`. Raises SeedbedError if
+        the template fails, refuses the chat, or does not end.
         """
         return self._rendered(messages, tools, add_generation_prompt, name, variables, (), ()).text
 
@@ -134,7 +160,7 @@ class ChatTemplate:
         if not messages:
             raise UsageError("A chat without messages cannot be rendered.", "Give at least one message.")
         request = RenderRequest(
-            source=self.source(tools=bool(tools), name=name),
+            source=self.source(has_tools=tools is not None, name=name),
             messages=[dict(message) for message in messages],
             tools=None if tools is None else [dict(tool) for tool in tools],
             add_generation_prompt=add_generation_prompt,
