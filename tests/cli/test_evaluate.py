@@ -204,7 +204,9 @@ def test_latest_shows_the_newest_completed_evaluation(desk: Desk, tmp_path: Path
 
 def test_results_are_printed_once_and_logged(desk: Desk) -> None:
     done = desk.seedbed("evaluate", "./words/step-00000001", "--data", "text:texts", "--name", "once")
-    bits = f"{json.loads(desk.seedbed('evaluate', '--show', 'once', '--json').stdout)['models'][0]['bits_per_byte']:.4f}"
+    bits = (
+        f"{json.loads(desk.seedbed('evaluate', '--show', 'once', '--json').stdout)['models'][0]['bits_per_byte']:.4f}"
+    )
     assert (done.stdout + done.stderr).count(bits) == 1
     assert bits in desk.seedbed("logs", "once").stdout
 
