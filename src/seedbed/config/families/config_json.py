@@ -56,7 +56,8 @@ def updated_config(
     """The config.json `base` of a model that was trained on, for its new weights: only what has changed is replaced.
 
     `model` is the shape now, `dtype` that of the new weights, `vocab_rows` their rows (None: as in `base`). All other keys stay,
-    known or not, such as the special ids and the dropout. Raises SeedbedError as `config_from_hf` does.
+    known or not, such as the special ids and the dropout. If `base` names no dtype, neither does the result:
+    transformers then takes the dtype of the weights. Raises SeedbedError as `config_from_hf` does.
     """
     before, rows = config_from_hf(base)
     its = family(model.layout)
@@ -70,8 +71,7 @@ def updated_config(
         updated["tie_word_embeddings"] = model.tie_embeddings
     if vocab_rows is not None and vocab_rows != rows:
         updated["vocab_size"] = vocab_rows
-    names = [name for name in _DTYPE if name in base] or _DTYPE
-    return {**updated, **dict.fromkeys(names, dtype)}
+    return {**updated, **dict.fromkeys([name for name in _DTYPE if name in base], dtype)}
 
 
 def generation_config(ids: SpecialIds) -> dict[str, Any]:
