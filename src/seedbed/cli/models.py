@@ -142,8 +142,18 @@ def _listed(found: ModelList) -> list[str]:
 
     lines: list[str] = []
     for heading, columns, rows, spare in (
-        ("Runs", RUN_COLUMNS, [run_cells(row) for row in found.runs], ("SAVED", "WEIGHTS", "FAMILY", "PARAMS", "VAL LOSS")),
-        ("Hugging Face cache", HUB_COLUMNS, [hub_cells(row) for row in found.hub], ("COMMIT", "WEIGHTS", "FAMILY", "PARAMS")),
+        (
+            "Runs",
+            RUN_COLUMNS,
+            [run_cells(row) for row in found.runs],
+            ("SAVED", "WEIGHTS", "FAMILY", "PARAMS", "VAL LOSS"),
+        ),
+        (
+            "Hugging Face cache",
+            HUB_COLUMNS,
+            [hub_cells(row) for row in found.hub],
+            ("COMMIT", "WEIGHTS", "FAMILY", "PARAMS"),
+        ),
     ):
         if not rows:
             continue

@@ -77,7 +77,10 @@ def read_model_files(folder: Path) -> ModelFiles:
 
 
 def missing_tokenizer(folder: Path) -> SeedbedError:
-    """The error for a folder without tokenizer.json; it names a tokenizer in an older format, and a model of the Hub by its name."""
+    """The error for a folder without tokenizer.json; it names a tokenizer in an older format.
+
+    A snapshot in the cache of the Hub is called by the name of its model.
+    """
     older = next((path.name for path in sorted(folder.glob("*")) if _is_older(path.name)), None)
     only = f", only {quoted(older)}." if older else "."
     reference = reference_of(folder)

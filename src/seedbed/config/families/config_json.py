@@ -102,7 +102,9 @@ def read_config_json(folder: Path) -> dict[str, Any]:
 def _no_config(folder: Path) -> SeedbedError:
     """The error for a folder without config.json: what it contains instead, if that is known."""
     if (folder / "adapter_config.json").is_file():
-        return SeedbedError(f"{quoted(folder)} contains an adapter, not a whole model.", "Give the folder of the model.")
+        return SeedbedError(
+            f"{quoted(folder)} contains an adapter, not a whole model.", "Give the folder of the model."
+        )
     gguf = sorted(path.name for path in folder.glob("*.gguf"))
     if gguf:
         return SeedbedError(
