@@ -92,8 +92,9 @@ def locate(store: Store, reference: str | None, checkpoint: str | None = None) -
     try:
         return ChosenModel(store.find(reference), checkpoint, None)
     except UnknownRunError as error:
-        if folder is None:
-            _refuse_file(reference)
+        if folder is None and (refused := _file_error(reference)) is not None:
+            message = f'There is no run "{printable(reference)}", and {refused.message}'
+            raise UnknownRunError(message, refused.hint) from None
         if folder is None and not reference.rpartition("@")[0].strip():
             raise _with_folders_and_hub(reference, error) from None
     if folder is not None:
@@ -167,7 +168,9 @@ def _refuse_unusable_path(reference: str) -> None:
     It is a SeedbedError for a folder without config.json or weights, in the words of the report on it, and a UsageError
     for a file.
     """
-    _refuse_file(reference)
+    refused = _file_error(reference)
+    if refused is not None:
+        raise refused
     folder = any_folder(reference)
     if folder is None:
         return
@@ -178,17 +181,17 @@ def _refuse_unusable_path(reference: str) -> None:
         raise SeedbedError(f"{quoted(folder)}: {error.message}", error.hint) from error
 
 
-def _refuse_file(reference: str) -> None:
-    """Raise UsageError for the path of a file that is not one of weights, such as that of config.json."""
+def _file_error(reference: str) -> UsageError | None:
+    """The error for the path of a file that is not one of weights, such as that of config.json; None for anything else."""
     try:
         path = expand_home(reference)
         if not path.is_file() or _is_weights(path):
-            return
+            return None
     except (OSError, ValueError):
-        return
+        return None
     path = normal_path(path)
     hint = f"Give its folder: {path.parent}" if (path.parent / CONFIG).is_file() else "Give the path of a model folder."
-    raise UsageError(f"{quoted(path)} is a file, not a model folder.", hint)
+    return UsageError(f"{quoted(path)} is a file, not a model folder.", hint)
 
 
 def _is_weights(path: Path) -> bool:

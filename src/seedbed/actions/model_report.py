@@ -165,9 +165,11 @@ def _noted(report: ModelReport) -> Iterator[None]:
 
 def _config(folder: Path, report: ModelReport) -> dict[str, Any]:
     """The parsed config.json; empty, with a problem, if there is none."""
-    with _noted(report):
+    try:
         return read_config_json(folder)
-    return {}
+    except SeedbedError as error:
+        report.problems.append(Problem(error.message, error.hint))
+        return {}
 
 
 def _shape(config: Mapping[str, Any], report: ModelReport) -> tuple[ModelConfig | None, int]:
