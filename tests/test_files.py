@@ -26,6 +26,19 @@ def test_an_atomic_write_replaces_the_file_and_leaves_no_temporary_file(tmp_path
     assert target.stat().st_mode & 0o777 == 0o644
 
 
+def test_a_normal_path_has_no_dots_and_keeps_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "far" / "inner").mkdir(parents=True)
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "link").symlink_to(tmp_path / "far" / "inner")
+    monkeypatch.chdir(tmp_path / "near")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.normal_path("./link/") == tmp_path / "near" / "link"
+    assert files.normal_path("../far/../near//x.json") == tmp_path / "near" / "x.json"
+    assert files.normal_path("~/near/./x.json") == tmp_path / "near" / "x.json"
+    # The parent of the folder to which the link leads, as the system sees it.
+    assert files.normal_path("link/../x.json") == tmp_path.resolve() / "far" / "x.json"
+
+
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     """A file size limit stands in for a full disk: the kernel refuses the write in the middle."""
     target = tmp_path / "state.json"

@@ -15,6 +15,9 @@ SCHEMA = 1
 ASKED, STORAGE, NOT_RESUMED = "asked", "storage", "not-resumed"
 """Codes of a `run` event. ASKED: paused on request. STORAGE: paused because the disk cannot be written. NOT_RESUMED: a
 resume trained nothing, so the run keeps its status (completed or stopped)."""
+EVALUATED, RESULT = "evaluated", "result"
+"""Codes of messages with results of a task: of one model as soon as it is evaluated, and those of the whole task. A
+command that follows the task prints its results at the end, and does not show these messages."""
 
 
 MOST_METRICS = 64

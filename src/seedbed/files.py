@@ -52,6 +52,22 @@ def expand_home(path: Path | str) -> Path:
         ) from None
 
 
+def normal_path(path: Path | str) -> Path:
+    """The absolute path without `.`, `..` and repeated or trailing slashes; `~` or `~user` at its start is replaced.
+
+    Symbolic links stay, unless a `..` after a link leads elsewhere than the same path without it; then they are resolved.
+    Raises UsageError if the home directory is unknown.
+    """
+    absolute = expand_home(path).absolute()
+    if ".." not in absolute.parts:
+        return absolute
+    plain = Path(os.path.normpath(absolute))
+    try:
+        return plain if plain.samefile(absolute) else absolute.resolve()
+    except (OSError, ValueError):  # one of them does not exist, or cannot be looked up
+        return absolute.resolve()
+
+
 def fsync_dir(path: Path) -> None:
     """Write the file names in a folder through to the disk (fsync).
 

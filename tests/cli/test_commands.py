@@ -82,6 +82,7 @@ def test_status_is_shown_as_text_and_as_json(desk: Any) -> None:
     out = desk.seedbed("status").stdout
     for part in ("alpha", "completed", "30 of 30", "Fake CPU", "step 30", run):
         assert part in out
+    assert "  data        stories\n" in out
     assert "\x1b" not in out
     assert desk.status("alpha") == desk.status(run[:20])
 

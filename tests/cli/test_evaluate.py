@@ -151,6 +151,20 @@ def list_progress(desk: Desk) -> bool:
         (("./words/step-00000001", "--data", "text:texts", "--precision", "int4"), 2, "evaluate.precision"),
         (("--show", "latest", "words"), 2, "--show takes no models"),
         (("--like", "latest"), 2, "There are no evaluations"),
+        (("./words/step-00000001", "--data", "text:texts", "--max-tokens", "0"), 2, "Leave it out for no limit"),
+        (("./words/step-00000001", "--data", "text:texts", "--max-documents", "0"), 2, "Leave it out for no limit"),
+        (
+            ("./words/step-00000001", "--data", "text:texts", "--set", "evaluate.limit_tokens=0"),
+            2,
+            "evaluate.limit_tokens (--set) is 0",
+        ),
+        (
+            ("./words/step-00000001", "--data", "text:texts", "--stride", "5000"),
+            2,
+            "evaluate.context = the model's own context, at most 2048 (default)",
+        ),
+        (("./words/step-00000001", "--data", "text:texts", "--output", "./new/../texts"), 2, "is a folder"),
+        (("./words/step-00000001", "--data", "text:texts", "--output", "~nobody-here/x"), 2, "does not exist"),
         ((), 2, "There are no runs"),
     ],
 )
@@ -161,6 +175,59 @@ def test_wrong_requests_are_refused_before_any_work(
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert not (desk.folder / "other").exists()
+
+
+def test_an_evaluation_that_is_unknown_is_called_an_evaluation(desk: Desk, measured: dict[str, Any]) -> None:
+    for option in ("--like", "--show"):
+        refused = desk.seedbed("evaluate", option, "evaluate-text", expect=2)
+        assert 'There is no evaluation "evaluate-text"' in refused.stderr
+        assert "Did you mean evaluate-texts?" in refused.stderr
+
+
+def test_latest_shows_the_newest_completed_evaluation(desk: Desk, tmp_path: Path) -> None:
+    runs = {**desk.environment, "SEEDBED_RUNS": str(tmp_path / "runs")}
+    command = ("evaluate", "./words/step-00000001", "--data", "text:texts", "--max-documents", "20")
+    fails = (*command, "--precision", "fp16", "--device", "cpu", "--name", "second")
+    assert inprocess.run(fails, desk.folder, runs).returncode == 1
+    none = inprocess.run(("evaluate", "--show", "latest"), desk.folder, runs)
+    assert none.returncode == 1
+    assert "No evaluation is completed" in none.stderr
+    failed = json.loads(inprocess.run(("status", "second", "--json"), desk.folder, runs).stdout)["id"]
+    assert f"seedbed logs {failed}" in none.stderr
+    assert inprocess.run((*command, "--name", "first"), desk.folder, runs).returncode == 0
+    assert inprocess.run(fails, desk.folder, runs).returncode == 1
+    shown = inprocess.run(("evaluate", "--show", "latest", "--json"), desk.folder, runs)
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["evaluation"].endswith("-first")
+    assert "second-2, failed" in shown.stderr
+
+
+def test_results_are_printed_once_and_logged(desk: Desk) -> None:
+    done = desk.seedbed("evaluate", "./words/step-00000001", "--data", "text:texts", "--name", "once")
+    bits = (
+        f"{json.loads(desk.seedbed('evaluate', '--show', 'once', '--json').stdout)['models'][0]['bits_per_byte']:.4f}"
+    )
+    assert (done.stdout + done.stderr).count(bits) == 1
+    assert bits in desk.seedbed("logs", "once").stdout
+
+
+def test_an_output_that_cannot_be_written_is_named_as_it_was_typed(desk: Desk) -> None:
+    command = ("evaluate", "./words/step-00000001", "--data", "text:texts", "--output", "texts/000.txt/x.json")
+    refused = desk.seedbed(*command, expect=1)
+    assert 'Cannot write or read "texts/000.txt/x.json": part of its path is a file.' in refused.stderr
+    assert ".seedbed" not in refused.stderr
+
+
+def test_the_output_is_shown_as_a_plain_path(desk: Desk) -> None:
+    done = desk.seedbed(
+        *("evaluate", "./texts/../words/step-00000001", "--data", "text:texts", "--max-documents", "3"),
+        *("--output", "./texts/../made/./out.json", "--name", "plain"),
+    )
+    made = desk.folder / "made" / "out.json"
+    assert f"The result is in {made}\n" in done.stdout
+    assert json.loads(made.read_text())["models"][0]["path"] == str(desk.folder / "words" / "step-00000001")
+    status = desk.status("plain")
+    assert (status["output"], status["path"]) == (str(made), str(made.parent / ".seedbed" / status["id"]))
 
 
 def test_a_job_that_fails_says_why(desk: Desk) -> None:

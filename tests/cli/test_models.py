@@ -65,6 +65,17 @@ def test_a_reference_to_nothing_is_a_usage_error(desk: Any, words: tuple[str, ..
     assert said in done.stderr
 
 
+def test_the_list_fits_a_narrow_terminal(trained: Any) -> None:
+    trained.train("--name", "a rather long name for one run", "--preset", "tiny", steps=3)
+    made.write(trained.folder / "hf" / "hub" / "models--me--a-name-of-many-words" / "snapshots" / COMMIT, made.files())
+    home = {"HF_HOME": str(trained.folder / "hf"), "HF_HUB_CACHE": str(trained.folder / "hf" / "hub")}
+    shown = trained.terminal("models", columns=40, env=home)
+    lines = [line for line in shown.splitlines() if str(trained.folder) not in line]
+    assert max(map(len, lines)) <= 40, shown
+    for part in ("alpha ", "a rather long na", "…", " 30 ", "hub:me/a-name-of-many-words", "ready"):
+        assert part in shown
+
+
 def test_a_checkpoint_is_named_by_run_and_step(trained: Any) -> None:
     def used(*words: str) -> int:
         out = trained.seedbed("generate", *words, "--prompt", "x", "--json").stdout

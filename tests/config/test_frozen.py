@@ -14,7 +14,7 @@ from seedbed.config.frozen import dump, load_frozen
 from seedbed.config.layers import Flagged
 from seedbed.config.preset import preset_names
 from seedbed.config.resolving import resolve
-from seedbed.config.roots import TRAIN
+from seedbed.config.roots import EVALUATE, TRAIN
 from seedbed.errors import UsageError
 
 
@@ -51,6 +51,17 @@ def test_a_frozen_config_with_an_invalid_edit_is_refused(tmp_path: Path) -> None
         load_frozen(written(tmp_path, text.replace("hidden = 128", "hidden = 'wide'")), TRAIN)
     with pytest.raises(UsageError, match=r"model\.heads"):
         load_frozen(written(tmp_path, text.replace("hidden = 128", "hiden = 128").replace("hiden", "haeds")), TRAIN)
+
+
+def test_no_limit_in_the_config_of_an_earlier_evaluation_is_still_read(tmp_path: Path) -> None:
+    without = dump(resolve(EVALUATE).config)
+    earlier = without.replace("[evaluate]", "[evaluate]\nlimit_documents = 0\nlimit_tokens = 0")
+    assert earlier != without
+    assert load_frozen(written(tmp_path, earlier), EVALUATE) == resolve(EVALUATE).config
+    limited = without.replace("[evaluate]", "[evaluate]\nlimit_documents = 7")
+    assert load_frozen(written(tmp_path, limited), EVALUATE).evaluate.limit_documents == 7
+    with pytest.raises(UsageError, match=r"limit_tokens .* is -1"):
+        load_frozen(written(tmp_path, earlier.replace("limit_tokens = 0", "limit_tokens = -1")), EVALUATE)
 
 
 def test_control_characters_in_origins_are_removed_and_the_file_stays_valid(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ REPOS: dict[str, dict[str, bytes]] = {
     "me/gguf": {**NO_WEIGHTS, "model.Q4_0.gguf": b"gguf"},
     "me/adapter": {"adapter_model.safetensors": b"adapter", "adapter_config.json": b"{}"},
     "me/bare": {"model.safetensors": WHOLE["model.safetensors"]},
+    "me/wordless": {name: data for name, data in WHOLE.items() if name != "tokenizer.json"},
+    "me/older": {"tokenizer.model": b"x", **{name: WHOLE[name] for name in ("config.json", "model.safetensors")}},
     "me/stranger": {**WHOLE, "config.json": b'{"model_type": "gemma2"}'},
     "me/private": WHOLE,
     "me/gated": WHOLE,
@@ -187,6 +189,9 @@ def test_every_refusal_has_its_message_and_hint(hub: ModelHub, tmp_path: Path) -
         "hub:me/bare": ("has no config.json", "format of transformers"),
         "hub:me/halved": ("has no model-00002-of-00002.safetensors, which its model.safetensors.index.json lists", ""),
         "hub:me/stranger": ("'gemma2'", ""),
+        "hub:me/wordless": (f"hub:me/wordless@{COMMIT} has no tokenizer.json.", "local folder"),
+        f"hub:me/older@{COMMIT}": (f'hub:me/older@{COMMIT} has no tokenizer.json, only "tokenizer.model".', "fast"),
+        f"hub:me/terms@{COMMIT}": ("The model me/terms is gated", f"Accept its terms at {hub.endpoint}/me/terms"),
     }
     results = resolve(hub, tmp_path, *expected)
     for (reference, (message, hint)), result in zip(expected.items(), results, strict=True):
@@ -259,6 +264,20 @@ def test_a_commit_without_a_tokenizer_is_used_if_the_hub_cannot_be_reached(hub: 
     (offline,) = resolve(hub, tmp_path, pinned, HF_HUB_OFFLINE="1")
     for found in (broken, down, offline):
         assert found["note"].endswith("The cache has no tokenizer.json of me/tiny.")
+
+
+def test_a_commit_without_a_tokenizer_says_that_the_hub_was_asked_for_it_and_refused(
+    hub: ModelHub, tmp_path: Path
+) -> None:
+    pinned = f"hub:me/tiny@{COMMIT}"
+    (whole,) = resolve(hub, tmp_path, pinned)
+    (Path(whole["folder"]) / "tokenizer.json").unlink()
+    hub.refusals["me/tiny"] = (403, "GatedRepo")
+    (gated,) = resolve(hub, tmp_path, pinned)
+    assert f"{pinned} is in the cache without tokenizer.json, for which the Hub was asked" in gated["error"]
+    assert "The model me/tiny is gated." in gated["error"]
+    assert f"{hub.endpoint}/me/tiny" in gated["hint"]
+    assert gated["exit"] == 1
 
 
 def test_an_index_that_names_files_elsewhere_is_refused(hub: ModelHub, tmp_path: Path) -> None:

@@ -48,6 +48,29 @@ def test_the_tables_fit_80_columns_and_have_all_figures() -> None:
     assert "The tokenizers differ" in text
 
 
+@pytest.mark.parametrize("columns", [40, 52, 64, 80, 100])
+def test_a_narrow_terminal_gets_all_figures_and_whole_names(columns: int) -> None:
+    names = ["quickstart@12000", "a-folder/with-a-name-of-many-words/step-00001200"]
+    shown = lines(results(*(model(name, 0.8912) for name in names)), columns)
+    assert max(map(len, shown)) <= columns
+    text = "\n".join(shown)
+    for figure in ("135M", "285k", "2.5312", "12.57", "0.8912 ± 0.0250", "-0.0150 to -0.0050", "99.8%"):
+        assert figure in text
+    assert "…" not in text
+    for name in names:
+        last = name.rpartition("/")[2][-8:]
+        assert text.count(last) == 2, "the end of a name, which tells checkpoints apart, is cut"
+
+
+def test_a_name_is_folded_within_its_column() -> None:
+    shown = lines(results(model("a-folder/with-a-name-of-many-words/step-00001200", 0.8912)), 74)
+    header = next(number for number, line in enumerate(shown) if line.startswith("MODEL"))
+    first, *folded = shown[header + 1 : shown.index("", header)]
+    assert first.endswith("0.8912 ± 0.0250")
+    assert folded
+    assert first.split()[0] + "".join(folded) == "a-folder/with-a-name-of-many-words/step-00001200"
+
+
 def test_without_intervals_values_stand_alone() -> None:
     alone = model("one", 1.25, bits_per_byte_low=None, bits_per_byte_high=None, perplexity=None)
     text = "\n".join(lines(results(alone)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +91,8 @@ def test_the_loss_before_and_after_is_shown_and_falls(trained: tuple[Any, Path, 
     assert f"({found['val_loss_before']:.4f} before the first step)" in output
     assert found["best_step"] != 0
     shown = workspace.seedbed("status").stdout
-    assert "trained on  from " in shown
+    assert re.search(rf"^  base +{re.escape(found['base'])}$", shown, re.MULTILINE), shown
+    assert re.search(rf"^  data +{re.escape(found['data'])}$", shown, re.MULTILINE), shown
     assert f"val loss {found['val_loss_before']:.4f}, before the first step" in shown
 
 

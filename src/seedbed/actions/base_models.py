@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbed.actions.checks import free_memory_bytes
-from seedbed.actions.model_references import ChosenModel, resolve
+from seedbed.actions.model_references import resolve
 from seedbed.checkpoint.marker import complaint, is_named, step_of
 from seedbed.config.base_model import BaseModel, OpenBase, read_base
-from seedbed.config.paths import is_model_path
 from seedbed.config.schema import DataConfig
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import expand_home
 from seedbed.hub.names import is_hub_reference
 from seedbed.runs.base_names import short_name
 from seedbed.runs.kinds import frozen_config
-from seedbed.runs.models import model_folder
-from seedbed.runs.store import RunDir, Store, is_run
+from seedbed.runs.store import RunDir, Store
 from seedbed.text import quoted
 from seedbed.tokenizer.facts import tokenizer_facts
 
@@ -57,20 +54,12 @@ def open_base(
             f"{quoted(reference)} is a model on the Hub, which a form does not download.",
             f"Use `seedbed train --from {reference}`, or download it and give its folder.",
         )
-    found = _find(store, reference, on_progress)
+    found = resolve(store, reference, on_progress=on_progress)
     folder, exact = found.model_path(), found.reference()
     _refuse_damaged(folder)
     base = read_base(folder, exact, _name(found.run, folder, exact))
     _refuse_tokenizer(base)
     return base._replace(data=_data_of(found.run), free_bytes=free_memory_bytes)
-
-
-def _find(store: Store, reference: str, on_progress: OnProgress | None) -> ChosenModel:
-    """The model that a reference names. A folder that is no model is found, too, so that the reason can be given."""
-    path = expand_home(reference)
-    if is_model_path(reference) and path.is_dir() and not is_run(path) and model_folder(reference) is None:
-        return ChosenModel(None, None, path.absolute())
-    return resolve(store, reference, on_progress=on_progress)
 
 
 def _name(run: RunDir | None, folder: Path, reference: str) -> str:

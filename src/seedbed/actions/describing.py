@@ -6,20 +6,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed.actions.model_references import ChosenModel, locate
+from seedbed.actions.model_references import ChosenModel, any_folder, is_path, locate
 from seedbed.actions.model_report import ModelReport, report_on
 from seedbed.checkpoint.headers import TensorInfo, shard_names, weight_files
 from seedbed.checkpoint.marker import ADAPTER, CONFIG, WEIGHTS, is_named, step_of
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.families.config_json import config_from_hf
-from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import expand_home, read_json
+from seedbed.errors import SeedbedError
+from seedbed.files import read_json
 from seedbed.hub.cache import Snapshot, cache_folder, snapshots
 from seedbed.hub.names import HubName, is_hub_reference
 from seedbed.runs.models import Model, run_of
-from seedbed.runs.store import Store, UnknownRunError, is_run
+from seedbed.runs.store import Store, UnknownRunError
 from seedbed.runs.watch import Watch
-from seedbed.text import quoted
 
 
 def describe(store: Store, reference: str, checkpoint: str | None = None) -> ModelReport:
@@ -44,10 +43,10 @@ def describe(store: Store, reference: str, checkpoint: str | None = None) -> Mod
 def _located(store: Store, reference: str, checkpoint: str | None) -> ChosenModel | HubName:
     """As `locate`, but any folder will do: a report says what is missing in it.
 
-    A name without a slash is a folder only if no run has that name. Raises UsageError for a file of another format.
+    A name without a slash is a folder only if no run has that name.
     """
-    folder = None if is_hub_reference(reference) else _folder(reference)
-    if folder is not None and checkpoint is None and ("/" in reference or reference in (".", "..")):
+    folder = None if is_hub_reference(reference) else any_folder(reference)
+    if folder is not None and checkpoint is None and is_path(reference):
         return ChosenModel(run_of(folder), None, folder)
     try:
         return locate(store, reference, checkpoint)
@@ -55,18 +54,6 @@ def _located(store: Store, reference: str, checkpoint: str | None) -> ChosenMode
         if folder is None or checkpoint is not None:
             raise
         return ChosenModel(run_of(folder), None, folder)
-
-
-def _folder(reference: str) -> Path | None:
-    """The folder that a path names, if it is not a run's; None for other references."""
-    path = expand_home(reference)
-    try:
-        if path.is_file() and path.suffix != ".safetensors":
-            raise UsageError(f"{quoted(path)} is a file, not a model folder.", "Give the folder that contains it.")
-        folder = path.parent if path.is_file() else path
-        return folder.absolute() if folder.is_dir() and not is_run(folder) else None
-    except (OSError, ValueError):
-        return None
 
 
 def _describe_hub(wanted: HubName) -> ModelReport:

@@ -23,6 +23,7 @@ from seedbed.config.frozen import recorded_origins
 from seedbed.config.resolving import Resolved
 from seedbed.config.schema import DataConfig
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.files import expand_home, normal_path
 from seedbed.runs.caches import dataset_of
 from seedbed.runs.kinds import KINDS, frozen_config
 from seedbed.runs.status import current_status
@@ -174,11 +175,12 @@ def start_evaluation(
     Raises UsageError, before anything is written, for a config, output or name that cannot work.
     """
     wanted = name or launching.default_name("evaluate", resolved.config.data.source)
+    output = expand_home(output) if output is not None else None
     if output is None:
         output = _free_output(store, wanted)
         wanted = output.stem
-    elif output.is_dir() or output.exists():
-        what = "a folder" if output.is_dir() else "an existing file"
+    elif (target := normal_path(output)).is_dir() or target.exists():
+        what = "a folder" if target.is_dir() else "an existing file"
         raise UsageError(f"--output {text.quoted(output)} is {what}.", "Give the path of a new file.")
     return launching.start_new_task(store, KINDS["evaluate"], output, resolved, wanted, command)
 

@@ -14,15 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from seedbed.checkpoint.headers import weight_files
 from seedbed.checkpoint.marker import CONFIG, is_named, step_of
+from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
+from seedbed.config.families.config_json import config_from_hf, read_config_json
 from seedbed.config.paths import is_model_path
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import expand_home
+from seedbed.files import expand_home, normal_path
 from seedbed.hub.names import PREFIX, HubName, hub_name, is_hub_reference, is_valid_name
 from seedbed.runs.lookup import find_checkpoint
 from seedbed.runs.models import model_folder, run_of
 from seedbed.runs.store import RunDir, Store, UnknownRunError, is_run
 from seedbed.text import printable, quoted
+from seedbed.tokenizer.model_files import missing_tokenizer
 
 if TYPE_CHECKING:
     from seedbed.hub.download import Progress
@@ -80,13 +84,17 @@ def locate(store: Store, reference: str | None, checkpoint: str | None = None) -
         _refuse_checkpoint(reference, checkpoint, "a model on the Hub")
         return hub_name(reference)
     folder = model_folder(reference)
-    if folder is not None and "/" in reference:
+    if folder is not None and is_path(reference):
         _refuse_checkpoint(reference, checkpoint, "already a checkpoint")
         return ChosenModel(run_of(folder), None, folder)
-    _refuse_incomplete_folder(reference)
+    if is_path(reference):
+        _refuse_unusable_path(reference)
     try:
         return ChosenModel(store.find(reference), checkpoint, None)
     except UnknownRunError as error:
+        if folder is None and (refused := _file_error(reference)) is not None:
+            message = f'There is no run "{printable(reference)}", and {refused.message}'
+            raise UnknownRunError(message, refused.hint) from None
         if folder is None and not reference.rpartition("@")[0].strip():
             raise _with_folders_and_hub(reference, error) from None
     if folder is not None:
@@ -105,7 +113,7 @@ def _with_folders_and_hub(reference: str, error: UnknownRunError) -> UnknownRunE
         )
     if is_model_path(reference):
         return UnknownRunError(
-            f"There is no model folder and no run at {quoted(expand_home(reference))}.", "Check the path."
+            f"There is no model folder and no run at {quoted(normal_path(reference))}.", "Check the path."
         )
     return UnknownRunError(error.message, f"{error.hint} A model folder is given as a path, such as ./{shown}.".strip())
 
@@ -139,16 +147,55 @@ def _refuse_checkpoint(reference: str, checkpoint: str | None, what: str) -> Non
         )
 
 
-def _refuse_incomplete_folder(reference: str) -> None:
-    """Raise UsageError for the path of a folder that is neither a run nor a model."""
-    path = expand_home(reference)
-    if "/" not in reference or not path.is_dir() or is_run(path) or model_folder(reference) is not None:
+def is_path(reference: str) -> bool:
+    """Whether a reference is a path, and not the name of a run, which may be that of a folder, too."""
+    return "/" in reference or reference in (".", "..", "~")
+
+
+def any_folder(reference: str) -> Path | None:
+    """The folder that a path names, a model's or not, or that of a file of weights; None for a run's and anything else."""
+    try:
+        path = expand_home(reference)
+        folder = path.parent if _is_weights(path) else path
+        return normal_path(folder) if folder.is_dir() and not is_run(folder) else None
+    except (OSError, ValueError):  # cannot be looked up, or is not a valid path
+        return None
+
+
+def _refuse_unusable_path(reference: str) -> None:
+    """Raise the error for a path that exists and names neither a run nor a model folder, with what is wrong with it.
+
+    It is a SeedbedError for a folder without config.json or weights, in the words of the report on it, and a UsageError
+    for a file.
+    """
+    refused = _file_error(reference)
+    if refused is not None:
+        raise refused
+    folder = any_folder(reference)
+    if folder is None:
         return
-    missing = f"no {CONFIG}" if not (path / CONFIG).is_file() else "no weights (*.safetensors)"
-    raise UsageError(
-        f'"{printable(reference)}" is neither a model folder, since it has {missing}, nor the directory of a run.',
-        f"`seedbed models {printable(reference)}` says what is missing.",
-    )
+    read_config_json(folder)
+    try:
+        weight_files(folder)
+    except SeedbedError as error:
+        raise SeedbedError(f"{quoted(folder)}: {error.message}", error.hint) from error
+
+
+def _file_error(reference: str) -> UsageError | None:
+    """The error for the path of a file that is not one of weights, such as that of config.json; None for anything else."""
+    try:
+        path = expand_home(reference)
+        if not path.is_file() or _is_weights(path):
+            return None
+    except (OSError, ValueError):
+        return None
+    path = normal_path(path)
+    hint = f"Give its folder: {path.parent}" if (path.parent / CONFIG).is_file() else "Give the path of a model folder."
+    return UsageError(f"{quoted(path)} is a file, not a model folder.", hint)
+
+
+def _is_weights(path: Path) -> bool:
+    return path.suffix == ".safetensors" and path.is_file()
 
 
 def resolve(
@@ -173,10 +220,10 @@ def resolve(
 
 
 def _refuse_unsupported(name: str, folder: Path) -> None:
-    """Raise SeedbedError if the decoder cannot run the model in a folder, so that its weights need not be downloaded."""
-    from seedbed.config.families.config_json import config_from_hf, read_config_json
-
+    """Raise SeedbedError if Seedbed cannot use the model in a folder, so that its weights need not be downloaded."""
     try:
         config_from_hf(read_config_json(folder))
     except SeedbedError as error:
         raise SeedbedError(f"{name}: {error.message}", error.hint) from error
+    if not (folder / TOKENIZER_JSON).is_file():
+        raise missing_tokenizer(folder)

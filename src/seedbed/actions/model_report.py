@@ -13,16 +13,15 @@ import msgspec
 
 from seedbed.actions.licences import licence_of
 from seedbed.checkpoint.headers import TensorInfo, tensor_headers
-from seedbed.checkpoint.marker import CONFIG, GENERATION, complaint, is_marked, is_named
+from seedbed.checkpoint.marker import GENERATION, complaint, is_marked, is_named
 from seedbed.config.arithmetic import count_parameters
-from seedbed.config.families.config_json import config_from_hf, dropouts
+from seedbed.config.families.config_json import config_from_hf, dropouts, read_config_json
 from seedbed.config.families.tensors import check_files, head_copy, stored_names
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
 from seedbed.files import read_json
 from seedbed.hardware import cpu, gpu, memory
 from seedbed.simulate.model_memory import Need, needs
-from seedbed.text import listed, quoted
 from seedbed.tokenizer.facts import TokenizerFacts, tokenizer_facts
 
 
@@ -167,32 +166,10 @@ def _noted(report: ModelReport) -> Iterator[None]:
 def _config(folder: Path, report: ModelReport) -> dict[str, Any]:
     """The parsed config.json; empty, with a problem, if there is none."""
     try:
-        parsed = read_json(folder / CONFIG)
+        return read_config_json(folder)
     except SeedbedError as error:
         report.problems.append(Problem(error.message, error.hint))
         return {}
-    if isinstance(parsed, dict):
-        return parsed
-    report.problems.append(_no_config(folder, is_missing=parsed is None))
-    return {}
-
-
-def _no_config(folder: Path, *, is_missing: bool) -> Problem:
-    """What a folder without a usable config.json is."""
-    if not is_missing:
-        return Problem(f"{quoted(folder / CONFIG)} is not a JSON object.", "Restore the file.")
-    if (folder / "adapter_config.json").is_file():
-        return Problem(f"{quoted(folder)} contains an adapter, not a whole model.", "Give the folder of the model.")
-    gguf = sorted(path.name for path in folder.glob("*.gguf"))
-    if gguf:
-        return Problem(
-            f"{quoted(folder)} contains no {CONFIG}, only {listed(gguf, 3)}.",
-            "Seedbed reads weights in safetensors format, as transformers saves them, not GGUF.",
-        )
-    return Problem(
-        f"{quoted(folder)} contains no {CONFIG}.",
-        "A model folder contains config.json, tokenizer.json and the weights.",
-    )
 
 
 def _shape(config: Mapping[str, Any], report: ModelReport) -> tuple[ModelConfig | None, int]:

@@ -144,6 +144,7 @@ def explain(prefix: str, preset: str | None, root: Root[Any], as_json: bool) -> 
     for number, key in enumerate(found):
         value = values[key.path]
         default = "not set" if value is None else toml_value(value)
+        default += f" ({key.if_unset})" if value is None and key.if_unset else ""
         if number:
             say()
         say(f"{paint(key.path, 'bold')} = {default}")

@@ -34,7 +34,7 @@ EXAMPLES = """\
   seedbed evaluate quickstart ~/models/A --data wikitext-2 --max-tokens 100000
   seedbed evaluate quickstart --json > result.json
   seedbed evaluate --like latest quickstart@800           another model, as in the newest evaluation
-  seedbed evaluate --show latest                          print the results of the newest evaluation again
+  seedbed evaluate --show latest                          print the newest completed results again
 """
 NAMED_KEYS = {
     "--data": "data.source",
@@ -100,7 +100,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="start from the models, text and settings of an earlier evaluation: its name, or `latest`",
     )
     shown = earlier.add_argument(
-        "--show", metavar="EVALUATION", help="print the results of an earlier evaluation: its name, or `latest`"
+        "--show",
+        metavar="EVALUATION",
+        help="print the results of an earlier evaluation: its name, or `latest`, the newest completed one",
     )
     like.completer = shown.completer = complete_evaluation  # type: ignore[attr-defined]
     add("--background", action="store_true", help="evaluate in the background: print the task's id and exit")
@@ -131,10 +133,9 @@ def run(arguments: argparse.Namespace) -> int:
         earlier = actions.config_like(find_evaluation(store, arguments.like))
     models = chosen_models(store, arguments.words, earlier)
     wanted = actions.with_models(resolved(arguments, models, earlier), models)
-    output = Path(arguments.output).expanduser() if arguments.output is not None else None
 
     def start() -> Launch:
-        launch = actions.start_evaluation(store, wanted, output, arguments.name, sys.argv)
+        launch = actions.start_evaluation(store, wanted, arguments.output, arguments.name, sys.argv)
         if arguments.name is not None and launch.run.first_name() != arguments.name:
             note(f'The name "{arguments.name}" is taken, so the evaluation is named "{launch.run.first_name()}".')
         return launch
@@ -224,7 +225,7 @@ def show(store: Store, arguments: argparse.Namespace) -> int:
 
     if arguments.words:
         raise UsageError("--show takes no models.", "Remove the models, or remove --show.")
-    task = find_evaluation(store, arguments.show)
+    task = newest_completed(store) if arguments.show == LATEST else find_evaluation(store, arguments.show)
     found = current_status(task).status
     if found != "completed":
         hint = f"`seedbed status {task.id}` shows it; `seedbed resume {task.id}` continues it if it has ended."
@@ -237,15 +238,65 @@ def show(store: Store, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def find_evaluation(store: Store, reference: str) -> RunDir:
-    """The evaluation with this name or id; the newest for `latest`. Raises UsageError if there is none."""
+def newest_completed(store: Store) -> RunDir:
+    """The newest evaluation that is completed. Says which newer ones were passed over.
+
+    Raises UsageError if there are no evaluations, SeedbedError if none is completed.
+    """
+    from seedbed.cli.console import note
+    from seedbed.errors import SeedbedError
+    from seedbed.runs.status import current_status
+
+    known = evaluations(store)
+    newest = known[-1]
+    for task in reversed(known):
+        if current_status(task).status != "completed":
+            continue
+        if task.id != newest.id:
+            note(f"These are the results of {task.id}. The newest evaluation, {newest.id}, {_how(newest)}.")
+        return task
+    raise SeedbedError(
+        f"No evaluation is completed. The newest, {newest.id}, {_how(newest)}.",
+        f"Its log: seedbed logs {newest.id}",
+    )
+
+
+def _how(task: RunDir) -> str:
+    """How an evaluation that is not completed ended, to add to a sentence: `failed`, or `is not completed (stopped)`."""
+    from seedbed.runs.status import current_status
+
+    found = current_status(task).status
+    return "failed" if found == "failed" else f"is not completed ({found})"
+
+
+def evaluations(store: Store) -> list[RunDir]:
+    """The evaluations of the store, the newest last. Raises UsageError if there are none."""
     from seedbed.errors import UsageError
     from seedbed.text import quoted
 
-    evaluations = [task for task in store.tasks() if _is_evaluation(task)]
-    if not evaluations:
+    found = [task for task in store.tasks() if _is_evaluation(task)]
+    if not found:
         raise UsageError(f"There are no evaluations in {quoted(store.root)}.", "Start one: seedbed evaluate MODEL.")
-    task = evaluations[-1] if reference == LATEST else store.find(reference)
+    return found
+
+
+def find_evaluation(store: Store, reference: str) -> RunDir:
+    """The evaluation with this name or id; the newest for `latest`. Raises UsageError if there is none."""
+    from seedbed.config.spelling import did_you_mean, nearest
+    from seedbed.errors import UsageError
+    from seedbed.runs.store import UnknownRunError
+    from seedbed.text import printable, quoted, shorten
+
+    known = evaluations(store)
+    try:
+        task = known[-1] if reference == LATEST else store.find(reference)
+    except UnknownRunError:
+        shown = shorten(printable(reference), 80)
+        close = did_you_mean(nearest(reference, [each.name() for each in known]))
+        raise UsageError(
+            f"There is no evaluation {quoted(shown)} in {quoted(store.root)}.",
+            f"{close}`seedbed runs --all` lists the evaluations.",
+        ) from None
     if not _is_evaluation(task):
         raise UsageError(f'"{task.id}" is not an evaluation.', "`seedbed runs --all` lists the evaluations.")
     return task

@@ -20,7 +20,7 @@ from seedbed.actions import Launch
 from seedbed.cli.console import note, print_error, say_json
 from seedbed.cli.store_option import run_argument, with_run_argument
 from seedbed.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, SeedbedError
-from seedbed.events import NOT_RESUMED, Record
+from seedbed.events import EVALUATED, NOT_RESUMED, RESULT, Message, Record
 from seedbed.presentation import wording
 from seedbed.runs import requests
 from seedbed.runs.curves.series import Series
@@ -146,7 +146,9 @@ class Follower:
                 self._show_pause()
             return
         self.view.add(record)
-        if self.begun:
+        event = record.event
+        repeated = isinstance(event, Message) and event.code in (EVALUATED, RESULT)  # at the end, the table has them
+        if self.begun and not repeated:
             self._display.record(record, self.view)
 
     def _ask_to_stop(self) -> bool:

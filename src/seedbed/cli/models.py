@@ -19,7 +19,8 @@ DESCRIPTION = """\
 Show what a model is: family, shape, parameters, context, tokenizer, chat template, licence, the memory that it needs,
 and whether Seedbed can use it; if not, why. MODEL is the path of a model folder, a run or RUN@STEP, or
 hub:NAME[@REVISION], a model on the Hugging Face Hub, of which only small files are downloaded. Without MODEL, list the
-newest checkpoint of each run, and the models in the Hub's cache. The exit status is 0 if Seedbed can use the model, and
+newest checkpoint of each run, and the models in the Hub's cache; columns for which the terminal has no room are left
+out, --json has all. The exit status is 0 if Seedbed can use the model, and
 1 if it cannot.
 """
 EXAMPLES = """\
@@ -141,8 +142,18 @@ def _listed(found: ModelList) -> list[str]:
 
     lines: list[str] = []
     for heading, columns, rows, spare in (
-        ("Runs", RUN_COLUMNS, [run_cells(row) for row in found.runs], ("SAVED", "WEIGHTS", "FAMILY")),
-        ("Hugging Face cache", HUB_COLUMNS, [hub_cells(row) for row in found.hub], ("COMMIT", "WEIGHTS")),
+        (
+            "Runs",
+            RUN_COLUMNS,
+            [run_cells(row) for row in found.runs],
+            ("SAVED", "WEIGHTS", "FAMILY", "PARAMS", "VAL LOSS"),
+        ),
+        (
+            "Hugging Face cache",
+            HUB_COLUMNS,
+            [hub_cells(row) for row in found.hub],
+            ("COMMIT", "WEIGHTS", "FAMILY", "PARAMS"),
+        ),
     ):
         if not rows:
             continue

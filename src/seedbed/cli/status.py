@@ -111,11 +111,11 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     alive = found["heartbeat_age_s"] is not None
     if found["phase"] and found["phase"] != "train":
         shown.append(("now", text.stage(found["phase"])))
+    shown += [(label, text.printable(found[label])) for label in ("base", "data") if found[label]]
     if is_task(found):
         shown += [("progress", done)] if (done := work_done(found)) else []
         shown.append(("output", text.printable(found["output"])))
     else:
-        shown += [("trained on", f"from {text.printable(found['base'])}")] if found["base"] else []
         shown.append(("step", progress(found)))
     if found["loss"] is not None:
         shown.append(("loss", f"{found['loss']:.4f}"))

@@ -9,6 +9,8 @@ from msgspec import Meta
 from seedbed.config.schema import DEVICE, DataConfig, Table
 from seedbed.errors import UsageError
 
+NO_LIMIT = {"if_unset": "no limit", "was_unset": 0}
+"""What limits declare about their fields: without a value there is no limit, for which earlier versions wrote 0."""
 LONGEST_WINDOW = 2048
 """The most tokens in a window if evaluate.context is not set: longer windows take much more memory and time."""
 
@@ -29,25 +31,34 @@ class EvaluateConfig(Table, frozen=True, kw_only=True):
     ] = "auto"
     context: Annotated[
         Annotated[int, Meta(ge=2, le=100_000_000)] | None,
-        Meta(description=f"Most tokens in a window; by default each model's context, at most {LONGEST_WINDOW}."),
+        Meta(
+            description=f"Most tokens in a window; by default each model's context, at most {LONGEST_WINDOW}.",
+            extra={"if_unset": f"the model's own context, at most {LONGEST_WINDOW}"},
+        ),
     ] = None
     stride: Annotated[
         Annotated[int, Meta(ge=1, le=100_000_000)] | None,
         Meta(
             description="New tokens in each further window of a long document; the rest of the window is repeated as "
-            "context. By default half a window."
+            "context. By default half a window.",
+            extra={"if_unset": "half a window"},
         ),
     ] = None
     limit_documents: Annotated[
-        int, Meta(ge=0, description="Evaluate a random sample of this many documents; 0: all of them.")
-    ] = 0
-    limit_tokens: Annotated[
-        int,
+        Annotated[int, Meta(ge=1)] | None,
         Meta(
-            ge=0,
-            description="Evaluate a random sample of documents of about this many tokens of the first model; 0: no limit.",
+            description="Evaluate a random sample of this many documents. Leave it out for no limit.",
+            extra=NO_LIMIT,
         ),
-    ] = 0
+    ] = None
+    limit_tokens: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="Evaluate a random sample of documents of about this many tokens of the first model. Leave it out "
+            "for no limit.",
+            extra=NO_LIMIT,
+        ),
+    ] = None
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Seed of the sample and of the intervals.")] = 1337
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"], Meta(description="Precision of weights and computation; fp16 only on GPUs.")

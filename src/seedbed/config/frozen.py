@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from seedbed import text
-from seedbed.config.keys import tables_of
+from seedbed.config.keys import keys, tables_of
 from seedbed.config.layers import build, of_tables
 from seedbed.config.roots import Root, S
 from seedbed.config.rules import check_values
@@ -21,14 +22,26 @@ _WIDEST = 48
 def load_frozen(path: Path, root: Root[S]) -> S:
     """Read the config stored in a run's folder. `root` is the kind of config, which the file does not tell.
 
-    Raises UsageError if the file cannot be read, or if it was edited and is now invalid.
+    Values with which earlier versions said that a key is not set (`Key.was_unset`) are left out. Raises UsageError if the file
+    cannot be read, or if it was edited and is now invalid.
     """
     values = read_toml(path, root)
     preset = str(values.pop("preset", root.default_preset)) if root.presets else ""
-    layer = of_tables(values, f"file {path}", path.absolute().parent, root)
+    layer = of_tables(_without_unset(values, root), f"file {path}", path.absolute().parent, root)
     config = build(layer.values, preset, root)
     check_values(config, layer.origins, root)
     return config
+
+
+def _without_unset(values: Mapping[str, Any], root: Root[S]) -> dict[str, Any]:
+    """The tables of a frozen config without the values with which earlier versions said that a key is not set."""
+    unset = {(key.table, key.name): key.was_unset for key in keys(root).values() if key.was_unset is not None}
+    return {
+        table: {name: value for name, value in content.items() if unset.get((table, name)) != value}
+        if isinstance(content, dict)
+        else content
+        for table, content in values.items()
+    }
 
 
 def recorded_origins(path: Path) -> dict[str, str]:

@@ -36,6 +36,10 @@ class Key(NamedTuple):
     """What the key's text refers to: `path`, `source` (a data source) or `device`; "" for any other key."""
     decides: str
     """What the key sets, such as `how long to train`, if other keys set it, too, and only one may be given; else ""."""
+    if_unset: str = ""
+    """What applies if the key has no value, such as `no limit`; "" if the key always has one, or if nothing does."""
+    was_unset: Any = None
+    """The value that frozen configs of earlier versions have if the key has no value; None if they have no such value."""
 
     @property
     def expected(self) -> str:
@@ -109,6 +113,8 @@ def _key(path: str, table: str, name: str, annotation: Any, default: Any) -> Key
         " ".join(descriptions),
         extra.get("refers_to", ""),
         extra.get("decides", ""),
+        extra.get("if_unset", ""),
+        extra.get("was_unset"),
     )
 
 

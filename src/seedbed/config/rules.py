@@ -12,7 +12,7 @@ from itertools import chain
 
 from seedbed.config.arithmetic import nearest_divisors
 from seedbed.config.durations import FORM, seconds_of, short
-from seedbed.config.keys import tables, value_of
+from seedbed.config.keys import keys, tables, value_of
 from seedbed.config.roots import Contradiction, Root, S
 from seedbed.config.schema import MOST_STEPS, BaseConfig, DataConfig, ModelConfig, ScheduleConfig, Table, TrainConfig
 from seedbed.config.shape import shape_problems
@@ -38,8 +38,17 @@ def check_values(config: S, origins: Mapping[str, str], root: Root[S], *, is_new
         if (model := getattr(config, "model", None)) is not None:
             problems = chain(problems, _of_window(model))
     for problem, hint, paths in problems:
-        values = [f"{path} = {value_of(config, path)} ({origins.get(path, 'default')})" for path in paths]
+        values = [f"{_assigned(config, path, root)} ({origins.get(path, 'default')})" for path in paths]
         raise UsageError(": ".join(filter(None, (problem, ", ".join(values)))) + ".", hint)
+
+
+def _assigned(config: S, path: str, root: Root[S]) -> str:
+    """A key and its value for a message, such as `train.steps = 5`; without a value, what applies instead."""
+    value = value_of(config, path)
+    if value is not None:
+        return f"{path} = {value}"
+    applies = keys(root)[path].if_unset
+    return f"{path} = {applies}" if applies else f"{path} is not set"
 
 
 def _contradictions(config: S, root: Root[S]) -> Iterator[Contradiction]:

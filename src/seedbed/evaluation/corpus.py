@@ -89,7 +89,7 @@ def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check:
     asked = config.evaluate
     split = settled_split(asked, config.data, was_trained_on=False)
     name, documents = _open(config, split, emit, check)
-    sampled = bool(asked.limit_documents or asked.limit_tokens)
+    sampled = asked.limit_documents is not None or asked.limit_tokens is not None
     place = folder / (_SOURCE if sampled else DOCUMENTS)
     written = whole = _write(documents, place, check)
     was_cut = False
@@ -205,8 +205,8 @@ def _sample(
 ) -> dict[int, str | None]:
     """Choose documents at random: the number of each, with the text that is left of it if it is cut, else None."""
     order = np.random.default_rng(asked.seed).permutation(len(offsets)).tolist()
-    order = order[: asked.limit_documents or None]
-    if not asked.limit_tokens:
+    order = order[: asked.limit_documents]
+    if asked.limit_tokens is None:
         return dict.fromkeys(order)
     chosen: dict[int, str | None] = {}
     left = asked.limit_tokens

@@ -16,7 +16,7 @@ from seedbed.checkpoint.marker import CONFIG
 from seedbed.errors import SeedbedError
 from seedbed.hub.names import HubName, is_commit
 
-_MODELS = "models--"
+_MODELS, _SNAPSHOTS = "models--", "snapshots"
 
 
 class Snapshot(NamedTuple):
@@ -47,13 +47,26 @@ def repository_folder(cache: Path, name: str) -> Path:
     return cache / (_MODELS + name.replace("/", "--"))
 
 
+def reference_of(folder: Path) -> str | None:
+    """The reference `hub:NAME@COMMIT` of a snapshot's folder in a cache of the Hub; None for any other folder."""
+    repository = folder.parent.parent.name
+    if folder.parent.name != _SNAPSHOTS or not repository.startswith(_MODELS) or not is_commit(folder.name):
+        return None
+    return str(HubName(_name_of(repository), folder.name))
+
+
+def _name_of(repository: str) -> str:
+    """The name of a model, from that of its folder in the cache."""
+    return repository.removeprefix(_MODELS).replace("--", "/")
+
+
 def snapshot_of(cache: Path, wanted: HubName) -> Snapshot | None:
     """The complete snapshot of a model's revision in the cache; None if there is none."""
     folder = repository_folder(cache, wanted.name)
     commit = wanted.revision if is_commit(wanted.revision) else _commit_at(folder / "refs" / wanted.revision)
-    if commit is None or not is_complete(folder / "snapshots" / commit):
+    if commit is None or not is_complete(folder / _SNAPSHOTS / commit):
         return None
-    return Snapshot(wanted.name, commit, (wanted.revision,), folder / "snapshots" / commit)
+    return Snapshot(wanted.name, commit, (wanted.revision,), folder / _SNAPSHOTS / commit)
 
 
 def snapshots(cache: Path) -> list[Snapshot]:
@@ -61,9 +74,9 @@ def snapshots(cache: Path) -> list[Snapshot]:
     found: list[Snapshot] = []
     for folder in _folders(cache):
         if folder.name.startswith(_MODELS):
-            name = folder.name.removeprefix(_MODELS).replace("--", "/")
+            name = _name_of(folder.name)
             revisions = _revisions(folder / "refs")
-            there = [each for each in _folders(folder / "snapshots") if is_commit(each.name) and is_complete(each)]
+            there = [each for each in _folders(folder / _SNAPSHOTS) if is_commit(each.name) and is_complete(each)]
             found += [
                 Snapshot(name, each.name, tuple(revisions.get(each.name, ())), each)
                 for each in sorted(there, key=_modified, reverse=True)

@@ -108,7 +108,15 @@ def _has_tokenizer(kept: Snapshot) -> bool:
 
 
 def _kept_model(kept: Snapshot | None, error: SeedbedError) -> HubModel:
-    """The model in the cache, with a note, if the Hub cannot be reached; else raises the error."""
+    """The model in the cache, with a note, if the Hub cannot be reached; else raises the error.
+
+    If a commit in the cache lacks only its tokenizer.json, the error says that the Hub was asked for that file.
+    """
+    if kept is not None and not is_unreachable(error.__cause__) and kept.revisions == (kept.commit,):
+        raise SeedbedError(
+            f"{kept.reference} is in the cache without {TOKENIZER_JSON}, for which the Hub was asked. {error.message}",
+            error.hint,
+        ) from error
     if kept is None or not is_unreachable(error.__cause__):
         raise error
     note = "" if _is_offline() else f"{error.message} The commit in the cache is used, {kept.commit[:12]}."

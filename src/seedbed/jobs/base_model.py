@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from seedbed.checkpoint.fingerprint import weights_fingerprint
 from seedbed.checkpoint.marker import CONFIG, GENERATION, verify_weights
 from seedbed.checkpoint.writing import Content, json_content
-from seedbed.config.families.config_json import config_from_hf, updated_config
+from seedbed.config.families.config_json import config_from_hf, read_config_json, updated_config
 from seedbed.config.schema import BaseConfig, Config
 from seedbed.errors import SeedbedError
-from seedbed.files import explained, read_json
+from seedbed.files import explained
 from seedbed.jobs.restore import Start
 from seedbed.model.decoder import Decoder
 from seedbed.model.generate import Sampling, text_stream
@@ -41,7 +41,7 @@ class Origin(NamedTuple):
 
     def files(self) -> dict[str, Content]:
         """The files of a checkpoint besides the weights: the folder's own, byte for byte but for the dtype in config.json."""
-        parsed = _config_json(self.folder)
+        parsed = read_config_json(self.folder)
         shape, _ = config_from_hf(parsed)
         tokens = self.tokenizer.as_files(model_max_length=shape.longest_context)
         copied: dict[str, Content] = {name: [content] for name, content in tokens.items()}
@@ -85,10 +85,3 @@ def _base_folder(base: BaseConfig) -> Path:
         )
     verify_weights(folder)
     return folder
-
-
-def _config_json(folder: Path) -> dict[str, Any]:
-    parsed = read_json(folder / CONFIG)
-    if not isinstance(parsed, dict):
-        raise SeedbedError(f"{quoted(folder)} contains no {CONFIG}.", "Restore the file.")
-    return parsed

@@ -17,7 +17,7 @@ from seedbed.evaluation.corpus import Text, read_documents, remove_text, take_te
 from seedbed.evaluation.identity import MeasuredFolder
 from seedbed.evaluation.progress import ModelProgress
 from seedbed.evaluation.results import Scored, results, sentence
-from seedbed.events import Data, Message
+from seedbed.events import EVALUATED, RESULT, Data, Message
 from seedbed.jobs.model_losses import ModelLosses
 from seedbed.jobs.waiting import until_written
 from seedbed.runs.kinds import frozen_config
@@ -108,7 +108,7 @@ def _score(number: int, config: Evaluation, text: Text, device: Device, lifecycl
     lifecycle.emit(
         Message(
             level="info",
-            code="evaluated",
+            code=EVALUATED,
             text=f"{name}: loss {nats.sum() / max(tokens.sum(), 1):.4f} over {int(tokens.sum()):,} tokens.",
         )
     )
@@ -150,7 +150,7 @@ def _write(config: Evaluation, text: Text, lifecycle: Lifecycle, output: Path) -
         scored.append(Scored(facts, progress.scores(), progress.elapsed_s))
     found = results(lifecycle.run.id, config, text, scored)
     for model in found["models"]:
-        lifecycle.emit(Message(level="info", code="result", text=sentence(model)))
+        lifecycle.emit(Message(level="info", code=RESULT, text=sentence(model)))
 
     def write() -> None:
         files.make_dir(output.parent)

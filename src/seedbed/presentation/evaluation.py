@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from seedbed import text
@@ -15,6 +16,8 @@ from seedbed.runs.tasks import output_of
 FORMAT = 1
 """The newest format of results that this version can read."""
 _UNKNOWN = "-"
+_LEAST_NAME = 16
+"""The least width of a column of names, in characters."""
 
 
 def read_results(task: RunDir) -> dict[str, Any]:
@@ -32,23 +35,17 @@ def read_results(task: RunDir) -> dict[str, Any]:
 
 
 def summary(task: RunDir, columns: int) -> list[str]:
-    """The results of a completed evaluation as lines of at most `columns` characters, if that is at least 80."""
+    """The results of a completed evaluation as lines of at most `columns` characters, if that is at least 40."""
     return lines(read_results(task), columns)
 
 
 def lines(found: dict[str, Any], columns: int = 80) -> list[str]:
     """Results as lines: what was evaluated, the table of models, differences of pairs, notes."""
-    data = found["data"]
-    size = f" ({data['split']}): {text.plural(data['documents'], 'document')}, {text.size(data['bytes'])}"
-    shown = [
-        _end_of(text.printable(data["name"]), columns - len(size)) + size,
-        "",
-        *_models(found["models"], columns),
-    ]
+    shown = [*_heading(found["data"], columns), "", *_models(found["models"], columns)]
     if found["differences"]:
         shown += [
             "",
-            "Differences in bits per byte (A - B; below 0: A is better)",
+            *textwrap.wrap("Differences in bits per byte (A - B; below 0: A is better)", columns),
             *_differences(found["differences"], columns),
         ]
     shown.append("")
@@ -61,6 +58,16 @@ def lines(found: dict[str, Any], columns: int = 80) -> list[str]:
     for note in found["notes"]:
         shown += textwrap.wrap(text.printable(note), columns)
     return shown
+
+
+def _heading(data: dict[str, Any], columns: int) -> list[str]:
+    """What was evaluated: the text, its split and its size."""
+    name = text.printable(data["name"])
+    size = f"({data['split']}): {text.plural(data['documents'], 'document')}, {text.size(data['bytes'])}"
+    room = columns - len(size) - 1
+    if room < min(_LEAST_NAME, len(name)):
+        return [_end_of(name, columns), *textwrap.wrap(size, columns)]
+    return [f"{_end_of(name, room)} {size}"]
 
 
 def _models(models: Sequence[dict[str, Any]], columns: int) -> list[str]:
@@ -109,16 +116,41 @@ def _perplexity(value: float | None) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], columns: int, names: int = 1) -> list[str]:
-    """The lines of a table. The first `names` columns are names, which are cut if the table is too wide; others are numbers."""
+    """The lines of a table. The first `names` columns are names, which are folded if the table is too wide; others are numbers.
+
+    If names would have less than `_LEAST_NAME` characters, each row becomes lines of a label and a value, so that nothing is
+    left out.
+    """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    room = columns - 2 * (len(widths) - 1) - sum(widths[names:])
+    room = (columns - 2 * (len(widths) - 1) - sum(widths[names:])) // names
+    if room < min(_LEAST_NAME, *widths[:names]):
+        return _as_lines(header, rows, columns)
     for index in range(names):
-        widths[index] = min(widths[index], max(room // names, 8))
+        widths[index] = min(widths[index], room)
     shown = []
     for row in (header, *rows):
-        cells = [
-            text.shorten(cell, width).ljust(width) if index < names else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        shown.append("  ".join(cells).rstrip())
+        folded = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for line in zip_longest(*folded, fillvalue=""):
+            cells = [
+                cell.ljust(width) if index < names else cell.rjust(width)
+                for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ]
+            shown.append("  ".join(cells).rstrip())
     return shown
+
+
+def _as_lines(header: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> list[str]:
+    """The rows of a table that is too wide for the terminal: a line for each value, after the header of its column."""
+    indent = max(map(len, header)) + 2
+    shown: list[str] = []
+    for row in rows:
+        shown += [""] if shown else []
+        for label, cell in zip(header, row, strict=True):
+            first, *others = _folded(cell, max(columns - indent, 1))
+            shown += [f"{label:<{indent}}{first}", *(" " * indent + other for other in others)]
+    return shown
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    """A text in lines of at most `width` characters, at least one."""
+    return textwrap.wrap(cell, width) or [""]

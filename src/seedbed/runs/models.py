@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from seedbed.checkpoint.marker import complaint, is_marked, marked_at
 from seedbed.errors import SeedbedError
-from seedbed.files import expand_home
+from seedbed.files import expand_home, normal_path
 from seedbed.runs.checkpoints import checkpoints
 from seedbed.runs.retention import tree_bytes
 from seedbed.runs.statuses import BUSY
@@ -81,7 +81,7 @@ def model_folder(path_text: str) -> Path | None:
         path = expand_home(path_text)
         folder = path.parent if path.suffix == ".safetensors" and path.is_file() else path
         if (folder / "config.json").is_file() and next(folder.glob("*.safetensors"), None):
-            return folder.absolute()
+            return normal_path(folder)
     except (OSError, ValueError, SeedbedError):  # unreadable, or not a valid path
         pass
     return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.errors import SeedbedError
-from seedbed.files import explained, make_dir, remove_tree
+from seedbed.files import explained, make_dir, normal_path, remove_tree
 from seedbed.runs.store import TASKS, RunDir, Store
 
 FOLDER = ".seedbed"
@@ -25,8 +25,13 @@ FOLDER = ".seedbed"
 def create_task(
     store: Store, kind: str, name: str, config_toml: str, output: Path, meta: Mapping[str, Any] | None = None
 ) -> RunDir:
-    """Create a task's directory, complete or not at all, and a link to it in the store. Raises SeedbedError if that fails."""
-    target = output.absolute()
+    """Create a task's directory, complete or not at all, and a link to it in the store.
+
+    Raises SeedbedError if that fails; if the folder of `output` cannot be used, the error names `output` as it is given.
+    """
+    target = normal_path(output)
+    with explained(output):
+        (target.parent / FOLDER).mkdir(parents=True, exist_ok=True)
     made = Store(target.parent / FOLDER).create(kind, name, config_toml, {"output": str(target), **(meta or {})})
     try:
         links = make_dir(store.root / TASKS)

@@ -23,6 +23,7 @@ from seedbed.checkpoint.tokenizer_files import (
     TOKENS_MAP,
 )
 from seedbed.errors import SeedbedError
+from seedbed.hub.cache import reference_of
 from seedbed.text import quoted
 from seedbed.tokenizer import patterns
 
@@ -76,10 +77,21 @@ def read_model_files(folder: Path) -> ModelFiles:
 
 
 def missing_tokenizer(folder: Path) -> SeedbedError:
-    """The error for a folder without tokenizer.json; it names a tokenizer in an older format."""
+    """The error for a folder without tokenizer.json; it names a tokenizer in an older format.
+
+    A snapshot in the cache of the Hub is called by the name of its model.
+    """
     older = next((path.name for path in sorted(folder.glob("*")) if _is_older(path.name)), None)
+    only = f", only {quoted(older)}." if older else "."
+    reference = reference_of(folder)
+    if reference is not None:
+        return SeedbedError(
+            f"{reference} has no {TOKENIZER_JSON}{only}",
+            f"Use another revision or copy of the model that has it, or a local folder to which you add {TOKENIZER_JSON}: "
+            "transformers saves it as a fast tokenizer.",
+        )
     return SeedbedError(
-        f"{quoted(folder)} contains no {TOKENIZER_JSON}" + (f", only {quoted(older)}." if older else "."),
+        f"{quoted(folder)} contains no {TOKENIZER_JSON}{only}",
         "Convert the tokenizer with transformers: load it with AutoTokenizer, and save it as a fast tokenizer."
         if older
         else "Download the model's tokenizer.json into the folder, or copy it from the model it was made from.",

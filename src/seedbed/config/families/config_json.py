@@ -14,7 +14,7 @@ from seedbed.config.schema import ModelConfig
 from seedbed.config.shape import shape_problems
 from seedbed.errors import SeedbedError
 from seedbed.files import read_json
-from seedbed.text import quoted
+from seedbed.text import listed, quoted
 
 _MOST_LAYERS = 10_000
 _ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
@@ -56,7 +56,8 @@ def updated_config(
     """The config.json `base` of a model that was trained on, for its new weights: only what has changed is replaced.
 
     `model` is the shape now, `dtype` that of the new weights, `vocab_rows` their rows (None: as in `base`). All other keys stay,
-    known or not, such as the special ids and the dropout. Raises SeedbedError as `config_from_hf` does.
+    known or not, such as the special ids and the dropout. If `base` names no dtype, neither does the result:
+    transformers then takes the dtype of the weights. Raises SeedbedError as `config_from_hf` does.
     """
     before, rows = config_from_hf(base)
     its = family(model.layout)
@@ -70,8 +71,7 @@ def updated_config(
         updated["tie_word_embeddings"] = model.tie_embeddings
     if vocab_rows is not None and vocab_rows != rows:
         updated["vocab_size"] = vocab_rows
-    names = [name for name in _DTYPE if name in base] or _DTYPE
-    return {**updated, **dict.fromkeys(names, dtype)}
+    return {**updated, **dict.fromkeys([name for name in _DTYPE if name in base], dtype)}
 
 
 def generation_config(ids: SpecialIds) -> dict[str, Any]:
@@ -91,15 +91,30 @@ def read_config_json(folder: Path) -> dict[str, Any]:
     """The config.json of a model folder. Raises SeedbedError if it is missing, cannot be read, or is no JSON object."""
     parsed = read_json(folder / "config.json")
     if parsed is None:
-        raise SeedbedError(
-            f"{quoted(folder)} contains no config.json, so it is not a model folder.",
-            "A model folder contains config.json, tokenizer.json and model.safetensors.",
-        )
+        raise _no_config(folder)
     if not isinstance(parsed, dict):
         raise SeedbedError(
             f"{quoted(folder / 'config.json')} is not a JSON object.", "Restore it from a copy of the model."
         )
     return parsed
+
+
+def _no_config(folder: Path) -> SeedbedError:
+    """The error for a folder without config.json: what it contains instead, if that is known."""
+    if (folder / "adapter_config.json").is_file():
+        return SeedbedError(
+            f"{quoted(folder)} contains an adapter, not a whole model.", "Give the folder of the model."
+        )
+    gguf = sorted(path.name for path in folder.glob("*.gguf"))
+    if gguf:
+        return SeedbedError(
+            f"{quoted(folder)} contains no config.json, only {listed(gguf, 3)}.",
+            "Seedbed reads weights in safetensors format, as transformers saves them, not GGUF.",
+        )
+    return SeedbedError(
+        f"{quoted(folder)} contains no config.json, so it is not a model folder.",
+        "A model folder contains config.json, tokenizer.json and model.safetensors.",
+    )
 
 
 def is_supported(model_type: str) -> bool:
