@@ -58,7 +58,9 @@ def test_its_logits_equal_those_of_the_network(config: ModelConfig, way: str, mo
 
 
 def test_numpy_multiplies_large_fp32_matrices_on_amd_processors_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    def multiplies(name: str, cores: int = 8, threads: int = 4, rows: int = 1024, dtype: torch.dtype = torch.float32) -> bool:
+    def multiplies(
+        name: str, cores: int = 8, threads: int = 4, rows: int = 1024, dtype: torch.dtype = torch.float32
+    ) -> bool:
         decode_step._numpy_has_more_threads.cache_clear()
         monkeypatch.setattr(decode_step.cpu, "probe", lambda: Cpu(name, cores, (), {}))
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)

@@ -186,8 +186,8 @@ def _kept_around_blocks(model: ModelConfig, size: int) -> int:
 def _head_bytes(model: ModelConfig, vocab_size: int, tokens: int, size: int) -> int:
     """Bytes that computing logits and loss needs in addition to activations; done in slices of tokens (see cross_entropy.py).
 
-    A slice needs its logits, whose gradient takes their place, and a block of them in fp32. The head's gradient is in memory, too,
-    and is accumulated in place in fp32 if there are several slices.
+    A slice needs its logits, whose gradient takes their place, and a block of them in fp32. The head's gradient is in memory,
+    too, and is accumulated in place in fp32 if there are several slices.
     """
     rows = padded_vocab(model, vocab_size)
     height = slice_rows(rows)

@@ -57,7 +57,6 @@ class DecodeStep:
             x_C = layer(x_C, cos, sin)
         return self._head(self._norm(x_C))
 
-
     @contextmanager
     def threads(self) -> Iterator[None]:
         """Let PyTorch use one thread while this runs, if NumPy uses the others: threads of both would wait for each other.
