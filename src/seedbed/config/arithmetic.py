@@ -136,14 +136,15 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
     )
     logits = _head_bytes(model, vocab_size, tokens, size)
     started = 4 * parameters if sequences < train.batch_size else 0
-    # Memory use is highest at one of three moments: at the loss, with all activations; in the backward pass of the head, with
-    # its gradients in both precisions; and at the update, with the gradients of all masters. A gradient of the working copy
-    # is freed as soon as it is on its master.
+    # Memory use is highest at one of four moments: at the loss, with all activations; in the backward pass of the head, with its
+    # gradient before and after it is scaled, or in both precisions; in that of the last block, with the head's gradient; and
+    # at the update, with the gradients of all masters. A gradient of the working copy is freed as soon as it is on its master.
     forward = started + activations + logits
     inner = (5 if features(model).mlp == "swiglu" else 3) * model.ffn
     widest = tokens * size * max(inner, 3 * model.heads * model.head_dim)
-    head_gradients = (size + 4 if split and not started else 2 * size) * head
-    backward = started + activations + head_gradients + widest
+    in_head = (size + 4 if split and not started else 2 * size) * head
+    in_block = (size if model.tie_embeddings else 4) * head + widest
+    backward = started + activations + max(in_head, in_block)
     update = 4 * parameters + max(size * head if split else 0, _update_bytes(config))
     # Ids and targets of the rest of the batch, and of prefetched batches.
     waiting = (train.batch_size * (1 + train.prefetch) - sequences) * model.context * 16
