@@ -30,9 +30,9 @@ another model folder, or hub:NAME; without RUN, the newest run with a checkpoint
 text and a newline.
 
 With --chat, the prompt is a message, and the model answers it: the folder's chat template makes the text that the model
-reads. Then the output is the answer alone. Control tokens in the prompt, such as <|im_end|>, stay text. Some folders have
-several templates, which `seedbed models DIR` lists; --template chooses one. --tools describes functions that the model may
-call: a JSON list of {"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}.
+reads. Then the output is the answer alone. Control tokens in the prompt, such as <|im_end|>, stay text. Some folders
+have several templates, which `seedbed models DIR` lists; --template chooses one. --tools describes functions that the
+model may call: a JSON list of {"type": "function", "function": {"name": ..., "description": ..., "parameters": {...}}}.
 
 Settings that you do not give come from the folder's generation_config.json if it recommends any, which a line on stderr
 says.
