@@ -16,7 +16,7 @@ from seedbed.config.schema import Config, ModelConfig
 SMALL_BATCH = 8
 """Sequences per step in short runs: small batches learn most per token with Muon (see docs/log.md)."""
 _SMALL_BATCH_TOKENS = 4e6
-"""Up to less than twice this many training tokens, SMALL_BATCH is used. Assumed; the preset nano has 2.8 million."""
+"""The batch size doubles with each doubling of this many training tokens. Assumed; the preset nano has 2.8 million."""
 _LARGEST_BATCH = 256
 _WIDE, _WIDE_BATCH, _WIDE_TOKENS = 192, 16, 2e6
 """Models that are at least so wide have at least so many sequences per step in runs of at least so many tokens: Muon's work for a

@@ -68,8 +68,8 @@ _MOST_STORIES = 500_000
 _STORY_VOCABULARY, _LARGE_STORY_VOCABULARY = 1536, 4096
 """The vocabulary for the built-in stories, and that for long times: a token then has 4.3 bytes instead of 4.0."""
 _LONG_S, _LONG_SLOW_S = 600, 3600
-"""The time from which the larger vocabulary is used, on a machine that multiplies matrices fast and on another. The small
-models of shorter runs would spend half of their time in its head."""
+"""The time, in seconds, from which the larger vocabulary is used: on a machine that multiplies matrices fast, and on any other.
+Shorter runs have small models, which would spend half of their time on the logits of so many tokens."""
 _VALIDATION_BYTES_PER_MINUTE = 100_000
 """So much validation text takes about 2 % of the time to evaluate at the end, on two CPU cores."""
 _SAMPLE_BYTES_PER_S = 17_000

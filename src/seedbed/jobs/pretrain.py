@@ -91,4 +91,4 @@ def examine(config: Config, dataset: Dataset, precision: str, device: Device, ru
     for finding in findings:
         if finding.level == "error":
             raise SeedbedError(f"{finding.text} {finding.why}".strip(), finding.hint)
-        emit(Message(level=finding.level, code=finding.code, text=finding.text, why=finding.why, hint=finding.hint))
+        emit(Message(**finding._asdict()))

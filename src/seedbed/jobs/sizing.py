@@ -29,7 +29,8 @@ from seedbed.jobs.assembling import assemble
 from seedbed.train.device import Device, free_memory_bytes
 
 _MEASURED_SHARE, _MEASURED_S, _MEASURED_LONG_SHARE = 0.06, 24.0, 0.01
-"""At most this share of the time is spent on timing steps; of a longer time about so many seconds, or a smaller share."""
+"""Timing steps takes at most the first share of the time. In long runs it takes at most so many seconds, or the second share if
+that is more."""
 _MOST_SIZES = 4
 _LARGEST_JUMP = 3
 """A size is measured at most so many rungs above the largest that was."""

@@ -219,9 +219,7 @@ class Timing(Length):
         passes = end / max(parts.batches.steps_per_epoch, 1e-9)
         repeated = repetition(passes, is_trained=parts.is_trained, is_timed=True)
         if repeated:
-            self._session.emit(
-                Message(level="warning", code=repeated.code, text=repeated.text, why=repeated.why, hint=repeated.hint)
-            )
+            self._session.emit(Message(**repeated._asdict()))
 
     def first_hooks(self) -> list[Hook]:
         """The hook that settles the plan after each step."""

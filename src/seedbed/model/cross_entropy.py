@@ -103,9 +103,7 @@ def _accumulated(total: Tensor | None, grad_NV: Tensor, x_NC: Tensor, block_rows
 
     With `block_rows` above 0, a slice's product is not in memory beside `total`, or only some rows of it.
     """
-    if is_only:
-        return grad_NV.t() @ x_NC
-    if total is None and x_NC.dtype == torch.float32:
+    if is_only or (total is None and x_NC.dtype == torch.float32):
         return grad_NV.t() @ x_NC
     if total is None:
         total = x_NC.new_zeros(grad_NV.shape[1], x_NC.shape[1], dtype=torch.float32)
