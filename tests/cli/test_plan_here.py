@@ -89,10 +89,7 @@ def test_a_text_that_is_much_too_small_for_the_time_is_named_with_the_passes(
     assert found["passes"] == pytest.approx(found["tokens"] / (14_000 / 4 * 0.95), rel=0.01)
     assert found["warnings"] == [f"This run trains on the text {found['passes']:,.0f} times."]
     out = " ".join(printed(capsys, *words, f"text:{text}").split())
-    assert (
-        f"warning {found['warnings'][0]} After about 25 passes, more of them teach hardly anything: the model learns"
-        in out
-    )
+    assert f"warning {found['warnings'][0]} After about 25 passes, the model learns" in out
     text.write_text("A larger text.\n" * 2_000_000)
     larger = json.loads(printed(capsys, *words, f"text:{text}", "--json"))
     assert larger["warnings"] == []

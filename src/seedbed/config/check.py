@@ -233,8 +233,7 @@ def repetition(passes: float, *, is_trained: bool, is_timed: bool = False) -> Fi
         "warning",
         "data-small",
         f"This run trains on the text {f'{passes:,.0f}' if passes >= 100 else text.count(passes)} times.",
-        f"After about {most:g} passes, more of them teach hardly anything: the model learns the text by heart"
-        f"{', and may get worse on other text' if is_trained else ''}.",
+        f"After about {most:g} passes, the model learns the text by heart, and gets worse on other text.",
         f"Use more text or {shorter}, or set train.early_stop = 3.",
     )
 

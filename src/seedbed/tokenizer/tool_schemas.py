@@ -22,6 +22,8 @@ def read_tools(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"Cannot read the tools from {quoted(path)}: {why}.", "Check the path.") from error
+    if not raw.strip():
+        raise UsageError(f"The file of the tools, {quoted(path)}, is empty.", f"Put a list of tools into it: [{_FORM}]")
     tools = _parsed(raw, path)
     if not isinstance(tools, list):
         raise UsageError(
