@@ -62,6 +62,8 @@ SHAPE = [
     "data.document_mask=false",
     "train.batch_size=6",
 ]
+# Attention in blocks computes its probabilities again.
+LONG = ["train.batch_size=10", "model.context=512", "model.heads=12", "model.kv_heads=12", "model.head_dim=32"]
 # `auto` is what a run takes on this CPU: bf16 where it is fast, else fp32.
 CASES = {
     "fp32": (SHAPE, 4096, "fp32"),
@@ -70,6 +72,7 @@ CASES = {
     "grouped": ([*SHAPE, "model.kv_heads=2", "model.tie_embeddings=false"], 4096, "auto"),
     "gpt2": ([*SHAPE, "model.layout=gpt2", "model.ffn=1536"], 4096, "auto"),
     "adamw-accumulating": ([*SHAPE, "optimizer.name=adamw", "train.micro_batch=3"], 4096, "fp32"),
+    "long": ([*SHAPE, *LONG], 4096, "auto"),
     "wide-vocabulary": ([*SHAPE, "model.layers=2"], 32_768, "auto"),
 }
 

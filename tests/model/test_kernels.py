@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seedbed.config.tiling import probabilities
 from seedbed.model.kernels import causal_attention, embedding, rms_norm
 
 
@@ -94,6 +95,25 @@ def test_bf16_attention_equals_pytorchs_within_bf16_precision(length: int, kv_he
     for a, b in zip(mine, expected, strict=True):
         assert a.dtype == torch.bfloat16
         assert ((a.double() - b).abs().max() / b.abs().max()).item() < 0.02
+
+
+@pytest.mark.parametrize("mask", ["none", "of documents", "for all sequences"])
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_probabilities_that_are_computed_again_give_the_same_gradients(mask: str, kv_heads: int) -> None:
+    q, k, v = (
+        noise(2, heads, 384, 16, seed=heads, dtype=torch.bfloat16).requires_grad_() for heads in (4, kv_heads, kv_heads)
+    )
+    seen = (torch.arange(384) // 90)[:, None] == torch.arange(384) // 90
+    masks = {"none": None, "of documents": seen.tril().expand(2, 1, -1, -1), "for all sequences": seen.tril()}
+    found, kept = [], []
+    for keep in (True, False):
+        saved: list[Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda each: saved.append(each) or each, lambda each: each):  # noqa: B023
+            out = causal_attention(q, k, v, masks[mask], keep=keep)
+        found.append((out, *torch.autograd.grad(out, (q, k, v), out)))
+        kept.append(sum(each.nbytes for each in saved if each.dtype == torch.bfloat16))
+    assert all(map(torch.equal, *found))
+    assert kept[0] - kept[1] == probabilities(heads=4, sequences=2, context=384)
 
 
 def test_gradients_of_frequent_tokens_are_summed_in_fp32() -> None:

@@ -7,7 +7,14 @@ from typing import NamedTuple
 from seedbed.config.families.family import features
 from seedbed.config.families.windows import windows
 from seedbed.config.schema import Config, ModelConfig
-from seedbed.config.tiling import BLOCKED_CONTEXT, QUERY_BLOCK, slice_rows, softmax_rows, window_blocks
+from seedbed.config.tiling import (
+    BLOCKED_CONTEXT,
+    keeps_probabilities,
+    probabilities,
+    slice_rows,
+    softmax_rows,
+    window_blocks,
+)
 
 
 def padded_vocab(model: ModelConfig, vocab_size: int) -> int:
@@ -131,9 +138,8 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
     matrices = matrix_parameters(model)
     state = 4 * matrices + 8 * (parameters - matrices) if config.optimizer.name == "muon" else 8 * parameters
     weights = 4 * parameters + (size * parameters if split else 0)
-    activations = tokens * (
-        model.layers * _kept_by_block(model, size, config.data.document_mask) + _kept_around_blocks(model, size)
-    )
+    activations = model.layers * _kept_by_block(model, sequences, size, config.data.document_mask)
+    activations += tokens * _kept_around_blocks(model, size)
     logits = _head_bytes(model, vocab_size, tokens, size)
     started = 4 * parameters if sequences < train.batch_size else 0
     # Memory use is highest at one of four moments: at the loss, with all activations; in the backward pass of the head, with its
@@ -158,25 +164,26 @@ _RUNTIME_BYTES = 16 << 20
 """Bytes for thread stacks, temporary memory of kernels, and packed weights."""
 
 
-def _kept_by_block(model: ModelConfig, size: int, masked: bool) -> int:
-    """Bytes per token that one transformer block keeps for its backward pass, added up in the order of the forward pass."""
-    hidden, ffn, context = model.hidden, model.ffn, model.context
+def _kept_by_block(model: ModelConfig, sequences: int, size: int, masked: bool) -> int:
+    """Bytes that one transformer block keeps for its backward pass, added up in the order of the forward pass."""
+    hidden, ffn, context, built = model.hidden, model.ffn, model.context, features(model)
     query, key = model.heads * model.head_dim, model.kv_heads * model.head_dim
-    # The normalised residual that each norm keeps, and its output, which the next matmul keeps.
-    norms = 2 * (2 * hidden * size + 8)
+    # An RMSNorm keeps the normalised residual; a LayerNorm the residual, and its output, which the next matmul keeps.
+    norms = 2 * ((1 if built.norm == "rms" else 2) * hidden * size + 8)
     attended = (query + 2 * key) * size + query * size
+    kept = 0
     if size == 2 and context <= BLOCKED_CONTEXT:
-        # Blockwise attention keeps the probabilities of all seen keys.
-        attended += model.heads * (context + QUERY_BLOCK) // 2 * size
+        if keeps_probabilities(model.layers, model.heads, sequences, context):
+            kept = probabilities(model.heads, sequences, context)
     else:
         attended += model.heads * 4 + (context * size if masked else 0)
-    built = features(model)
     if built.qk_norm:
         attended += (query + key) * size + (model.heads + model.kv_heads) * size
     if built.positions == "rotary":
         attended += (query + key) * size
     # The input of the activation: up, for SwiGLU also the gate.
-    return norms + attended + (2 if built.mlp == "swiglu" else 1) * ffn * size
+    inner = (2 if built.mlp == "swiglu" else 1) * ffn * size
+    return sequences * context * (norms + attended + inner) + kept
 
 
 def _kept_around_blocks(model: ModelConfig, size: int) -> int:

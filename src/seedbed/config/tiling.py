@@ -9,8 +9,10 @@ QUERY_BLOCK = 128
 BLOCKED_CONTEXT = 512
 """The most tokens per sequence for attention in blocks of queries, in bf16 on a CPU (model/kernels.py).
 
-The probabilities are kept for the backward pass: B * H * T * T / 2 numbers, too many for longer sequences.
+Their probabilities are B * H * T * T / 2 numbers in each layer, which are kept for the backward pass if they are few.
 """
+_MOST_PROBABILITIES = 128 << 20
+"""The most bytes of probabilities, of all layers, that are kept: computing them again takes some 5 % of a step."""
 WINDOW_BLOCK = 512
 """Queries per block of attention with a sliding window: a block computes only the scores of keys in the window of any of them."""
 _SLICE_LOGITS = 1 << 21
@@ -30,6 +32,16 @@ def slice_rows(vocab_rows: int) -> int:
 def softmax_rows(vocab_rows: int) -> int:
     """The number of tokens whose softmax a CPU computes at a time, for a vocabulary of `vocab_rows`."""
     return max(1, _BLOCK_LOGITS // vocab_rows)
+
+
+def probabilities(heads: int, sequences: int, context: int) -> int:
+    """Bytes of the attention probabilities of a layer, in blocks of queries and 16 bits: a block has all keys up to its end."""
+    return sequences * heads * context * (context + QUERY_BLOCK) // 2 * 2
+
+
+def keeps_probabilities(layers: int, heads: int, sequences: int, context: int) -> bool:
+    """Whether attention in blocks keeps its probabilities for the backward pass, or computes them again."""
+    return layers * probabilities(heads, sequences, context) <= _MOST_PROBABILITIES
 
 
 def window_blocks(queries: int, keys: int, window: int) -> Iterator[tuple[int, int, int, int]]:

@@ -23,11 +23,13 @@ from seedbed.config.families.family import features as features_of
 from seedbed.config.families.windows import windows
 from seedbed.config.schema import ModelConfig
 from seedbed.config.shape import check_shape
+from seedbed.config.tiling import keeps_probabilities
 from seedbed.errors import SeedbedError
 from seedbed.model.activated_linear import GELU, GELU_TANH, SWIGLU, activated_linear
 from seedbed.model.cache import KVCache, LayerCache
 from seedbed.model.cross_entropy import summed_cross_entropy
 from seedbed.model.kernels import causal_attention, embedding, rms_norm, rotate
+from seedbed.model.normed_linear import normed_linear
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -85,7 +87,7 @@ class Embedding(nn.Embedding):
 
 
 class Attention(nn.Module):
-    """Causal self-attention. One matrix (`qkv`) projects to queries, keys and values.
+    """Causal self-attention. One matrix (`qkv`) projects the normalised hidden states to queries, keys and values.
 
     `window`: the number of tokens to which each attends, itself included; 0: all earlier ones.
     """
@@ -93,7 +95,7 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig, features: Features, window: int) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
-        self.window = window
+        self.layers, self.window = config.layers, window
         self.eps = config.norm_eps
         width = (config.heads + 2 * config.kv_heads) * config.head_dim
         self.qkv = Linear(config.hidden, width, bias=features.qkv_bias)
@@ -101,10 +103,12 @@ class Attention(nn.Module):
         # The gains of QK-norm: D for every query head, then D for every key head.
         self.qk_gain = nn.Parameter(torch.ones(2 * config.head_dim)) if features.qk_norm else None
 
-    def forward(self, x_BTC: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
+    def forward(
+        self, x_BTC: Tensor, norm: Norm, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None
+    ) -> Tensor:
         B, T, _ = x_BTC.shape
         H, K, D = self.heads, self.kv_heads, self.head_dim
-        qkv = self.qkv(x_BTC).view(B, T, H + 2 * K, D)
+        qkv = projected(x_BTC, norm, self.qkv).view(B, T, H + 2 * K, D)
         # split, not slices: gradients of a split are concatenated, those of slices are padded with zeros and added.
         qk, v = qkv.split((H + K, K), dim=2)
         if self.qk_gain is not None:
@@ -117,7 +121,11 @@ class Attention(nn.Module):
         if cache is not None:
             k_BKSD, v_BKSD = cache.append(k_BKSD, v_BKSD)
         # Generation, which has a cache, reads a prompt once: there, bits equal to transformers' are worth more than time.
-        y_BHTD = causal_attention(q_BHTD, k_BKSD, v_BKSD, mask, self.window, blocks=cache is None)
+        y_BHTD = causal_attention(
+            *(q_BHTD, k_BKSD, v_BKSD, mask, self.window),
+            blocks=cache is None,
+            keep=keeps_probabilities(self.layers, H, B, T),
+        )
         out: Tensor = self.out(y_BHTD.transpose(1, 2).reshape(B, T, H * D))
         return out
 
@@ -134,8 +142,19 @@ class RMSNorm(nn.Module):
         return rms_norm(x_BTC, self.weight, self.eps)
 
 
+Norm = RMSNorm | nn.LayerNorm
+
+
+def projected(x_BTC: Tensor, norm: Norm, linear: nn.Module) -> Tensor:
+    """`linear` of the normalised `x_BTC`, for an RMSNorm in one operation that keeps less for the backward pass."""
+    if isinstance(norm, RMSNorm) and isinstance(linear, Linear):
+        return normed_linear(x_BTC, norm.weight, norm.eps, linear.weight, linear.bias)
+    out: Tensor = linear(norm(x_BTC))
+    return out
+
+
 class SwiGLU(nn.Module):
-    """Feed-forward layer: down(silu(gate(x)) * up(x)), with gate and up in one matrix (arXiv 2002.05202)."""
+    """Feed-forward layer: down(silu(gate(norm(x))) * up(norm(x))), with gate and up in one matrix (arXiv 2002.05202)."""
 
     def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
@@ -144,12 +163,12 @@ class SwiGLU(nn.Module):
         self.gate_up = Linear(config.hidden, 2 * config.ffn, bias=bias)
         self.down = Linear(config.ffn, config.hidden, bias=bias)
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        return activated_linear(self.gate_up(x_BTC), self.down.weight, self.down.bias, self.activation)
+    def forward(self, x_BTC: Tensor, norm: Norm) -> Tensor:
+        return activated_linear(projected(x_BTC, norm, self.gate_up), self.down.weight, self.down.bias, self.activation)
 
 
 class GeluMLP(nn.Module):
-    """Feed-forward layer: down(gelu(up(x))), with the tanh approximation of GELU, as in GPT-2, or with the exact one."""
+    """Feed-forward layer: down(gelu(up(norm(x)))), with the tanh approximation of GELU, as in GPT-2, or the exact one."""
 
     def __init__(self, config: ModelConfig, features: Features) -> None:
         super().__init__()
@@ -158,8 +177,8 @@ class GeluMLP(nn.Module):
         self.up = Linear(config.hidden, config.ffn, bias=bias)
         self.down = Linear(config.ffn, config.hidden, bias=bias)
 
-    def forward(self, x_BTC: Tensor) -> Tensor:
-        return activated_linear(self.up(x_BTC), self.down.weight, self.down.bias, self.activation)
+    def forward(self, x_BTC: Tensor, norm: Norm) -> Tensor:
+        return activated_linear(projected(x_BTC, norm, self.up), self.down.weight, self.down.bias, self.activation)
 
 
 NORMS = {"rms": RMSNorm, "layer": nn.LayerNorm}
@@ -177,8 +196,8 @@ class Block(nn.Module):
         self.mlp = MLPS[features.mlp](config, features)
 
     def forward(self, x_BTC: Tensor, rotary: Rotary | None, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
-        x_BTC = x_BTC + self.attention(self.norm_1(x_BTC), rotary, mask, cache)
-        out: Tensor = x_BTC + self.mlp(self.norm_2(x_BTC))
+        x_BTC = x_BTC + self.attention(x_BTC, self.norm_1, rotary, mask, cache)
+        out: Tensor = x_BTC + self.mlp(x_BTC, self.norm_2)
         return out
 
 

@@ -35,26 +35,31 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
-        width = x.shape[-1]
-        wide = torch.promote_types(x.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
-        scale = norm.square_().mul_(1 / width).add_(eps).rsqrt_().to(x.dtype)
-        normed: Tensor = x * scale
+        normed, scale = normalised(x, eps)
         ctx.save_for_backward(normed, scale, gain)
         return normed * gain
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        normed, scale, gain = ctx.saved_tensors
-        width = normed.shape[-1]
-        # d normed = g * gain; dx = scale * (d normed - normed * mean(d normed * normed))
-        moved = grads[0] * normed
-        grad_gain = moved.reshape(-1, *gain.shape).sum(0)
-        inner = (
-            (moved.reshape(-1, width) @ gain).view(scale.shape) if gain.ndim == 1 else (moved.mul_(gain)).sum(-1, True)
-        )
-        grad_x = (grads[0] * gain).addcmul_(normed, inner.mul_(-1 / width)).mul_(scale)
-        return grad_x, grad_gain, None
+        return *rms_norm_gradients(grads[0], *ctx.saved_tensors), None
+
+
+def normalised(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x / sqrt(mean(x^2) + eps), and what it was multiplied by, [..., 1]. The mean over the last dimension is fp32."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
+    scale = norm.square_().mul_(1 / x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
+    return x * scale, scale
+
+
+def rms_norm_gradients(grad: Tensor, normed: Tensor, scale: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of x and of the gain from that of `rms_norm` and the results of `normalised`."""
+    width = normed.shape[-1]
+    # d normed = g * gain; dx = scale * (d normed - normed * mean(d normed * normed))
+    moved = grad * normed
+    grad_gain = moved.reshape(-1, *gain.shape).sum(0)
+    inner = (moved.reshape(-1, width) @ gain).view(scale.shape) if gain.ndim == 1 else (moved.mul_(gain)).sum(-1, True)
+    return (grad * gain).addcmul_(normed, inner.mul_(-1 / width)).mul_(scale), grad_gain
 
 
 def rotate(x_BTHD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
@@ -104,12 +109,14 @@ def causal_attention(
     window: int = 0,
     *,
     blocks: bool = True,
+    keep: bool = True,
 ) -> Tensor:
     """softmax(q k^T / sqrt(D)) v: [B, H, T, D]. Each query sees the keys up to its own position. H is a multiple of K.
 
     `mask`, boolean and broadcastable to [B, H, T, S], is true for the keys that a query sees; if S = T, it must be causal.
     Without a mask, `window` above 0 limits a query to so many keys, its own included; the last query has the last key's position.
-    `blocks`: whether bf16 on a CPU may be computed in blocks, which is faster, but not bit-equal to transformers.
+    `blocks`: whether bf16 on a CPU may be computed in blocks, which is faster, but not bit-equal to transformers. Then `keep`
+    says whether the probabilities are kept for the backward pass; it computes them again otherwise, with the same bits.
     """
     T, S, grouped = q_BHTD.shape[2], k_BKSD.shape[2], q_BHTD.shape[1] != k_BKSD.shape[1]
     if mask is None and 0 < window < S:
@@ -118,7 +125,7 @@ def causal_attention(
     if blocks and blocked:
         # Copied here, where a compiler can fuse the copies with earlier operations; the backward pass needs them, too.
         q_BHTD, k_BKSD, v_BKSD = q_BHTD.contiguous(), k_BKSD.contiguous(), v_BKSD.contiguous()
-        out: Tensor = _attend(q_BHTD, k_BKSD, v_BKSD, None if mask is None else ~mask)[0]
+        out: Tensor = _attend(q_BHTD, k_BKSD, v_BKSD, mask, keep)[0]
         return out
     causal = mask is None and T > 1
     return F.scaled_dot_product_attention(q_BHTD, k_BKSD, v_BKSD, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
@@ -145,40 +152,46 @@ def _windowed(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, window: int) -> Te
 
 
 @torch.library.custom_op("seedbed::causal_attention", mutates_args=())
-def _attend(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, hidden: Tensor | None) -> list[Tensor]:
-    """The attention output [B, H, T, D], then for each block of queries its probabilities [B * K, queries, keys].
+def _attend(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask: Tensor | None, keep: bool) -> list[Tensor]:
+    """The attention output [B, H, T, D]; with `keep`, then for each block of queries its probabilities [B * K, queries, keys].
 
-    A block has its queries of all heads that share keys; `hidden` is broadcastable to [B, 1, T, T]. The backward pass needs
-    the probabilities.
+    A block has its queries of all heads that share keys; `mask` is broadcastable to [B, 1, T, T].
     """
     q, k, v = _grouped(q_BHTD, k_BKTD), k_BKTD.flatten(0, 1), v_BKTD.flatten(0, 1)
     out, kept = torch.empty_like(q), []
-    future = torch.full((QUERY_BLOCK, QUERY_BLOCK), -torch.inf, dtype=q.dtype).triu(1)
     for begin, end in _blocks(q.shape[2]):
-        seen = k[:, :end].transpose(1, 2)
-        scores = torch.empty(q.shape[0], q.shape[1] * (end - begin), end, dtype=q.dtype)
-        scores.baddbmm_(_rows(q, begin, end), seen, beta=0, alpha=q.shape[3] ** -0.5)
-        if hidden is None:
-            by_head = scores.view(*q.shape[:2], end - begin, end)
-            by_head[..., begin:].add_(future[: end - begin, : end - begin])
-        else:
-            by_head = scores.view(q_BHTD.shape[0], q_BHTD.shape[1], end - begin, end)
-            by_head.masked_fill_(hidden[..., begin:end, :end], -torch.inf)
-        kept.append(scores.softmax(-1))
-        _put(out, begin, end, kept[-1], v[:, :end])
+        p = _probabilities(q, k, mask, begin, end)
+        _put(out, begin, end, p, v[:, :end])
+        if keep:
+            kept.append(p)
     return [out.view(q_BHTD.shape), *kept]
+
+
+def _probabilities(q: Tensor, k: Tensor, mask: Tensor | None, begin: int, end: int) -> Tensor:
+    """The attention probabilities [B * K, H / K * queries, keys] of a block of the queries [B * K, H / K, T, D]."""
+    scores = torch.empty(q.shape[0], q.shape[1] * (end - begin), end, dtype=q.dtype)
+    scores.baddbmm_(_rows(q, begin, end), k[:, :end].transpose(1, 2), beta=0, alpha=q.shape[3] ** -0.5)
+    if mask is None:
+        by_head = scores.view(*q.shape[:2], end - begin, end)
+        by_head[..., begin:].add_(torch.full((end - begin, end - begin), -torch.inf, dtype=q.dtype).triu_(1))
+    else:
+        by_head = scores.view(mask.shape[0] if mask.ndim == 4 else 1, -1, end - begin, end)
+        by_head.masked_fill_(~mask[..., begin:end, :end], -torch.inf)
+    return scores.softmax(-1)
 
 
 @torch.library.custom_op("seedbed::causal_attention_backward", mutates_args=())
 def _attend_backward(
-    grad_BHTD: Tensor, q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, kept: list[Tensor]
+    grad_BHTD: Tensor, q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask: Tensor | None, kept: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The backward pass of `_attend`: the gradients of queries [B, H, T, D], keys and values [B, K, T, D]."""
     q, k, v = _grouped(q_BHTD, k_BKTD), k_BKTD.flatten(0, 1), v_BKTD.flatten(0, 1)
     grad, scale = _grouped(grad_BHTD, k_BKTD), q.shape[3] ** -0.5
     grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q, k, v))
+    blocks = _blocks(q.shape[2])
     # In reverse order: the last block has every key, so it initialises the buffers that the other blocks add to.
-    for (begin, end), p in zip(reversed(_blocks(q.shape[2])), reversed(kept), strict=True):
+    for number, (begin, end) in reversed(list(enumerate(blocks))):
+        p = kept[number] if kept else _probabilities(q, k, mask, begin, end)
         add = float(end < q.shape[2])
         g = _rows(grad, begin, end)
         grad_s = torch._softmax_backward_data(torch.bmm(g, v[:, :end].transpose(1, 2)), p, -1, p.dtype)
@@ -213,25 +226,27 @@ def _blocks(length: int) -> list[tuple[int, int]]:
 
 
 @_attend.register_fake
-def _(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, hidden: Tensor | None) -> list[Tensor]:
+def _(q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, mask: Tensor | None, keep: bool) -> list[Tensor]:
     B, H, T, _ = q_BHTD.shape
     K = k_BKTD.shape[1]
-    kept = [q_BHTD.new_empty(B * K, H // K * (end - begin), end) for begin, end in _blocks(T)]
+    kept = [q_BHTD.new_empty(B * K, H // K * (end - begin), end) for begin, end in _blocks(T)] if keep else []
     return [q_BHTD.new_empty(q_BHTD.shape), *kept]
 
 
 @_attend_backward.register_fake
-def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, kept: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def _(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, kept: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
     return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: list[Tensor]) -> None:
-    ctx.save_for_backward(*inputs[:3], *output[1:])
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:4], *output[1:])
 
 
-def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, None]:
-    q, k, v, *kept = ctx.saved_tensors
-    return *_attend_backward(grads[0].contiguous(), q, k, v, kept), None
+def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    q, k, v, mask, *kept = ctx.saved_tensors
+    return *_attend_backward(grads[0].contiguous(), q, k, v, mask, kept), None, None
 
 
 _attend.register_autograd(_gradients, setup_context=_keep)
