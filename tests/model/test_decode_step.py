@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
@@ -40,10 +39,11 @@ def uneven(config: ModelConfig) -> Decoder:
 
 
 @pytest.mark.parametrize("config", CASES)
-@pytest.mark.parametrize("way", ["fp32", "fp32 with numpy", "bf16"])
+@pytest.mark.parametrize("way", ["fp32", "fp32 with numpy", "bf16", "bf16 without onednn"])
 def test_its_logits_equal_those_of_the_network(config: ModelConfig, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    dtype = torch.bfloat16 if way == "bf16" else torch.float32
+    dtype = torch.bfloat16 if way.startswith("bf16") else torch.float32
     monkeypatch.setattr(decode_step, "_with_numpy", lambda _: way == "fp32 with numpy")
+    monkeypatch.setattr(decode_step, "_without_onednn", lambda _: way == "bf16 without onednn")
     model = copy.deepcopy(uneven(config)).to(dtype)
     ids = torch.randint(0, VOCAB, (1, 24), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -51,7 +51,8 @@ def test_its_logits_equal_those_of_the_network(config: ModelConfig, way: str, mo
         cache = KVCache(config, max_length=24, dtype=dtype)
         model(ids[:, :7], cache=cache)
         step = DecodeStep(model, cache)
-        stepped = torch.stack([step(int(id_)) for id_ in ids[0, 7:]]).float()
+        with step.settings():
+            stepped = torch.stack([step(int(id_)) for id_ in ids[0, 7:]]).float()
     assert cache.length == 24
     allowed = 1e-5 if dtype == torch.float32 else 0.1
     assert float((stepped - whole[7:]).abs().max()) < allowed * float(whole.abs().max())
@@ -59,22 +60,59 @@ def test_its_logits_equal_those_of_the_network(config: ModelConfig, way: str, mo
 
 def test_numpy_multiplies_large_fp32_matrices_on_amd_processors_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def multiplies(
-        name: str, cores: int = 8, threads: int = 4, rows: int = 1024, dtype: torch.dtype = torch.float32
+        name: str = "AMD EPYC",
+        features: tuple[str, ...] = ("avx2",),
+        threads: int = 4,
+        rows: int = 1024,
+        dtype: torch.dtype = torch.float32,
     ) -> bool:
-        decode_step._numpy_has_more_threads.cache_clear()
-        monkeypatch.setattr(decode_step.cpu, "probe", lambda: Cpu(name, cores, (), {}))
+        monkeypatch.setattr(decode_step.cpu, "probe", lambda: Cpu(name, 8, features, {}))
         monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
         return decode_step._with_numpy(torch.zeros(rows, 512, dtype=dtype))
 
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
-    monkeypatch.setattr(np, "show_config", lambda mode: {"Build Dependencies": {"blas": {"name": "scipy-openblas"}}})
-    assert multiplies("AMD EPYC")
+    monkeypatch.setattr(decode_step, "_numpy_libraries", lambda: [object()])
+    assert multiplies()
+    assert multiplies(features=("avx512f", "avx2"), threads=1)
+    assert not multiplies(threads=1)
     assert not multiplies("Intel Xeon")
-    assert not multiplies("AMD EPYC", threads=1)
-    assert not multiplies("AMD EPYC", cores=64)
-    assert not multiplies("AMD EPYC", rows=64)
-    assert not multiplies("AMD EPYC", dtype=torch.bfloat16)
-    decode_step._numpy_has_more_threads.cache_clear()
+    assert not multiplies(rows=64)
+    assert not multiplies(dtype=torch.bfloat16)
+    monkeypatch.setattr(decode_step, "_numpy_libraries", list)  # a NumPy with another library
+    assert not multiplies()
+
+
+@pytest.mark.parametrize(
+    ("features", "without"),
+    [(("avx512_bf16", "avx512f"), True), (("amx_bf16", "avx512_bf16"), False), (("avx2",), False), (("bf16",), False)],
+)
+def test_onednn_is_left_out_in_bf16_with_avx512_bf16_alone(
+    features: tuple[str, ...], without: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode_step.cpu, "probe", lambda: Cpu("a processor", 8, features, {}))
+    assert decode_step._without_onednn(torch.zeros(4, 4, dtype=torch.bfloat16)) is without
+    assert not decode_step._without_onednn(torch.zeros(4, 4))
+
+
+def test_settings_hold_for_a_step_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_step, "_with_numpy", lambda _: True)
+    monkeypatch.setattr(decode_step, "_without_onednn", lambda _: True)
+    model = uneven(shape("llama"))
+    step = DecodeStep(model, KVCache(model.config, max_length=4))
+
+    def settings() -> tuple[object, ...]:
+        pools = [each.num_threads for each in decode_step._numpy_libraries()]
+        return torch.get_num_threads(), torch.backends.mkldnn.enabled, pools
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        before = settings()
+        with step.settings():
+            assert settings() == (1, False, [2] * len(decode_step._numpy_libraries()))
+        assert settings() == before
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_it_continues_after_the_cache_is_cleared() -> None:

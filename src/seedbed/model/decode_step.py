@@ -2,8 +2,8 @@
 
 A model that is used token by token spends as much time between its matrix products as in them: each of thirty layers has dozens
 of small operations, and each costs some microseconds, however little it computes. So this computes what `Decoder.hidden_states`
-does for one token after a cache, on the same weights, without modules and masks. In bf16 the bits
-are the same; in fp32 the last bits may differ.
+does for one token after a cache, on the same weights, without modules and masks. The last bits may differ, except in bf16 on a
+CPU with AMX and on a GPU.
 
 Shapes: S cached tokens, C hidden, H query heads, K key/value heads, D head width, V vocabulary rows.
 """
@@ -11,13 +11,14 @@ Shapes: S cached tokens, C hidden, H query heads, K key/value heads, D head widt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 from seedbed.hardware import cpu
@@ -28,8 +29,8 @@ from seedbed.model.decoder import Attention, Block, Decoder, GeluMLP, RMSNorm, S
 Function = Callable[[Tensor], Tensor]
 _LARGE_BYTES = 1 << 20
 """Products of smaller matrices take about as long as waking a thread."""
-_MOST_CORES = 16
-"""NumPy's OpenBLAS takes all cores for each product; with many, they would wait for each other. Assumed."""
+_MOST_THREADS = 16
+"""The most threads for a product in NumPy: with more, they would wait for each other. Assumed."""
 _Layer = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 
 
@@ -42,7 +43,9 @@ class DecodeStep:
         blocks = cast("list[Block]", list(model.blocks))
         self._layers = tuple(_layer(block, each) for block, each in zip(blocks, cache.layers, strict=True))
         self._norm, self._head = _norm(model.norm), _product(model.output_weight, None)
-        self._has_numpy = any(_with_numpy(each) for each in model.parameters() if each.ndim == 2)
+        matrices = [each for each in model.parameters() if each.ndim == 2]
+        self._with_numpy = any(_with_numpy(each) for each in matrices)
+        self._without_onednn = any(_without_onednn(each) for each in matrices)
 
     def __call__(self, id_: int) -> Tensor:
         """Logits [V] for the token after `id_`, which is added to the cache. The cache must have room for it."""
@@ -58,20 +61,50 @@ class DecodeStep:
         return self._head(self._norm(x_C))
 
     @contextmanager
-    def threads(self) -> Iterator[None]:
-        """Let PyTorch use one thread while this runs, if NumPy uses the others: threads of both would wait for each other.
+    def settings(self) -> Iterator[None]:
+        """Set what PyTorch and NumPy need to be fast, while one or more tokens are decoded. It holds for the whole process."""
+        with ExitStack() as stack:
+            if self._with_numpy:
+                stack.enter_context(_numpy_threads())
+            if self._without_onednn:
+                stack.enter_context(_onednn_off())
+            yield
 
-        Without it a token of SmolLM2 took 260 ms instead of 36 on two cores.
-        """
-        threads = torch.get_num_threads()
-        if not self._has_numpy or threads == 1:
-            yield
-            return
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+
+@contextmanager
+def _numpy_threads() -> Iterator[None]:
+    """Give the threads of PyTorch to NumPy: threads of both would wait for each other.
+
+    Without it a token of SmolLM2 took 260 ms instead of 36 on two cores.
+    """
+    threads, libraries = torch.get_num_threads(), _numpy_libraries()
+    before = [each.num_threads for each in libraries]
+    torch.set_num_threads(1)
+    for each in libraries:
+        each.set_num_threads(min(threads, _MOST_THREADS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        for each, number in zip(libraries, before, strict=True):
+            each.set_num_threads(number)
+
+
+@cache
+def _numpy_libraries() -> list[Any]:
+    """The OpenBLAS libraries in this process, whose threads can be set: NumPy's, and perhaps that of SciPy."""
+    return list(ThreadpoolController().select(internal_api="openblas").lib_controllers)
+
+
+@contextmanager
+def _onednn_off() -> Iterator[None]:
+    """Let PyTorch multiply with its own kernels instead of those of oneDNN: see `_without_onednn`."""
+    enabled = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = enabled
 
 
 def _layer(block: Block, cache: LayerCache) -> _Layer:
@@ -147,12 +180,21 @@ def _as_vector(weight: Tensor) -> bool:
     """Whether `torch.mv` computes the product, instead of `F.linear` with a matrix of one row, as transformers does.
 
     In bf16 on a CPU with AMX, `F.linear` copies each matrix into another layout: a token of SmolLM2 takes 1.7 times as long, with
-    the same bits. On one with AVX512-BF16 alone, `torch.mv` takes 1.5 times as long, and other bits: greedy texts would differ
-    from those of transformers.
+    the same bits.
     """
     if weight.device.type != "cpu":
         return False
-    return weight.dtype != torch.bfloat16 or "amx_bf16" in cpu.probe().features
+    return weight.dtype != torch.bfloat16 or "amx_bf16" in cpu.probe().features or _without_onednn(weight)
+
+
+def _without_onednn(weight: Tensor) -> bool:
+    """Whether PyTorch's own `mv` computes the product, not that of oneDNN: for bf16 on a CPU with AVX512-BF16 alone.
+
+    Measured there with one thread and two: 24 and 42 GB/s, `F.linear` with oneDNN 15 and 24, `mv` with oneDNN 7 and 13.
+    """
+    features = cpu.probe().features
+    is_bf16 = weight.device.type == "cpu" and weight.dtype == torch.bfloat16
+    return is_bf16 and "avx512_bf16" in features and "amx_bf16" not in features
 
 
 def _product(weight: Tensor, bias: Tensor | None) -> Function:
@@ -170,22 +212,17 @@ def _product(weight: Tensor, bias: Tensor | None) -> Function:
 
 
 def _with_numpy(weight: Tensor) -> bool:
-    """Whether NumPy computes the product: for large fp32 matrices, where PyTorch's `mv` uses one thread and NumPy's several.
+    """Whether NumPy computes the product: for large fp32 matrices on an AMD processor, where it has OpenBLAS and PyTorch MKL.
 
-    PyTorch's MKL does so on AMD processors (measured: 13 GB/s with one thread or two, NumPy's OpenBLAS 18 GB/s with two). It
-    does not depend on a measurement, so that the same seed gives the same text.
+    MKL uses slower instructions there, and one thread for a product with a vector. Measured with one thread and two: 34 and 45
+    GB/s with AVX512, MKL 17; 18 with two threads and AVX2 alone, MKL 13. It does not depend on a measurement, so that the same
+    seed gives the same text.
     """
-    is_large = weight.dtype == torch.float32 and weight.nbytes >= _LARGE_BYTES
-    return is_large and 1 < torch.get_num_threads() <= _MOST_CORES and _numpy_has_more_threads()
-
-
-@cache
-def _numpy_has_more_threads() -> bool:
-    here = cpu.probe()
-    if not here.name.startswith("AMD") or here.cores > _MOST_CORES or not torch.backends.mkl.is_available():
+    if weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.nbytes < _LARGE_BYTES:
         return False
-    built: Any = np.show_config(mode="dicts")
-    return "openblas" in str(built.get("Build Dependencies", {}).get("blas", {}).get("name", ""))
+    here = cpu.probe()
+    is_faster = torch.get_num_threads() > 1 or "avx512f" in here.features
+    return is_faster and here.name.startswith("AMD") and torch.backends.mkl.is_available() and bool(_numpy_libraries())
 
 
 def _numpy_product(weight: Tensor, bias: Tensor | None) -> Function:

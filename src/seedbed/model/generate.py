@@ -211,7 +211,7 @@ def generate(
         next_step = None
         if len(fresh) == 1 and cache.length:
             next_step = step = step or DecodeStep(model, cache)
-        with next_step.threads() if next_step else nullcontext():
+        with next_step.settings() if next_step else nullcontext():
             if next_step:
                 logits_V = next_step(fresh[0])[:limit]
             else:
