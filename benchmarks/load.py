@@ -3,6 +3,7 @@
 Each case runs in a fresh process, after the imports and with the files in the page cache. The time ends when every number has
 been read once (transformers maps files of the wanted dtype, so it reads them only then). Memory is the most that is
 resident above what the imports occupy, divided by the size of the weights in the wanted dtype. Medians of the repeats.
+Both programs map the weights that the files store in the wanted dtype.
 On a machine with other work, compare the seconds of CPU time.
 
     python benchmarks/load.py FOLDER
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def measure(program: str, precision: str, folder: Path) -> dict[str, float]:
     if program == "seedbed":
         from seedbed.model.load import load_folder
 
-        load: Any = load_folder
+        load: Any = partial(load_folder, mapped=True)  # as `seedbed generate` and `seedbed evaluate` do
     else:
         from transformers import AutoModelForCausalLM
 

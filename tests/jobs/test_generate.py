@@ -161,6 +161,18 @@ def test_bf16_is_for_stored_bf16_on_a_cpu_that_computes_it_fast(
     monkeypatch.setattr(cpu, "probe", lambda: Cpu("a CPU", 2, ("amx_bf16",), {}))
     (tmp_path / "config.json").write_text('{"dtype": "float32"}')
     assert generation_dtype(device, tmp_path) == torch.float32
+    assert generation_dtype(device, tmp_path, "bf16") == torch.bfloat16
+
+
+def test_a_cpu_that_emulates_bf16_is_said(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def first(features: tuple[str, ...], precision: Any) -> dict[str, Any]:
+        monkeypatch.setattr(cpu, "probe", lambda: Cpu("a CPU", 2, features, {}))
+        request = GenerateRequest(checkpoint=model, prompt="x", device="cpu", precision=precision)
+        return next(answer(request))
+
+    assert first(("avx2",), "bf16")["emulated"] is True
+    for features, precision in ((("avx2",), "fp32"), (("avx512_bf16",), "bf16"), (("bf16",), "bf16")):
+        assert "emulated" not in first(features, precision)
 
 
 @pytest.mark.parametrize(

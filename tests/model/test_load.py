@@ -18,7 +18,7 @@ from torch import Tensor
 import patience
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
-from seedbed.model import streaming
+from seedbed.model import mapping, streaming
 from seedbed.model.load import load_folder
 from seedbed.model.weights import export_state
 from small_models import SHAPES, built, saved, shape
@@ -71,6 +71,49 @@ def test_weights_larger_than_the_buffer_are_read_in_pieces(
         model = built(config)
 
 
+@pytest.mark.parametrize("config", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_mapped_weights_are_those_that_are_copied(
+    config: ModelConfig, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapping, "_FEWEST_BYTES", 0)
+    model = built(config)
+    saved(model, tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    loaded = load_folder(tmp_path, dtype=dtype, mapped=True)
+    assert all(map(torch.equal, loaded.parameters(), load_folder(tmp_path, dtype=dtype).parameters()))
+    with torch.no_grad():
+        for parameter in loaded.parameters():
+            parameter.zero_()
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux to look at the memory maps")
+def test_weights_that_a_file_stores_as_they_are_needed_are_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapping, "_FEWEST_BYTES", 0)
+    model = built(shape("llama"))
+    file = saved(model, tmp_path) / "model.safetensors"
+    kept = {name: tensor.clone() for name, tensor in model.named_parameters()}
+    loaded = load_folder(tmp_path, mapped=True)
+    ranges = [
+        line.split()[0].split("-")
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.rstrip().endswith(str(file))
+    ]
+    inside = {
+        name
+        for name, tensor in loaded.named_parameters()
+        if any(int(begin, 16) <= tensor.data_ptr() < int(end, 16) for begin, end in ranges)
+    }
+    # The file has k, o, q and v in this order, but gate before up.
+    assert {"embed.weight", "blocks.0.attention.out.weight", "blocks.0.mlp.gate_up.weight"} <= inside
+    assert "blocks.0.attention.qkv.weight" not in inside
+    file.unlink()
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in loaded.named_parameters())
+
+
 PEAK = """
 import sys
 from pathlib import Path
@@ -85,7 +128,7 @@ def kib(key):
 load_folder(sys.argv[1])  # whatever is imported or allocated once
 Path("/proc/self/clear_refs").write_text("5")
 before = kib("VmRSS:")
-model = load_folder(sys.argv[2], dtype=getattr(torch, sys.argv[3]))
+model = load_folder(sys.argv[2], dtype=getattr(torch, sys.argv[3]), mapped=sys.argv[4] == "mapped")
 print((kib("VmHWM:") - before) * 1024 / sum(parameter.nbytes for parameter in model.parameters()))
 """
 
@@ -93,14 +136,15 @@ print((kib("VmHWM:") - before) * 1024 / sum(parameter.nbytes for parameter in mo
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to count the peak anew")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("way", ["copied", "mapped"])
 @pytest.mark.parametrize("layout", ["llama", "gpt2"])
-def test_a_model_is_in_memory_once_while_it_is_read(layout: str, dtype: str, tmp_path: Path) -> None:
+def test_a_model_is_in_memory_once_while_it_is_read(layout: str, way: str, dtype: str, tmp_path: Path) -> None:
     large = replace(shape(layout), layers=8, hidden=768, heads=12, kv_heads=12, head_dim=64, ffn=3072, context=1024)
     if layout == "llama":
         large = replace(large, context=131_072)  # its rotary tables would be larger than the model
     model = built(large).to(torch.bfloat16)
     folders = [str(saved(each, tmp_path / name)) for name, each in (("small", built(shape(layout))), ("large", model))]
-    words = [sys.executable, "-c", PEAK, *folders, dtype]
+    words = [sys.executable, "-c", PEAK, *folders, dtype, way]
     done = subprocess.run(words, capture_output=True, text=True, timeout=patience.HANG_S, check=True)
     assert 0.9 < float(done.stdout) < 1.15
 
@@ -142,6 +186,7 @@ class TestWeightsThatAreRefused:
             load_folder(folder)
         assert "tie_word_embeddings to true" in caught.value.hint
 
+    @pytest.mark.parametrize("mapped", [False, True])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
     @pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
     @pytest.mark.parametrize(
@@ -149,12 +194,12 @@ class TestWeightsThatAreRefused:
         [("llama", "model.layers.1.mlp.up_proj.weight"), ("gpt2", "transformer.h.0.attn.c_attn.weight")],
     )
     def test_numbers_that_are_not_finite(
-        self, layout: str, name: str, number: float, dtype: torch.dtype, tmp_path: Path
+        self, layout: str, name: str, number: float, dtype: torch.dtype, mapped: bool, tmp_path: Path
     ) -> None:
         folder = saved(built(shape(layout)), tmp_path)
         change_tensors(folder, lambda t: t[name][3].fill_(number))
         with pytest.raises(SeedbedError, match=f'"{re.escape(name)}" in the weights has NaN or infinite'):
-            load_folder(folder, dtype=dtype)
+            load_folder(folder, dtype=dtype, mapped=mapped)
 
     def test_large_numbers_are_not_taken_for_infinite_ones(self, tmp_path: Path) -> None:
         folder = saved(built(shape("llama")), tmp_path)

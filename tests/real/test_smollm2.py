@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from real.assets import smollm2_folder
-from seedbed.jobs import generate
+from seedbed.hardware import cpu
 from seedbed.jobs.generate import GenerateRequest, answer
+from seedbed.train.masters import DTYPES
 
 QUESTIONS = (
     "What is the capital of France?",
@@ -35,17 +36,30 @@ def folder() -> Path:
     return smollm2_folder()
 
 
+PRECISIONS = ("fp32", "bf16")
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
+def precision(request: pytest.FixtureRequest) -> str:
+    """fp32; bf16 on a CPU with AMX, since others compute other last bits (docs/generation.md), or emulate it slowly."""
+    if request.param == "bf16" and "amx_bf16" not in cpu.probe().features:
+        pytest.skip("bf16 has the bits of transformers only on a CPU with AMX")
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def theirs(folder: Path) -> Any:
-    """The model and the tokenizer of transformers, in the precision in which Seedbed generates here."""
+def theirs(folder: Path, precision: str) -> Any:
+    """The model and the tokenizer of transformers."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    dtype = generate.generation_dtype(torch.device("cpu"), folder)
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype), AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[precision])
+    return model, AutoTokenizer.from_pretrained(folder)
 
 
-def generated(folder: Path, **options: Any) -> str:
-    request = GenerateRequest(checkpoint=str(folder), temperature=0.0, device="cpu", **options)
+def generated(folder: Path, precision: str = "auto", **options: Any) -> str:
+    request = GenerateRequest(
+        checkpoint=str(folder), temperature=0.0, device="cpu", **{"precision": precision, **options}
+    )
     return "".join(line.get("text", "") for line in answer(request))
 
 
@@ -62,17 +76,17 @@ def test_it_knows_the_capital_of_france(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_answers_equal_those_of_transformers(folder: Path, theirs: Any, question: str) -> None:
+def test_answers_equal_those_of_transformers(folder: Path, theirs: Any, precision: str, question: str) -> None:
     messages = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": question})
     ids = theirs[1].apply_chat_template(list(messages), add_generation_prompt=True)["input_ids"]
-    assert generated(folder, messages=messages, max_new_tokens=48) == expected(theirs, ids, 48)
+    assert generated(folder, precision, messages=messages, max_new_tokens=48) == expected(theirs, ids, 48)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_continuations_equal_those_of_transformers(folder: Path, theirs: Any, prompt: str) -> None:
+def test_continuations_equal_those_of_transformers(folder: Path, theirs: Any, precision: str, prompt: str) -> None:
     ids = theirs[1](prompt)["input_ids"] or theirs[1]("<|endoftext|>")["input_ids"]
-    text = generated(folder, prompt=prompt, max_new_tokens=32)
+    text = generated(folder, precision, prompt=prompt, max_new_tokens=32)
     theirs_until_the_end = expected(theirs, ids, 32)
     assert text == theirs_until_the_end
 

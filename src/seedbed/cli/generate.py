@@ -61,6 +61,8 @@ SYNONYMS = {
     "--n-predict": "--max-new-tokens",
     "--num-return-sequences": "--num-samples",
     "--num-tokens": "--max-new-tokens",
+    "--dtype": "--precision",
+    "--torch-dtype": "--precision",
     "--repeat-penalty": "--repetition-penalty",
     "--samples": "--num-samples",
     "--template-name": "--template",
@@ -120,6 +122,12 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="the same seed gives the same text (default: a different one each time)",
     )
     add("--num-samples", metavar="N", type=whole(1), default=1, help="generate N texts, with seeds SEED, SEED + 1, ...")
+    add(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="the numbers to compute in (default: auto, which is bf16 where it is fast and the weights are stored in it)",
+    )
     checkpoint_option(parser)
     runs_option(parser)
     json_option(parser, "one object per sample, one per line,")
@@ -154,6 +162,7 @@ def run(arguments: argparse.Namespace) -> int:
         "stop": arguments.stop,
         "seed": arguments.seed,
         "num_samples": arguments.num_samples,
+        "precision": arguments.precision,
         **{name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None},
     }
     writer: Writer
@@ -175,6 +184,7 @@ def run(arguments: argparse.Namespace) -> int:
                 note_dropped(answer)
                 note_recommended(answer.get("recommended") or {})
                 note_ignored_tools(answer)
+                note_emulated(answer)
                 writer.ready(answer)
             elif "text" in answer:
                 writer.text(answer["sample"], answer["text"])
@@ -231,6 +241,14 @@ def note_ignored_tools(answer: Mapping[str, Any]) -> None:
 
     if answer.get("ignores_tools"):
         note(f"warning: {ignored_tools_text(answer['template'])}")
+
+
+def note_emulated(answer: Mapping[str, Any]) -> None:
+    """Print a warning on stderr if the CPU computes bf16 slowly."""
+    from seedbed.cli.console import note
+
+    if answer.get("emulated"):
+        note("warning: this CPU has no bf16 instructions and emulates them, up to 100 times more slowly than fp32")
 
 
 def note_recommended(settings: Mapping[str, float]) -> None:

@@ -30,6 +30,11 @@ class Cpu(NamedTuple):
         """Whether matrix products are several times as fast in bf16 as in fp32 (measured: AMX 9x, AVX512-BF16 4x)."""
         return "amx_bf16" in self.features or "avx512_bf16" in self.features
 
+    @property
+    def emulates_bf16(self) -> bool:
+        """Whether it has no instructions for bf16, which is then up to 100 times slower than fp32."""
+        return not self.fast_bf16 and "bf16" not in self.features
+
 
 @cache
 def probe() -> Cpu:

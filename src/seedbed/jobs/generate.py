@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import torch
@@ -29,7 +29,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     The model continues the text `prompt`, or answers the chat `messages`, with the chat template named `template` (None: the
     folder's default) and the JSON schemas of `tools`. Settings that are None are those that the folder
-    recommends, else defaults (jobs/generation_settings.py).
+    recommends, else defaults (jobs/generation_settings.py). `precision`: see `generation_dtype`.
     """
 
     checkpoint: str
@@ -47,6 +47,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     seed: int | None = None
     num_samples: int = 1
     device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,7 +60,7 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
 
     In the first line, `unknown` lists the parts of the prompt without a token, which the model does not see, `settings` the
     settings used, and `recommended` those of them that the model's folder recommends. Of a chat, `template` is the name of
-    the template, and `ignores_tools` whether it writes nothing about the tools.
+    the template, and `ignores_tools` whether it writes nothing about the tools. `emulated`: the CPU computes bf16 slowly.
     Raises UsageError for an invalid request, SeedbedError for a model that cannot be loaded.
     """
     if request.num_samples < 1:
@@ -80,11 +81,11 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
 
     sampling(0)  # raises for invalid settings before a model is loaded
     device = generation_device(request.device)
-    dtype = generation_dtype(device, folder)
+    dtype = generation_dtype(device, folder, request.precision)
     verify_weights(folder)
     tokenizer = Tokenizer.of_model(folder)
     prompt = read_prompt(request, tokenizer)
-    model = load_folder(folder, device=device, dtype=dtype)
+    model = load_folder(folder, device=device, dtype=dtype, mapped=True)
     context = model.config.longest_context
     if request.messages and len(prompt.ids) >= context:
         raise UsageError(
@@ -104,6 +105,9 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
         "recommended": settings.recommended,
         **({"template": prompt.template} if prompt.template else {}),
         **({"ignores_tools": True} if prompt.ignores_tools else {}),
+        **(
+            {"emulated": True} if dtype == torch.bfloat16 and device.type == "cpu" and cpu.probe().emulates_bf16 else {}
+        ),
     }
     for sample in range(request.num_samples):
         begun = time.perf_counter()
@@ -150,12 +154,15 @@ def read_prompt(request: GenerateRequest, tokenizer: Tokenizer) -> Prompt:
     return Prompt(text, ids, name, ignores_tools)
 
 
-def generation_dtype(device: torch.device, folder: Path) -> torch.dtype:
-    """The dtype to generate in: bf16 on a GPU that has it; on a CPU only if it is fast there and the weights are stored in it.
+def generation_dtype(device: torch.device, folder: Path, precision: str = "auto") -> torch.dtype:
+    """The dtype to generate in: that of `precision` (fp32 or bf16), or the best for device and folder (auto).
 
-    A CPU without instructions for bf16 emulates it, up to 100 times more slowly. Weights that are stored in fp32 are used as
-    they are, because the losses of their run were measured with them.
+    That is bf16 on a GPU that has it; on a CPU only if it is fast there and the weights are stored in it. A CPU without
+    instructions for bf16 emulates it, up to 100 times more slowly. Weights that are stored in fp32 are used as they are, because
+    the losses of their run were measured with them.
     """
+    if precision != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     config = read_json(folder / CONFIG)

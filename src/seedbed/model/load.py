@@ -17,10 +17,13 @@ from seedbed.model.streaming import read_weights
 from seedbed.text import quoted
 
 
-def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
+def load_folder(
+    path: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, *, mapped: bool = False
+) -> Decoder:
     """Load the model of a folder with config.json and safetensors (one file or shards) to `device` in `dtype`.
 
-    The weights are in memory once, also while they are read. Raises SeedbedError for a folder that is missing, incomplete,
+    The weights are in memory once, also while they are read. `mapped`: do not copy weights that the files store as they are
+    needed; for models that are only read (see mapping.py). Raises SeedbedError for a folder that is missing, incomplete,
     damaged, of an unknown family, with weights that do not fit config.json, that are not finite, or that are a pickle.
     """
     folder = Path(path)
@@ -36,7 +39,7 @@ def load_folder(path: Path | str, device: torch.device | str = "cpu", dtype: tor
         with torch.device("meta"):
             model = Decoder(config, vocab_rows)
         model = model.allocated(device, dtype)
-        read_weights(model, headers)
+        read_weights(model, headers, mapped=mapped)
     return model.eval()
 
 

@@ -129,7 +129,7 @@ def warn_of_software_bf16(
 ) -> None:
     """Call `warn` if bf16 is emulated in software, on a CPU without bf16 instructions."""
     processor = (here or available_devices()).cpu
-    if device.kind != "cpu" or precision != "bf16" or processor.fast_bf16 or "bf16" in processor.features:
+    if device.kind != "cpu" or precision != "bf16" or not processor.emulates_bf16:
         return
     warn(
         Message(
