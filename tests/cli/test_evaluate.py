@@ -149,6 +149,7 @@ def list_progress(desk: Desk) -> bool:
         (("./words/step-00000001", "--data", "text:nowhere"), 2, "nowhere"),
         (("./words/step-00000001", "--data", "text:texts", "--context", "25"), 2, "Use --context 24 or less"),
         (("./words/step-00000001", "--data", "text:texts", "--precision", "int4"), 2, "evaluate.precision"),
+        (("./words/step-00000001", "--data", "text:texts", "--device", "nope"), 2, "Use auto, cpu, gpu"),
         (("--show", "latest", "words"), 2, "--show takes no models"),
         (("--like", "latest"), 2, "There are no evaluations"),
         (("./words/step-00000001", "--data", "text:texts", "--max-tokens", "0"), 2, "Leave it out for no limit"),
