@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seedbed.cli.argument_types import file_path
 from seedbed.cli.parser import json_option, runs_option
 from seedbed.cli.train import config_options, resolved
 
@@ -62,7 +62,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         )
         each.synonyms = SYNONYMS  # type: ignore[attr-defined]
         each.add_argument(
-            "file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML); its values replace the preset's"
+            "file", metavar="FILE", nargs="?", type=file_path, help="a config file (TOML); its values replace the preset's"
         )
         kind_option(each)
         config_options(each)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seedbed.cli.argument_types import file_path
 from seedbed.cli.model_choice import MODEL_FORMS, choose_model, complete_model
 from seedbed.cli.parser import json_option, runs_option
 
@@ -91,7 +91,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         dest="sets",
         help="set any value of the config, such as data.field=body; may be repeated",
     )
-    add("--output", metavar="FILE", type=Path, help="where to write the results as JSON (default: in the runs folder)")
+    add("--output", metavar="FILE", type=file_path, help="where to write the results as JSON (default: in the runs folder)")
     add("--name", help="a name for the evaluation (letters, digits, space, _ . -; up to 64)")
     earlier = parser.add_mutually_exclusive_group()
     like = earlier.add_argument(
