@@ -247,7 +247,7 @@ def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]
     lines.append(f"The model has {model}; training it takes about {memory}.")
     disk = f"Its checkpoints take up to {text.size(needs['estimated_disk_bytes'])} of disk"
     if needs["estimated_tokens"] is not None:
-        tokens = f"{text.count(needs['estimated_tokens'])} tokens in {needs['estimated_steps']:,} steps"
+        tokens = f"{text.count(needs['estimated_tokens'])} tokens in {text.plural(needs['estimated_steps'], 'step')}"
         lines.append(f"It trains on {tokens}. {disk}.")
     else:
         lines.append(f"{disk}. The number of training tokens is known once the data has been prepared.")

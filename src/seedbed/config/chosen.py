@@ -63,7 +63,7 @@ def sentence(chosen: Chosen) -> str:
     """The chosen size and what to expect of it, in one sentence."""
     return (
         f"Chosen for {short(chosen.time_s)}: {chosen.layers} layers x {chosen.hidden} ({text.count(chosen.parameters)} "
-        f"parameters), about {text.count(chosen.tokens)} tokens in {chosen.steps:,} steps"
+        f"parameters), about {text.count(chosen.tokens)} tokens in {text.plural(chosen.steps, 'step')}"
         f"{_passes(chosen)}. Expected validation loss about {chosen.loss:.2f} ({chosen.bits_per_byte:.2f} bits per byte), "
         f"end in about {text.duration(max(chosen.left_s, 0.0))}."
     )

@@ -318,7 +318,7 @@ def _moved_message(step: int | None, expected: int, end: int) -> Message:
     return Message(
         level="info",
         code="horizon",
-        text=f"The run will have about {end:,} steps, not {expected:,}.",
+        text=f"The run will have about {plural(end, 'step')}, not {expected:,}.",
         why=f"Steps, and the work between them such as validations and saves, take {'less' if end > expected else 'more'}"
         " time than was expected before training.",
         step=step,
