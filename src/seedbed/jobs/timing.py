@@ -216,7 +216,8 @@ class Timing(Length):
         if end < 2 * max(_FEWEST_WARMUP_STEPS, warmup):
             batch_size = self._config.train.batch_size
             self._session.emit(_few_steps_message(self.total_s, end, warmup, batch_size, parts.tokens_per_window))
-        passes = end / max(parts.batches.steps_per_epoch, 1e-9)
+        said = self._chosen if self._chosen and self._chosen.steps == end else None
+        passes = said.passes if said else end / max(parts.batches.steps_per_epoch, 1e-9)
         repeated = repetition(passes, is_trained=parts.is_trained, is_timed=True)
         if repeated:
             self._session.emit(Message(**repeated._asdict()))
