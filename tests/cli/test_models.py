@@ -167,4 +167,6 @@ def test_the_list_of_an_empty_machine_says_how_to_begin(
 ) -> None:
     constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra hub")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "none"))
-    assert "There are no models yet." in desk.seedbed("models").stdout
+    shown = desk.seedbed("models", env={"COLUMNS": "60"}).stdout
+    assert "There are no models yet." in shown
+    assert all(len(line) <= 60 for line in shown.splitlines())

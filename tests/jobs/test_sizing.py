@@ -21,7 +21,7 @@ from seedbed.events import Checkpoint, Eval, Phase
 from seedbed.jobs import sizing
 from seedbed.jobs.sizing import Sizing, choose
 from seedbed.jobs.timing import END_S, MeasuredCosts, limit_preparation
-from seedbed.presentation.size_plan import as_json, plan_lines
+from seedbed.presentation.size_plan import as_json, closing, table_of_sizes
 from seedbed.text import count
 from seedbed.train.device import Device
 
@@ -122,19 +122,21 @@ def test_what_was_chosen_and_why_is_said_in_words_and_as_a_table(measured: Calla
     assert "Speed measured on this machine: " in why
     smaller = chosen.options[place - 1]
     assert f"{smaller.loss:.2f} with the next smaller size ({count(smaller.parameters)} parameters)" in why
-    rows = plan_lines(chosen)
-    assert sum(row.startswith("->") for row in rows) == 1
-    assert all(len(row) <= 100 for row in rows[2:])
+    rows = table_of_sizes(chosen)
+    assert [row[-1] for row in rows if row[0].startswith("->")] == [f"{chosen.loss:.2f}"]
 
 
 def test_a_text_that_is_much_too_small_for_the_time_gets_a_warning(measured: Callable[..., Sizing]) -> None:
     chosen = measured("20m", 1e11, tokens=2_000).chosen
     said = f"This run trains on the text {chosen.passes:,.0f} times."
-    assert plan_lines(chosen)[-1].startswith(f"warning: {said}")
+    assert closing(chosen)[-1].startswith(f"warning: {said}")
+    assert f"({chosen.passes:,.0f} passes over the text). The validation loss cannot be predicted" in sentence(chosen)
+    assert "expected loss" not in reason(chosen)
+    assert [row[-1] for row in table_of_sizes(chosen) if row[0].startswith("->")] == ["-"]
     assert as_json(chosen)["warnings"] == [said]
     enough = measured("20m", 1e11).chosen
     assert as_json(enough)["warnings"] == []
-    assert not any(line.startswith("warning") for line in plan_lines(enough))
+    assert not any(line.startswith("warning") for line in closing(enough))
 
 
 def test_the_seconds_of_a_step_are_those_of_the_chosen_size(measured: Callable[..., Sizing]) -> None:

@@ -324,7 +324,7 @@ def find_evaluation(store: Store, reference: str) -> RunDir:
         close = did_you_mean(nearest(reference, [each.name() for each in known]))
         raise UsageError(
             f"There is no evaluation {quoted(shown)} in {quoted(store.root)}.",
-            f"{close}`seedbed runs --all` lists the evaluations; --show takes the path of a file with results, too, such as ./result.json.",
+            f"{close}`seedbed runs --all` lists the evaluations; --show takes a file with results, too, such as ./result.json.",
         ) from None
     if not _is_evaluation(task):
         raise UsageError(f'"{task.id}" is not an evaluation.', "`seedbed runs --all` lists the evaluations.")

@@ -72,10 +72,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with status 2."""
+        from seedbed.cli.console import print_error
+        from seedbed.errors import UsageError
         from seedbed.text import printable
 
-        message = printable(message)
-        self.exit(EXIT_USAGE, f"error: {self.prog}: {message}\nhint: `{self.prog} --help` lists the options.\n")
+        print_error(UsageError(f"{self.prog}: {printable(message)}", f"`{self.prog} --help` lists the options."))
+        self.exit(EXIT_USAGE)
 
 
 def build(words: Sequence[str] | None = None) -> Parser:
