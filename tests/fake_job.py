@@ -80,6 +80,8 @@ class Validation:
     compared_tokens = 0
     bytes_per_token = None
 
+    def limit(self, max_tokens: int) -> None: ...
+
     def batches(self, max_tokens: int) -> Iterator[Batch]:
         yield Batch(0, 100, 100)
 
