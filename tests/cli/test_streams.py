@@ -100,7 +100,7 @@ def test_warnings_and_errors_fit_the_terminal_and_are_single_lines_elsewhere(des
     assert warning not in shown
     assert warning in " ".join(shown.split())
     words = ("status", "no-run-of-this-name")
-    refused = desk.terminal(*words, expect=2, columns=40)
+    refused = desk.terminal(*words, expect=2, columns=40).removeprefix("\r\x1b[K")
     assert max(map(len, refused.splitlines())) <= 40
     assert " ".join(refused.split()) == " ".join(desk.seedbed(*words, expect=2).stderr.split())
     assert len(desk.seedbed(*words, expect=2).stderr.splitlines()) == 2

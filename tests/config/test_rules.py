@@ -83,7 +83,21 @@ def test_a_misspelt_or_unsupported_device_is_refused(device: str, hint: str) -> 
 
 @pytest.mark.parametrize(
     "device",
-    ["auto", "CPU", "cuda:3", "gpu", "mps", "A30", "rtx 4090", "MI300X", "Apple M2", "GP100", "GeForce", "radeon pro", "force"],
+    [
+        "auto",
+        "CPU",
+        "cuda:3",
+        "gpu",
+        "mps",
+        "A30",
+        "rtx 4090",
+        "MI300X",
+        "Apple M2",
+        "GP100",
+        "GeForce",
+        "radeon pro",
+        "force",
+    ],
 )
 def test_a_device_that_another_machine_may_have_is_accepted(device: str) -> None:
     assert resolve(TRAIN, sets=[f"train.device={device}"]).config.train.device == device

@@ -26,7 +26,9 @@ def view_after(store: Store, events: list[Event]) -> View:
     return view
 
 
-@pytest.mark.parametrize(("tokens", "full", "said"), [(1, True, "over 1 token"), (2, True, "over all 2 tokens"), (2, False, "over 2 tokens")])
+@pytest.mark.parametrize(
+    ("tokens", "full", "said"), [(1, True, "over 1 token"), (2, True, "over all 2 tokens"), (2, False, "over 2 tokens")]
+)
 def test_a_validation_says_over_how_many_tokens_it_is(tokens: int, full: bool, said: str) -> None:
     assert score(Eval(step=1, loss=1.0, perplexity=2.7, tokens=tokens, full=full)).endswith(said)
 

@@ -62,7 +62,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         )
         each.synonyms = SYNONYMS  # type: ignore[attr-defined]
         each.add_argument(
-            "file", metavar="FILE", nargs="?", type=file_path, help="a config file (TOML); its values replace the preset's"
+            "file",
+            metavar="FILE",
+            nargs="?",
+            type=file_path,
+            help="a config file (TOML); its values replace the preset's",
         )
         kind_option(each)
         config_options(each)

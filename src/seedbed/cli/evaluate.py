@@ -94,7 +94,12 @@ def options(parser: argparse.ArgumentParser) -> None:
         dest="sets",
         help="set any value of the config, such as data.field=body; may be repeated",
     )
-    add("--output", metavar="FILE", type=file_path, help="where to write the results as JSON; missing folders are created (default: in the runs folder)")
+    add(
+        "--output",
+        metavar="FILE",
+        type=file_path,
+        help="where to write the results as JSON; missing folders are created (default: in the runs folder)",
+    )
     add("--name", help="a name for the evaluation (letters, digits, space, _ . -; up to 64)")
     earlier = parser.add_mutually_exclusive_group()
     like = earlier.add_argument(
@@ -349,7 +354,9 @@ def print_results(found: dict[str, Any], *, as_csv: bool) -> None:
         return
     import csv
 
-    rows: list[dict[str, Any]] = [{**each, "prefix": " ".join(map(str, each.get("prefix") or []))} for each in found["models"]]
+    rows: list[dict[str, Any]] = [
+        {**each, "prefix": " ".join(map(str, each.get("prefix") or []))} for each in found["models"]
+    ]
     writer = csv.DictWriter(sys.stdout, list(rows[0]), extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)

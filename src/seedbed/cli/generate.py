@@ -94,7 +94,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the chat template, if the folder has several (default: `default`, or with --tools `tool_use`, if there is one)",
     )
-    add("--tools", metavar="FILE", type=file_path, help="a JSON file with the tools that the model may call in the chat")
+    add(
+        "--tools", metavar="FILE", type=file_path, help="a JSON file with the tools that the model may call in the chat"
+    )
     add(
         "-n",
         "--max-new-tokens",

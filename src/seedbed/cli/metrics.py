@@ -47,7 +47,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print a header and a row for each step (RFC 4180)")
     form.add_argument("--json", action="store_true", help="print an object for each step, one per line (JSON Lines)")
-    parser.add_argument("--out", metavar="FILE", type=file_path, help="write to FILE; if interrupted, FILE is not changed")
+    parser.add_argument(
+        "--out", metavar="FILE", type=file_path, help="write to FILE; if interrupted, FILE is not changed"
+    )
     runs_option(parser)
 
 

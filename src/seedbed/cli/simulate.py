@@ -62,7 +62,9 @@ SYNONYMS = {"--bg": "--background", "--gpus": "--gpu", "--failures": "--fail-rat
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `simulate` to the parser."""
-    parser.add_argument("file", metavar="FILE", nargs="?", type=file_path, help="a config file (TOML) of the kind simulate")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", type=file_path, help="a config file (TOML) of the kind simulate"
+    )
     parser.add_argument("--model", metavar="NAME", help="a known model or a preset such as tiny (default: llama3-8b)")
     parser.add_argument("--gpu", metavar="NxGPU", help="the cluster, such as 16384xH100 (default: 64xH100)")
     parser.add_argument("--tokens", metavar="N", help="tokens to train on, such as 15.6T")

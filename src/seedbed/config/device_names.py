@@ -28,7 +28,7 @@ _WORDS_OF_GPUS = (
     "ada advanced amd apple blackwell core corporation device edition embedded founders generation geforce graphics grid "
     "gtx hbm inc instinct jetson laptop max micro mobile nano navi nvidia nvl orin pascal pcie plus pro quadro radeon rtx "
     "rx series server spark super sxm tegra tesla thor ti titan turing ultra vega vii volta workstation xavier xp xt xtx"
-).split()
+)
 """Words without digits that occur in the names of GPUs."""
 _NAME = re.compile(r"[\w .()/+-]+")
 
@@ -68,5 +68,5 @@ def device_problems(device: str, key: str) -> Iterator[Contradiction]:
 def _is_known(wanted: str) -> bool:
     """Whether a text has a digit, or only parts of words that occur in the names of GPUs."""
     words = re.findall(r"[^\W_]+", wanted)
-    is_part = bool(words) and all(any(word in known for known in _WORDS_OF_GPUS) for word in words)
+    is_part = bool(words) and all(word in _WORDS_OF_GPUS for word in words)
     return is_part or any(char.isdigit() for char in wanted)

@@ -88,7 +88,9 @@ class ModelConfig(Table, frozen=True, kw_only=True):
     ffn: Annotated[int, Meta(ge=1, description="Inner width of the feed-forward block.")] = 384
     context: Annotated[
         int,
-        Meta(ge=1, description="Longest sequence in tokens; also the training window.", extra={"least": SHORTEST_CONTEXT}),
+        Meta(
+            ge=1, description="Longest sequence in tokens; also the training window.", extra={"least": SHORTEST_CONTEXT}
+        ),
     ] = 256
     max_context: Annotated[
         int,

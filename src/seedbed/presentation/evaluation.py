@@ -21,7 +21,9 @@ FORMAT = 1
 _UNKNOWN = "-"
 _LEAST_NAME = 16
 """The least width of a column of names, in characters."""
-_WANTED = "Give a file that `seedbed evaluate` wrote with --output or printed with --json, or the name of an evaluation."
+_WANTED = (
+    "Give a file that `seedbed evaluate` wrote with --output or printed with --json, or the name of an evaluation."
+)
 
 
 class _Data(msgspec.Struct):
