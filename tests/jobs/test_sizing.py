@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from seedbed.config.arithmetic import flops_per_step
 from seedbed.config.chosen import reason, sentence
 from seedbed.config.ladder import RUNGS
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
-from seedbed.config.schema import Config
+from seedbed.config.schema import BaseConfig, Config
 from seedbed.data.build import build_dataset
 from seedbed.errors import SeedbedError
 from seedbed.events import Checkpoint, Eval, Phase
@@ -189,6 +190,15 @@ def test_one_thread_is_taken_if_it_is_faster_or_the_machine_is_busy(monkeypatch:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize(("context", "batch_size"), [(512, 2), (32, 8)])
+def test_threads_are_compared_with_short_steps_for_a_base_with_its_large_vocabulary(
+    context: int, batch_size: int
+) -> None:
+    config = resolve(TRAIN, sets=(f"model.context={context}", "train.micro_batch=4"), flags={"train.time": "5m"}).config
+    trial = sizing._trial_config(replace(config, base=BaseConfig(model="base")), 2)
+    assert (trial.train.batch_size, trial.train.micro_batch, trial.base.model) == (batch_size, 0, None)
+
+
 def test_validating_the_whole_text_is_left_out_if_it_takes_too_long() -> None:
     costs = MeasuredCosts(1_000, 100_000, token_s=0.0001, save_s=0.5, most_final_s=15.0)
     assert costs.validates_all
@@ -220,8 +230,6 @@ def test_the_speed_of_real_steps_is_measured(tmp_path: Path) -> None:
     device = Device(torch.device("cpu"), "a CPU", "cpu")
     checks: list[int] = []
     small = sizing.shaped(config.model, RUNGS[0])
-    from msgspec.structs import replace
-
     speed = sizing._speed(replace(config, model=small), dataset, device, "fp32", 0.1, lambda: checks.append(1))
     assert speed > 0
     assert len(checks) >= 3
