@@ -4,8 +4,8 @@ Run as `python fake_job.py RUN_DIR [...]`. FAKE_STEP_S, FAKE_SAVE_S, FAKE_SAVE_E
 HOLD_AT makes it wait at a step (see pacing.py). With FAKE_SAVE_S=gate a requested save waits until the run's folder contains a
 file `saved`. With FAKE_FAIL=disk no file can grow from step 7 on, until the run's folder contains a file `room`; with
 FAKE_FAIL=endless a child writes its process id into a file `child` beside the checkpoint and never answers; with FAKE_FAIL=deaf
-the heartbeat's thread hangs, so that the job reacts to signals only; with FAKE_FAIL=faults it has the faults of a
-rehearsal. It does not import torch, so it starts quickly.
+the heartbeat's thread hangs, so that the job reacts to signals only; with FAKE_FAIL=overfit the validation loss rises; with
+FAKE_FAIL=faults it has the faults of a rehearsal. It does not import torch, so it starts quickly.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class Validation:
     compared_tokens = 0
     bytes_per_token = None
 
+    def limit(self, max_tokens: int) -> None: ...
+
     def batches(self, max_tokens: int) -> Iterator[Batch]:
         yield Batch(0, 100, 100)
 
@@ -128,7 +130,7 @@ class Trainer:
         return 0.01
 
     def loss_sum(self, batch: Batch) -> float:
-        return batch.trained * (self.loss + 0.1)
+        return batch.trained * (self.loss + 0.1 + (0.2 * self.steps if FAIL == "overfit" else 0.0))
 
     def sizes_bytes(self) -> tuple[int, int]:
         return 0, 0

@@ -581,6 +581,7 @@ def test_doctor_reports_on_this_machine(desk: Any) -> None:
     ("words", "problem", "hint"),
     [
         (("--for", "0"), "The unit is missing", "90s, 20m, 8h"),
+        (("--for", "-3m"), "A time must be above 0: train.time = -3m (--for)", "90s, 20m, 8h"),
         (("--for", "2 parsecs"), "Unknown unit of time 'parsecs'", "90s, 20m, 8h"),
         (("--for", "1s"), "The shortest is 30s", "train.steps"),
         (("--for", "20m", "--steps", "5"), "train.steps and train.time are both given", "only one"),

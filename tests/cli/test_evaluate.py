@@ -72,6 +72,12 @@ def test_results_are_printed_as_json_csv_and_a_table(desk: Desk, measured: dict[
         assert f"{model['loss']:.4f}" in shown
         assert f"{model['bits_per_byte']:.4f} ±" in shown
     assert "texts (all): 40 documents" in shown
+    file = "runs/.evaluations/evaluate-texts.json"
+    assert desk.seedbed("evaluate", "--show", file).stdout == shown
+    assert json.loads(desk.seedbed("evaluate", "--show", file, "--json").stdout) == measured
+    (desk.folder / "other.json").write_text("{}")
+    refused = desk.seedbed("evaluate", "--show", "other.json", expect=2).stderr
+    assert "does not have the results of an evaluation" in refused
     assert not list((desk.folder / "texts").glob(".*")), "files were written beside the text"
 
 
@@ -149,6 +155,7 @@ def list_progress(desk: Desk) -> bool:
         (("./words/step-00000001", "--data", "text:nowhere"), 2, "nowhere"),
         (("./words/step-00000001", "--data", "text:texts", "--context", "25"), 2, "Use --context 24 or less"),
         (("./words/step-00000001", "--data", "text:texts", "--precision", "int4"), 2, "evaluate.precision"),
+        (("./words/step-00000001", "--data", "text:texts", "--device", "nope"), 2, "Use auto, cpu, gpu"),
         (("--show", "latest", "words"), 2, "--show takes no models"),
         (("--like", "latest"), 2, "There are no evaluations"),
         (("./words/step-00000001", "--data", "text:texts", "--max-tokens", "0"), 2, "Leave it out for no limit"),
@@ -213,8 +220,9 @@ def test_results_are_printed_once_and_logged(desk: Desk) -> None:
 
 def test_an_output_that_cannot_be_written_is_named_as_it_was_typed(desk: Desk) -> None:
     command = ("evaluate", "./words/step-00000001", "--data", "text:texts", "--output", "texts/000.txt/x.json")
-    refused = desk.seedbed(*command, expect=1)
-    assert 'Cannot write or read "texts/000.txt/x.json": part of its path is a file.' in refused.stderr
+    refused = desk.seedbed(*command, expect=2)
+    assert '--output "texts/000.txt/x.json" is impossible' in refused.stderr
+    assert '000.txt" is a file' in refused.stderr
     assert ".seedbed" not in refused.stderr
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -31,6 +32,14 @@ def test_a_piped_train_prints_plain_lines_and_ends_with_the_next_command(desk: A
     assert "Once upon a time, there was a fox." in out
     assert "seedbed generate 'my run' --prompt 'Once upon a time'" in out
     assert any("\u2800" < char < "\u28ff" for char in out), "no curve"
+
+
+def test_a_run_whose_validation_loss_has_risen_offers_its_best_checkpoint(desk: Any) -> None:
+    out = desk.seedbed("train", "--set", "train.steps=30", "--name", "alpha", env={"FAKE_FAIL": "overfit"}).stdout
+    (command,) = [line for line in out.splitlines() if "seedbed generate alpha" in line]
+    assert "--checkpoint best --prompt" in command
+    used = json.loads(desk.seedbed(*shlex.split(command)[1:], "--json").stdout)["checkpoint"]
+    assert used.endswith("step-00000010")
 
 
 def test_train_json_prints_only_the_status_to_stdout(desk: Any) -> None:

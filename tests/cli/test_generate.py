@@ -73,7 +73,7 @@ def test_tools_and_a_template_reach_the_process_that_generates(trained: Any) -> 
 
 def test_wrong_tools_are_refused_before_the_model_is_loaded(trained: Any) -> None:
     (trained.folder / "tools.json").write_text('[\n{"type": "function"}]')
-    for name, said in (("tools.json", "tool 1 of 1"), ("nowhere.json", "nowhere.json")):
+    for name, said in (("tools.json", "tool 1 of 1"), ("nowhere.json", "nowhere.json"), ("", "the file name is empty")):
         done = trained.seedbed("generate", "alpha", "--chat", "-p", "x", "--tools", name, expect=2)
         assert said in done.stderr
         assert done.stdout == ""

@@ -43,7 +43,7 @@ def test_a_folder_that_cannot_be_used_exits_with_1_and_says_why(desk: Any) -> No
         assert done.stderr == ""
     assert json.loads(desk.seedbed("models", "pickled", "--json", expect=1).stdout)["can_run"] is False
     (desk.folder / "empty").mkdir()
-    assert "no config.json" in desk.seedbed("models", "empty", expect=1).stdout
+    assert "no config.json" in " ".join(desk.seedbed("models", "empty", expect=1).stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,6 @@ def test_the_list_of_an_empty_machine_says_how_to_begin(
 ) -> None:
     constants = pytest.importorskip("huggingface_hub.constants", reason="needs the extra hub")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "none"))
-    assert "There are no models yet." in desk.seedbed("models").stdout
+    shown = desk.seedbed("models", env={"COLUMNS": "60"}).stdout
+    assert "There are no models yet." in shown
+    assert all(len(line) <= 60 for line in shown.splitlines())

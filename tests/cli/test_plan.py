@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from seedbed.cli.main import main
+from seedbed.cli.plan_tables import print_sizes
+from seedbed.config.chosen import Chosen, Option
 from seedbed.simulate import catalog
 from seedbed.simulate.plan import make_plan
 from seedbed.simulate.request import LORA_RANK, Request
@@ -394,3 +397,22 @@ def test_json_says_what_would_keep_a_missed_target(capsys: pytest.CaptureFixture
     again = ("plan", "--model", "llama3-8b", "--gpu", f"{found['target_num_gpus']}xH100", "--tokens", "1T", "--json")
     assert json.loads(printed(capsys, *again, "--target-days", "5"))["target_kept"]
     assert found["target_tokens"] < 1e12
+
+
+@pytest.mark.parametrize(("columns", "has_tokens"), [(40, False), (80, True)])
+def test_the_sizes_for_a_time_fit_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, has_tokens: bool
+) -> None:
+    shape = {"layers": 12, "hidden": 1024, "parameters": 123_456_789}
+    option = Option(**shape, tokens_per_s=123_456.0, measured=False, tokens=2.34e10, loss=3.21)
+    chosen = Chosen(
+        **shape, time_s=7200.0, left_s=7000.0, vocab_size=32_768, batch_size=256, context=1024, threads=0,
+        tokens=2.34e10, unique_tokens=10**8, loss=3.21, bits_per_byte=1.0, options=(option,),
+    )  # fmt: skip
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_sizes(chosen)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert any("12 x 1024" in line and "123k estimated" in line and ("23.4B" in line) == has_tokens for line in lines)

@@ -90,3 +90,17 @@ def test_a_dumb_terminal_gets_no_escape_sequences(desk: Any) -> None:
     ):
         assert "\x1b" not in desk.terminal(*words, env={"TERM": "dumb", "NO_COLOR": ""}), words
     assert "\x1b" not in desk.terminal("status", "nothing", expect=2, env={"TERM": "dumb", "NO_COLOR": ""})
+
+
+def test_warnings_and_errors_fit_the_terminal_and_are_single_lines_elsewhere(desk: Any) -> None:
+    desk.train()
+    warning = "The text is short. Few words. Add some."
+    assert warning in desk.seedbed("status").stdout
+    shown = desk.terminal("status", columns=30)
+    assert warning not in shown
+    assert warning in " ".join(shown.split())
+    words = ("status", "no-run-of-this-name")
+    refused = desk.terminal(*words, expect=2, columns=40).removeprefix("\r\x1b[K")
+    assert max(map(len, refused.splitlines())) <= 40
+    assert " ".join(refused.split()) == " ".join(desk.seedbed(*words, expect=2).stderr.split())
+    assert len(desk.seedbed(*words, expect=2).stderr.splitlines()) == 2

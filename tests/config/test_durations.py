@@ -36,7 +36,7 @@ def test_times_with_units_are_read(text: str, seconds: float) -> None:
         ("", "empty"),
         ("20", "unit is missing"),
         ("2 parsecs", "Unknown unit of time 'parsecs'"),
-        ("-5m", "not a time"),
+        ("-5m", "must be above 0"),
         ("m", "not a time"),
         ("1h20", "unit is missing"),
         ("30m1h", "smaller"),

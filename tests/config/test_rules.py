@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from configs import refused
 from seedbed.config.resolving import resolve
-from seedbed.config.roots import TRAIN
+from seedbed.config.roots import EVALUATE, TRAIN
 from seedbed.config.rules import check_values
+from seedbed.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,7 @@ def test_a_window_without_context_is_refused_but_a_stored_one_is_read() -> None:
     told = refused(sets=["model.context=1"])
     assert "model.context = 1 (--set)" in told
     assert "model.context to 2 or more" in told
+    assert "a whole number, at least 2" in refused(sets=["model.context=0"])
     config = resolve(TRAIN, sets=["model.context=2"]).config
     stored = replace(config, model=replace(config.model, context=1))
     check_values(stored, {}, TRAIN)
@@ -68,14 +70,34 @@ def test_a_name_that_is_not_a_text_encoding_is_refused(name: str) -> None:
         ("tpu", "train.device to auto"),
         ("ROCm", "train.device to cuda"),
         ("metal", "train.device to mps"),
+        ("nope", "Use auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name"),
+        ("cpu; rm", "Use auto, cpu"),
     ],
 )
 def test_a_misspelt_or_unsupported_device_is_refused(device: str, hint: str) -> None:
     assert hint in refused(sets=[f"train.device={device}"])
+    with pytest.raises(UsageError) as caught:
+        resolve(EVALUATE, sets=[f"evaluate.device={device}"])
+    assert hint.replace("train.device", "evaluate.device") in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "device", ["auto", "CPU", "cuda:3", "gpu", "mps", "A30", "rtx 4090", "MI300X", "Apple M2", "GP100"]
+    "device",
+    [
+        "auto",
+        "CPU",
+        "cuda:3",
+        "gpu",
+        "mps",
+        "A30",
+        "rtx 4090",
+        "MI300X",
+        "Apple M2",
+        "GP100",
+        "GeForce",
+        "radeon pro",
+        "force",
+    ],
 )
 def test_a_device_that_another_machine_may_have_is_accepted(device: str) -> None:
     assert resolve(TRAIN, sets=[f"train.device={device}"]).config.train.device == device

@@ -435,3 +435,8 @@ def test_results_say_what_was_sampled_and_how_few_documents_there_are(folder: Pa
     assert "A random sample: 3 of 40 documents (seed 4)" in notes
     assert "There are no intervals" in notes
     assert f"Documents of up to {CONTEXT} tokens are read whole" in notes
+    (tmp_path / "one.txt").write_text((folder / "texts" / "000.txt").read_text())
+    asked = evaluation(tmp_path / "one.txt", model(folder, "words"), limit_tokens=9)
+    notes = " ".join(evaluated(folder, asked, "cut")["notes"])
+    assert "Only the beginning of the document is evaluated." in notes
+    assert "sample" not in notes

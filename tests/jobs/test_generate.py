@@ -13,7 +13,7 @@ import torch
 from saved_models import save_model
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import UsageError
 from seedbed.hardware import cpu
 from seedbed.hardware.cpu import Cpu
 from seedbed.jobs.generate import GenerateRequest, answer, generation_dtype
@@ -106,7 +106,7 @@ def test_a_chat_goes_through_the_template_of_the_folder(model: str, tmp_path: Pa
     folder = copied(model, tmp_path)
     messages = ({"role": "system", "content": "The\r\nfox"}, {"role": "user", "content": "a dog"})
     request = GenerateRequest(checkpoint=str(folder), messages=messages, device="cpu", max_new_tokens=9, seed=3)
-    with pytest.raises(SeedbedError, match="no chat template") as refused:
+    with pytest.raises(UsageError, match="no chat template") as refused:
         next(answer(request))
     assert "--chat" in refused.value.hint
     template = "{% for message in messages %}{{ message.content }}. {% endfor %}"

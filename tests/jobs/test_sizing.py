@@ -8,20 +8,21 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from seedbed.config.arithmetic import flops_per_step
 from seedbed.config.chosen import reason, sentence
 from seedbed.config.ladder import RUNGS
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
-from seedbed.config.schema import Config
+from seedbed.config.schema import BaseConfig, Config
 from seedbed.data.build import build_dataset
 from seedbed.errors import SeedbedError
 from seedbed.events import Checkpoint, Eval, Phase
 from seedbed.jobs import sizing
 from seedbed.jobs.sizing import Sizing, choose
 from seedbed.jobs.timing import END_S, MeasuredCosts, limit_preparation
-from seedbed.presentation.size_plan import as_json, plan_lines
+from seedbed.presentation.size_plan import as_json, closing, table_of_sizes
 from seedbed.text import count
 from seedbed.train.device import Device
 
@@ -122,19 +123,21 @@ def test_what_was_chosen_and_why_is_said_in_words_and_as_a_table(measured: Calla
     assert "Speed measured on this machine: " in why
     smaller = chosen.options[place - 1]
     assert f"{smaller.loss:.2f} with the next smaller size ({count(smaller.parameters)} parameters)" in why
-    rows = plan_lines(chosen)
-    assert sum(row.startswith("->") for row in rows) == 1
-    assert all(len(row) <= 100 for row in rows[2:])
+    rows = table_of_sizes(chosen)
+    assert [row[-1] for row in rows if row[0].startswith("->")] == [f"{chosen.loss:.2f}"]
 
 
 def test_a_text_that_is_much_too_small_for_the_time_gets_a_warning(measured: Callable[..., Sizing]) -> None:
     chosen = measured("20m", 1e11, tokens=2_000).chosen
     said = f"This run trains on the text {chosen.passes:,.0f} times."
-    assert plan_lines(chosen)[-1].startswith(f"warning: {said}")
+    assert closing(chosen)[-1].startswith(f"warning: {said}")
+    assert f"({chosen.passes:,.0f} passes over the text). The validation loss cannot be predicted" in sentence(chosen)
+    assert "expected loss" not in reason(chosen)
+    assert [row[-1] for row in table_of_sizes(chosen) if row[0].startswith("->")] == ["-"]
     assert as_json(chosen)["warnings"] == [said]
     enough = measured("20m", 1e11).chosen
     assert as_json(enough)["warnings"] == []
-    assert not any(line.startswith("warning") for line in plan_lines(enough))
+    assert not any(line.startswith("warning") for line in closing(enough))
 
 
 def test_the_seconds_of_a_step_are_those_of_the_chosen_size(measured: Callable[..., Sizing]) -> None:
@@ -187,6 +190,15 @@ def test_one_thread_is_taken_if_it_is_faster_or_the_machine_is_busy(monkeypatch:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize(("context", "batch_size"), [(512, 2), (32, 8)])
+def test_threads_are_compared_with_short_steps_for_a_base_with_its_large_vocabulary(
+    context: int, batch_size: int
+) -> None:
+    config = resolve(TRAIN, sets=(f"model.context={context}", "train.micro_batch=4"), flags={"train.time": "5m"}).config
+    trial = sizing._trial_config(replace(config, base=BaseConfig(model="base")), 2)
+    assert (trial.train.batch_size, trial.train.micro_batch, trial.base.model) == (batch_size, 0, None)
+
+
 def test_validating_the_whole_text_is_left_out_if_it_takes_too_long() -> None:
     costs = MeasuredCosts(1_000, 100_000, token_s=0.0001, save_s=0.5, most_final_s=15.0)
     assert costs.validates_all
@@ -218,8 +230,6 @@ def test_the_speed_of_real_steps_is_measured(tmp_path: Path) -> None:
     device = Device(torch.device("cpu"), "a CPU", "cpu")
     checks: list[int] = []
     small = sizing.shaped(config.model, RUNGS[0])
-    from msgspec.structs import replace
-
     speed = sizing._speed(replace(config, model=small), dataset, device, "fp32", 0.1, lambda: checks.append(1))
     assert speed > 0
     assert len(checks) >= 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+import trained_bases
 from seedbed.config.frozen import dump, load_frozen, recorded_origins
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
@@ -22,6 +24,7 @@ from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.session import Session
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir, Store
+from seedbed.simulate.constants import FORWARD_SHARE
 from seedbed.train.trainer import LearnerTrainer
 from tiny import MODEL_AND_DATA
 
@@ -340,3 +343,24 @@ def test_threads_are_compared_once_for_a_size_that_is_given(
         assert {each["threads"] for each in events(run, "run") if each.get("threads")} == {1}
     finally:
         torch.set_num_threads(threads)
+
+
+def test_the_validations_of_a_training_on_from_a_model_take_a_twentieth_of_the_time_each(
+    tmp_path: Path, each_event: list[Work]
+) -> None:
+    base = trained_bases.make(tmp_path / "base")
+    (tmp_path / "notes.txt").write_text(trained_bases.text())
+    source = f"data.source=text:{tmp_path / 'notes.txt'}"
+    given = [each for each in SETTINGS if each not in MODEL_AND_DATA]
+    sets = (*given, f"base.model={base}", "model.context=16", source, "data.validation=0.2", "train.time=60s")
+    resolved = resolve(TRAIN, sets=(*sets, "data.workers=1"))
+    run = Store(tmp_path / "runs").create("train", "timed", dump(resolved.config, resolved.origins), {})
+    stop_at(each_event, 30)
+    work(run)
+    work(run)
+    most = 0.05 * 60 / (1.0 * FORWARD_SHARE / (2 * 16))
+    validated = {(each["step"], each["tokens"]) for each in events(run, "eval") if not each["full"]}
+    assert {tokens for _, tokens in validated} == {math.ceil(int(most) / 16) * 16}
+    assert {0, 20, 40} <= {step for step, _ in validated}
+    assert [each["code"] for each in events(run, "message")].count("validation-limited") == 1
+    assert status(run)["status"] == "completed"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from seedbed.events import Event, Phase, Run, Step, encode
-from seedbed.presentation.wording import progress, until_it_pauses, until_it_stops
+from seedbed.events import Eval, Event, Phase, Run, Step, encode
+from seedbed.presentation.wording import progress, score, until_it_pauses, until_it_stops
 from seedbed.runs.log import Reader
 from seedbed.runs.store import Store
 from seedbed.runs.view import View
@@ -24,6 +24,13 @@ def view_after(store: Store, events: list[Event]) -> View:
     for record in Reader(run.events).new():
         view.add(record)
     return view
+
+
+@pytest.mark.parametrize(
+    ("tokens", "full", "said"), [(1, True, "over 1 token"), (2, True, "over all 2 tokens"), (2, False, "over 2 tokens")]
+)
+def test_a_validation_says_over_how_many_tokens_it_is(tokens: int, full: bool, said: str) -> None:
+    assert score(Eval(step=1, loss=1.0, perplexity=2.7, tokens=tokens, full=full)).endswith(said)
 
 
 def test_the_number_of_steps_is_marked_while_a_time_still_decides_on_it(store: Store) -> None:

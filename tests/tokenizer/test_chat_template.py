@@ -156,6 +156,21 @@ class TestRendering:
         assert caught.value.hint
         assert "\x1b" not in caught.value.message
 
+    @pytest.mark.parametrize(
+        "source",
+        ["{{ tools[0].function.name }}", "{% if not tools %}{{ raise_exception('Give me tools.') }}{% endif %}"],
+    )
+    def test_a_template_that_cannot_do_without_tools_asks_for_them(self, source: str) -> None:
+        template = ChatTemplate({"default": source})
+        with pytest.raises(UsageError) as caught:
+            template.render(HELLO)
+        assert "--tools FILE.json" in caught.value.hint
+        template.render(HELLO, [{"type": "function", "function": {"name": "f"}}])
+        for others in ("{{ 1 / 0 }}", "{% if tools %}{% endif %}{{ raise_exception('Roles must alternate') }}"):
+            with pytest.raises(SeedbedError) as caught_otherwise:
+                ChatTemplate({"default": others}).render(HELLO)
+            assert "--tools" not in caught_otherwise.value.hint
+
     def test_a_template_that_does_not_end_is_stopped(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(chat_template, "CPU_LIMIT_S", 1)
         source = "{% for _ in range(99999) %}{% for _ in range(99999) %}{% endfor %}{% endfor %}"

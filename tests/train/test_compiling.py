@@ -18,6 +18,8 @@ from seedbed.model.decoder import Decoder
 from seedbed.train import compiling
 from seedbed.train.compiling import decide_compile, trial
 from seedbed.train.decoder_learner import DecoderLearner
+from seedbed.train.device import Device
+from seedbed.train.trainer import LearnerTrainer
 
 
 class Clock:
@@ -246,3 +248,13 @@ def test_any_cpp_compiler_is_accepted(
     which: Callable[[str], str | None] = lambda name: f"/bin/{name}" if name in found else None  # noqa: E731
     monkeypatch.setattr(compiling.shutil, "which", which)
     assert compiling.has_compiler(torch.device(device)) is has
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(9.0, 1), (0.5, 2)])
+def test_a_step_that_took_long_in_its_trial_is_not_timed_again(clock: Clock, seconds: float, passes: int) -> None:
+    learner: Any = Timed(clock, seconds)
+    device = Device(torch.device("cpu"), "a CPU", "cpu")
+    trainer = LearnerTrainer(learner, cast("Any", None), device, grad_clip=1.0)
+    trainer.prepare(BATCH, 1, lambda *_: None, lambda: None)
+    assert trainer.seconds_per_step(BATCH, lambda: None) == seconds
+    assert learner.calls.count("computed 8 rows") == passes

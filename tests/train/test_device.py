@@ -90,7 +90,7 @@ def test_a_missing_device_is_replaced_with_a_warning_or_is_an_error_if_strict(
     with pytest.raises(SeedbedError, match=expected_text) as caught:
         choose(asked, here, strict=True)
     assert caught.value.exit_code == EXIT_FAILURE
-    assert here.cpu.name in caught.value.message
+    assert f"cpu ({here.cpu.name})" in caught.value.message, "a name that --device takes comes first"
 
 
 @pytest.mark.parametrize("asked", ["cuda:x", "cuda:-1", "a\nb", "\x1b[31m", "§"])

@@ -182,6 +182,11 @@ def start_evaluation(
     elif (target := normal_path(output)).is_dir() or target.exists():
         what = "a folder" if target.is_dir() else "an existing file"
         raise UsageError(f"--output {text.quoted(output)} is {what}.", "Give the path of a new file.")
+    elif not (above := next(each for each in target.parents if each.exists())).is_dir():
+        raise UsageError(
+            f"--output {text.quoted(output)} is impossible: {text.quoted(above)} is a file, not a folder.",
+            "Give the path of a new file. Missing folders are created.",
+        )
     return launching.start_new_task(store, KINDS["evaluate"], output, resolved, wanted, command)
 
 

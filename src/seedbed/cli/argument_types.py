@@ -1,10 +1,11 @@
-"""Types of command-line arguments: numbers within a range."""
+"""Types of command-line arguments: numbers within a range, and paths."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 
 def whole(low: int) -> Callable[[str], int]:
@@ -38,3 +39,10 @@ def real(low: float, high: float = math.inf) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def file_path(word: str) -> Path:
+    """An argument type: the path of a file. An empty text, which would be the working directory, is refused."""
+    if not word.strip():
+        raise argparse.ArgumentTypeError("the file name is empty")
+    return Path(word)

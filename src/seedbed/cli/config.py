@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seedbed.cli.argument_types import file_path
 from seedbed.cli.parser import json_option, runs_option
 from seedbed.cli.train import config_options, resolved
 
@@ -62,7 +62,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         )
         each.synonyms = SYNONYMS  # type: ignore[attr-defined]
         each.add_argument(
-            "file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML); its values replace the preset's"
+            "file",
+            metavar="FILE",
+            nargs="?",
+            type=file_path,
+            help="a config file (TOML); its values replace the preset's",
         )
         kind_option(each)
         config_options(each)
@@ -247,7 +251,7 @@ def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]
     lines.append(f"The model has {model}; training it takes about {memory}.")
     disk = f"Its checkpoints take up to {text.size(needs['estimated_disk_bytes'])} of disk"
     if needs["estimated_tokens"] is not None:
-        tokens = f"{text.count(needs['estimated_tokens'])} tokens in {needs['estimated_steps']:,} steps"
+        tokens = f"{text.count(needs['estimated_tokens'])} tokens in {text.plural(needs['estimated_steps'], 'step')}"
         lines.append(f"It trains on {tokens}. {disk}.")
     else:
         lines.append(f"{disk}. The number of training tokens is known once the data has been prepared.")

@@ -42,13 +42,26 @@ def say_json(value: Any) -> None:
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
+def folded(words: str, indent: int = 0) -> list[str]:
+    """A text as lines that fit the terminal beside `indent` other characters, of at least 20 each; words and paths stay whole."""
+    import textwrap
+
+    return textwrap.wrap(words, max(width() - indent, 20), break_long_words=False, break_on_hyphens=False) or [""]
+
+
 def print_error(error: SeedbedError) -> None:
-    """Print an error and its hint on stderr, after erasing the temporary line (see `set_temporary_line`)."""
+    """Print an error and its hint on stderr, after erasing the temporary line (see `set_temporary_line`).
+
+    On a terminal, their lines are as wide as it.
+    """
     set_temporary_line()
-    message, hint = printable(error.message, newlines=True), printable(error.hint, newlines=True)
-    note(f"{paint('error:', 'bold red', sys.stderr)} {message}")
-    if hint:
-        note(f"{paint('hint:', 'bold', sys.stderr)} {hint}")
+    for label, style, words in (("error:", "bold red", error.message), ("hint:", "bold", error.hint)):
+        if not words:
+            continue
+        lines = f"{label} {printable(words, newlines=True)}".split("\n")
+        if sys.stderr.isatty():
+            lines = [part for line in lines for part in folded(line)]
+        note("\n".join(lines).replace(label, paint(label, style, sys.stderr), 1))
 
 
 def set_temporary_line(line: str = "") -> None:

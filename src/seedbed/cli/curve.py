@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seedbed.cli.argument_types import file_path, real
 from seedbed.cli.parser import complete_run, json_option, runs_option
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="exponential moving average with smoothing factor W, such as 0.9 (default: 0, off)",
     )
     add("--log", action="store_true", help="use a logarithmic y axis")
-    add("--svg", metavar="FILE", type=Path, help="write an SVG picture, for light and dark pages")
+    add("--svg", metavar="FILE", type=file_path, help="write an SVG picture, for light and dark pages")
     runs_option(parser)
     json_option(parser, "the unsmoothed points")
 
@@ -264,8 +264,6 @@ def _refuse_unknown(found: list[RunDir], metric: str) -> None:
 
 def _smoothing_factor(word: str) -> float:
     """An argument type: a smoothing factor, from 0 to below 1."""
-    from seedbed.cli.argument_types import real
-
     value = real(0, 1)(word)
     if value == 1:
         raise argparse.ArgumentTypeError("the smoothing factor must be below 1; values above 0.99 are rarely useful")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seedbed.cli.argument_types import file_path
 from seedbed.cli.model_choice import MODEL_FORMS, choose_model, complete_model
 from seedbed.cli.parser import json_option, runs_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from seedbed.actions import EvaluatedModel, Launch
     from seedbed.config.evaluation import Evaluation
     from seedbed.config.resolving import Resolved
@@ -35,6 +37,7 @@ EXAMPLES = """\
   seedbed evaluate quickstart --json > result.json
   seedbed evaluate --like latest quickstart@800           another model, as in the newest evaluation
   seedbed evaluate --show latest                          print the newest completed results again
+  seedbed evaluate --show result.json                     print the results in a file
 """
 NAMED_KEYS = {
     "--data": "data.source",
@@ -91,7 +94,12 @@ def options(parser: argparse.ArgumentParser) -> None:
         dest="sets",
         help="set any value of the config, such as data.field=body; may be repeated",
     )
-    add("--output", metavar="FILE", type=Path, help="where to write the results as JSON (default: in the runs folder)")
+    add(
+        "--output",
+        metavar="FILE",
+        type=file_path,
+        help="where to write the results as JSON; missing folders are created (default: in the runs folder)",
+    )
     add("--name", help="a name for the evaluation (letters, digits, space, _ . -; up to 64)")
     earlier = parser.add_mutually_exclusive_group()
     like = earlier.add_argument(
@@ -102,7 +110,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     shown = earlier.add_argument(
         "--show",
         metavar="EVALUATION",
-        help="print the results of an earlier evaluation: its name, or `latest`, the newest completed one",
+        help="print the results of an earlier evaluation: its name, `latest` (the newest completed one), or a file with results",
     )
     like.completer = shown.completer = complete_evaluation  # type: ignore[attr-defined]
     add("--background", action="store_true", help="evaluate in the background: print the task's id and exit")
@@ -143,10 +151,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.background:
         return in_background(start(), as_json=arguments.json)
     from seedbed.cli.follow import follow
+    from seedbed.presentation.evaluation import read_results
 
     if not (arguments.json or arguments.csv):
         return follow(start, as_json=False)
-    return follow(start, as_json=True, report=lambda task: print_results(task, as_csv=arguments.csv))
+    return follow(start, as_json=True, report=lambda task: print_results(read_results(task), as_csv=arguments.csv))
 
 
 def chosen_models(store: Store, references: list[str], earlier: Evaluation | None) -> list[EvaluatedModel]:
@@ -217,25 +226,50 @@ def in_background(launch: Launch, *, as_json: bool) -> int:
 
 
 def show(store: Store, arguments: argparse.Namespace) -> int:
-    """Print the results of an earlier evaluation. Raises UsageError if there is none, SeedbedError if it is not completed."""
-    from seedbed.cli.console import say
-    from seedbed.cli.summary import summary_lines
-    from seedbed.errors import SeedbedError, UsageError
-    from seedbed.runs.status import current_status
+    """Print the results of an earlier evaluation, or those in a file.
+
+    Raises UsageError if there are none, SeedbedError if the evaluation is not completed.
+    """
+    from seedbed.cli.console import say, width
+    from seedbed.errors import UsageError
+    from seedbed.presentation.evaluation import lines, results_in
 
     if arguments.words:
         raise UsageError("--show takes no models.", "Remove the models, or remove --show.")
-    task = newest_completed(store) if arguments.show == LATEST else find_evaluation(store, arguments.show)
+    path = results_file(arguments.show)
+    found = results_in(path) if path is not None else results_of(store, arguments.show)
+    if arguments.json or arguments.csv:
+        print_results(found, as_csv=arguments.csv)
+        return 0
+    for line in lines(found, width()):
+        say(line)
+    return 0
+
+
+def results_file(reference: str) -> Path | None:
+    """The path of the file that --show names: one with a slash or the ending .json; None for the name of an evaluation."""
+    from seedbed.cli.prompt import is_file
+    from seedbed.files import expand_home
+
+    path = expand_home(reference)
+    return path if ("/" in reference or path.suffix == ".json") and is_file(path) else None
+
+
+def results_of(store: Store, reference: str) -> dict[str, Any]:
+    """The results of an evaluation by its name; the newest completed for `latest`.
+
+    Raises UsageError if there is none, SeedbedError if it is not completed.
+    """
+    from seedbed.errors import SeedbedError
+    from seedbed.presentation.evaluation import read_results
+    from seedbed.runs.status import current_status
+
+    task = newest_completed(store) if reference == LATEST else find_evaluation(store, reference)
     found = current_status(task).status
     if found != "completed":
         hint = f"`seedbed status {task.id}` shows it; `seedbed resume {task.id}` continues it if it has ended."
         raise SeedbedError(f'"{task.id}" is not completed ({found}), so it has no results.', hint)
-    if arguments.json or arguments.csv:
-        print_results(task, as_csv=arguments.csv)
-        return 0
-    for line in summary_lines(task):
-        say(line)
-    return 0
+    return read_results(task)
 
 
 def newest_completed(store: Store) -> RunDir:
@@ -295,7 +329,7 @@ def find_evaluation(store: Store, reference: str) -> RunDir:
         close = did_you_mean(nearest(reference, [each.name() for each in known]))
         raise UsageError(
             f"There is no evaluation {quoted(shown)} in {quoted(store.root)}.",
-            f"{close}`seedbed runs --all` lists the evaluations.",
+            f"{close}`seedbed runs --all` lists the evaluations; --show takes a file with results, too, such as ./result.json.",
         ) from None
     if not _is_evaluation(task):
         raise UsageError(f'"{task.id}" is not an evaluation.', "`seedbed runs --all` lists the evaluations.")
@@ -311,18 +345,18 @@ def _is_evaluation(task: RunDir) -> bool:
         return False
 
 
-def print_results(task: RunDir, *, as_csv: bool) -> None:
-    """Print the results of a completed evaluation as JSON, or as CSV with a row per model."""
+def print_results(found: dict[str, Any], *, as_csv: bool) -> None:
+    """Print the results of an evaluation as JSON, or as CSV with a row per model."""
     from seedbed.cli.console import say_json
-    from seedbed.presentation.evaluation import read_results
 
-    found = read_results(task)
     if not as_csv:
         say_json(found)
         return
     import csv
 
-    rows: list[dict[str, Any]] = [{**each, "prefix": " ".join(map(str, each["prefix"]))} for each in found["models"]]
-    writer = csv.DictWriter(sys.stdout, list(rows[0]))
+    rows: list[dict[str, Any]] = [
+        {**each, "prefix": " ".join(map(str, each.get("prefix") or []))} for each in found["models"]
+    ]
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)

@@ -6,10 +6,9 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
-from seedbed.cli.argument_types import real, whole
+from seedbed.cli.argument_types import file_path, real, whole
 from seedbed.cli.model_choice import (
     MODEL_FORMS,
     ask,
@@ -88,7 +87,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     words.completer = complete_model  # type: ignore[attr-defined]
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("-p", "--prompt", metavar="TEXT", help="the text that the model continues; - reads stdin")
-    prompt.add_argument("--prompt-file", metavar="FILE", type=Path, help="read the prompt from a file")
+    prompt.add_argument("--prompt-file", metavar="FILE", type=file_path, help="read the prompt from a file")
     add = parser.add_argument
     add("--chat", action="store_true", help="answer the prompt as a message, through the model's chat template")
     add("--system", metavar="TEXT", help="the system prompt of the chat")
@@ -97,7 +96,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the chat template, if the folder has several (default: `default`, or with --tools `tool_use`, if there is one)",
     )
-    add("--tools", metavar="FILE", type=Path, help="a JSON file with the tools that the model may call in the chat")
+    add(
+        "--tools", metavar="FILE", type=file_path, help="a JSON file with the tools that the model may call in the chat"
+    )
     add(
         "-n",
         "--max-new-tokens",

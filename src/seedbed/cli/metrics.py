@@ -7,9 +7,9 @@ import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seedbed.cli.argument_types import file_path
 from seedbed.cli.parser import run_option, runs_option
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print a header and a row for each step (RFC 4180)")
     form.add_argument("--json", action="store_true", help="print an object for each step, one per line (JSON Lines)")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write to FILE; if interrupted, FILE is not changed")
+    parser.add_argument(
+        "--out", metavar="FILE", type=file_path, help="write to FILE; if interrupted, FILE is not changed"
+    )
     runs_option(parser)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from typing import TYPE_CHECKING
 
 from seedbed.cli.model_choice import complete_model
@@ -106,11 +105,10 @@ def _described(report: ModelReport) -> list[str]:
 
 def _wrapped(line: Line, indent: int) -> list[str]:
     """A line after its label, wrapped to the width of the terminal."""
-    from seedbed.cli.console import paint, width
+    from seedbed.cli.console import folded, paint
 
-    rows = textwrap.wrap(line.text, max(width() - indent, 20), break_long_words=False, break_on_hyphens=False) or [""]
     found = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(folded(line.text, indent)):
         label = line.label if number == 0 else ""
         found.append(f"{paint(f'{label:<{indent}}', 'dim')}{paint(row, line.style)}".rstrip())
     return found
@@ -136,7 +134,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _listed(found: ModelList) -> list[str]:
     """The tables of the models on this machine, as lines."""
-    from seedbed.cli.console import fitted, paint, table
+    from seedbed.cli.console import fitted, folded, paint, table
     from seedbed.presentation.model_report import HUB_COLUMNS, RIGHT, RUN_COLUMNS, hub_cells, run_cells
     from seedbed.text import printable
 
@@ -163,5 +161,7 @@ def _listed(found: ModelList) -> list[str]:
     if found.hub and found.hub_cache is not None:
         lines.append(paint(f"in {printable(str(found.hub_cache))}", "dim"))
     if not lines:
-        lines = ["There are no models yet. `seedbed train` trains one; `seedbed models hub:OWNER/NAME` looks at one."]
+        lines = folded(
+            "There are no models yet. `seedbed train` trains one; `seedbed models hub:OWNER/NAME` looks at one."
+        )
     return lines

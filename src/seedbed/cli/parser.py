@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -39,6 +40,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", HelpFormatter)
         super().__init__(allow_abbrev=False, **options)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # `--for -3m`: a value, not an option
         self.synonyms: dict[str, str] = {}
         """Option of another program -> the option or command of Seedbed to use instead, for error messages."""
 
@@ -70,10 +72,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with status 2."""
+        from seedbed.cli.console import print_error
+        from seedbed.errors import UsageError
         from seedbed.text import printable
 
-        message = printable(message)
-        self.exit(EXIT_USAGE, f"error: {self.prog}: {message}\nhint: `{self.prog} --help` lists the options.\n")
+        print_error(UsageError(f"{self.prog}: {printable(message)}", f"`{self.prog} --help` lists the options."))
+        self.exit(EXIT_USAGE)
 
 
 def build(words: Sequence[str] | None = None) -> Parser:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from seedbed.cli.argument_types import real, whole
+from seedbed.cli.argument_types import file_path, real, whole
 from seedbed.cli.parser import json_option
 from seedbed.cli.plan_tables import MOST_LAYOUTS
 
@@ -66,7 +65,7 @@ _NEEDS = {
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `plan` to the parser."""
     parser.add_argument(
-        "file", metavar="FILE", nargs="?", type=Path, help="a train config (TOML): its model and tokens"
+        "file", metavar="FILE", nargs="?", type=file_path, help="a train config (TOML): its model and tokens"
     )
     parser.add_argument("--preset", metavar="NAME", help="the model and tokens of a preset, such as tiny")
     training_options(parser)
@@ -78,7 +77,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--top", metavar="N", type=whole(1), help=f"layouts that --search shows (default: {MOST_LAYOUTS})"
     )
     parser.add_argument(
-        "--runs", metavar="FILE", type=Path, help="compare predictions with a JSON file of published runs"
+        "--runs", metavar="FILE", type=file_path, help="compare predictions with a JSON file of published runs"
     )
     parser.add_argument(
         "--for",

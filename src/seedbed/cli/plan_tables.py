@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seedbed.config.chosen import Chosen
 
 MOST_LAYOUTS = 12
 """Layouts that --search shows if nothing is said."""
@@ -22,11 +26,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _plan_time(arguments: argparse.Namespace) -> int:
     """Print the size that `seedbed train --for` would choose; this machine is measured for some seconds."""
     from seedbed import actions
-    from seedbed.cli.console import say, say_json, set_temporary_line
+    from seedbed.cli.console import say_json, set_temporary_line
     from seedbed.config.layers import Flagged
     from seedbed.config.resolving import resolve
     from seedbed.config.roots import TRAIN
-    from seedbed.presentation.size_plan import as_json, plan_lines
+    from seedbed.presentation.size_plan import as_json
 
     flags = {
         "train.time": Flagged(getattr(arguments, "for"), "--for"),
@@ -41,9 +45,20 @@ def _plan_time(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(as_json(found.chosen))
         return 0
-    for line in plan_lines(found.chosen):
-        say(line)
+    print_sizes(found.chosen)
     return 0
+
+
+def print_sizes(chosen: Chosen) -> None:
+    """Print the choice of a size, with a table of the sizes beside it, as wide as the terminal."""
+    from seedbed.cli.console import fitted, folded, say, table
+    from seedbed.presentation.size_plan import COLUMNS, RIGHT, closing, opening, table_of_sizes
+
+    header, rows = list(COLUMNS), table_of_sizes(chosen)
+    fitted(header, rows, [], spare=("tokens", "parameters"))
+    opened, closed = ([line for words in part for line in folded(words)] for part in (opening(chosen), closing(chosen)))
+    for line in (*opened, "", *table(rows, header, right=RIGHT), "", *closed):
+        say(line)
 
 
 def _search(arguments: argparse.Namespace) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
-from seedbed.cli.console import paint, say, table, width
+from seedbed.cli.console import folded, paint, say, table
 
 
 def print_plan(
@@ -18,9 +17,9 @@ def print_plan(
     say(paint(title, "bold"))
     say()
     for label, words in rows:
-        lines = textwrap.wrap(words, max(width() - 12, 20)) or [""]
-        say(f"  {paint(f'{label:9}', 'dim')} {lines[0]}")
-        for line in lines[1:]:
+        first, *others = folded(words, 12)
+        say(f"  {paint(f'{label:9}', 'dim')} {first}")
+        for line in others:
             say(f"  {'':9} {line}")
     for heading, parts in explanation:
         say()
@@ -30,5 +29,5 @@ def print_plan(
     if basis:
         say()
     for sentence in basis:
-        for line in textwrap.wrap(sentence, width() - 2):
+        for line in folded(sentence):
             say(line)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seedbed.cli.argument_types import real, whole
+from seedbed.cli.argument_types import file_path, real, whole
 
 if TYPE_CHECKING:
     from seedbed.simulate.show.playlist import Options
@@ -52,7 +51,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     views.add_argument("--scroll", action="store_true", help="scrolling lines (the default)")
     views.add_argument("--full-screen", action="store_true", help="a full-screen view with a heat map of the GPUs")
     add("--plain", action="store_true", help="no colours, and no lines that change in place")
-    add("--record", metavar="FILE", type=Path, help="also write the show to a new file (asciicast v2)")
+    add("--record", metavar="FILE", type=file_path, help="also write the show to a new file (asciicast v2)")
     add("--list", action="store_true", help="list the models, datasets and GPUs of the show")
 
 

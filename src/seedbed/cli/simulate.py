@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seedbed.cli.argument_types import file_path
 from seedbed.cli.parser import complete_run, json_option, runs_option
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ SYNONYMS = {"--bg": "--background", "--gpus": "--gpu", "--failures": "--fail-rat
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `simulate` to the parser."""
-    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML) of the kind simulate")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", type=file_path, help="a config file (TOML) of the kind simulate"
+    )
     parser.add_argument("--model", metavar="NAME", help="a known model or a preset such as tiny (default: llama3-8b)")
     parser.add_argument("--gpu", metavar="NxGPU", help="the cluster, such as 16384xH100 (default: 64xH100)")
     parser.add_argument("--tokens", metavar="N", help="tokens to train on, such as 15.6T")

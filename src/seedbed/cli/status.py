@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,10 +83,10 @@ def _why(found: dict[str, Any]) -> list[str]:
 
     if not found["reason"] or found["code"] == ASKED:  # the status itself says that it is paused
         return []
-    lines = ["  " + text.printable(found["reason"])]
+    lines = _folded(text.printable(found["reason"]))
     if found["hint"]:
         name = run_argument(RunDir(Path(found["path"])))
-        lines.append("  " + with_run_argument(text.printable(found["hint"]), found["id"], name))
+        lines += _folded(with_run_argument(text.printable(found["hint"]), found["id"], name))
     return lines
 
 
@@ -94,10 +95,18 @@ def _warnings(found: dict[str, Any]) -> list[str]:
     from seedbed.cli.console import paint
 
     shown, forgotten = found["warnings"], found["forgotten_warnings"]
-    lines = [paint("  " + text.printable(warning), "yellow") for warning in shown]
+    lines = [paint(line, "yellow") for warning in shown for line in _folded(text.printable(warning))]
     if not forgotten:
         return lines
     return [f"  Warnings (last {len(shown)} of {forgotten + len(shown):,}; `seedbed logs` shows all):", *lines]
+
+
+def _folded(words: str) -> list[str]:
+    """A text as indented lines: on a terminal, lines that fit it, else one. Those after the first are indented more."""
+    from seedbed.cli.console import folded
+
+    first, *others = folded(words, 4) if sys.stdout.isatty() else [words]
+    return ["  " + first, *("    " + line for line in others)]
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, str]]:

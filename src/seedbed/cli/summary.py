@@ -14,6 +14,7 @@ from seedbed.cli.console import paint, say, width
 from seedbed.cli.store_option import run_argument
 from seedbed.presentation import curves
 from seedbed.presentation.wording import simulated
+from seedbed.runs.checkpoints import best_checkpoint
 from seedbed.runs.curves.series import Series
 from seedbed.runs.kinds import kind_of, load_object
 from seedbed.runs.store import RunDir
@@ -22,6 +23,8 @@ from seedbed.runs.view import View
 
 LINE_STYLES = ("blue", "yellow", "green", "magenta", "cyan", "red")
 _SAMPLE_CHARACTERS = 1200
+_CLEARLY = 1.01
+"""A loss that is higher by this factor is clearly worse, as in the warning of overfitting."""
 
 
 def summarise(run: RunDir, view: View, series: Series) -> None:
@@ -97,12 +100,20 @@ def next_commands(run: RunDir, view: View) -> list[str]:
         return [f"seedbed {command} {name}" for command in ("curve", "metrics", "logs")]
     prompt = view.sample.get("prompt") if view.sample else view.opening
     shown = text.printable(str(prompt or ""))
+    which = " --checkpoint best" if best_is_better(run, view) else ""
     separator = "=" if shown.startswith("-") else " "  # a prompt that begins with a dash would be parsed as an option
     return [
-        f"seedbed generate {name}" + (f" --prompt{separator}{shlex.quote(shown)}" if shown else ""),
+        f"seedbed generate {name}{which}" + (f" --prompt{separator}{shlex.quote(shown)}" if shown else ""),
         f"seedbed resume {name} --more-epochs 1",
         f"seedbed curve {name}",
     ]
+
+
+def best_is_better(run: RunDir, view: View) -> bool:
+    """Whether an earlier checkpoint has a clearly lower validation loss than the last validation."""
+    last, best = view.validations.last, best_checkpoint(run, view)
+    scored = view.validations.at(best.step) if best is not None else None
+    return last is not None and scored is not None and last.loss > _CLEARLY * scored.loss
 
 
 def picture(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seedbed.cli.argument_types import file_path
 from seedbed.cli.commands import NAMED_KEYS
 from seedbed.cli.model_choice import complete_model, show_progress
 from seedbed.cli.parser import complete_run, json_option, runs_option, turn_options
@@ -89,7 +90,7 @@ _PATIENCE_S = 3.0
 def options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `train` to the parser."""
     parser.add_argument(
-        "file", metavar="FILE", nargs="?", type=Path, help="a config file (TOML); its values replace the preset's"
+        "file", metavar="FILE", nargs="?", type=file_path, help="a config file (TOML); its values replace the preset's"
     )
     config_options(parser)
     parser.add_argument("--name", help="a name for the run (letters, digits, space, _ . -; up to 64)")

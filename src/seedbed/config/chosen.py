@@ -6,6 +6,7 @@ import msgspec
 
 from seedbed import text
 from seedbed.config.durations import short
+from seedbed.config.scaling import is_predictable
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,10 +64,16 @@ def sentence(chosen: Chosen) -> str:
     """The chosen size and what to expect of it, in one sentence."""
     return (
         f"Chosen for {short(chosen.time_s)}: {chosen.layers} layers x {chosen.hidden} ({text.count(chosen.parameters)} "
-        f"parameters), about {text.count(chosen.tokens)} tokens in {chosen.steps:,} steps"
-        f"{_passes(chosen)}. Expected validation loss about {chosen.loss:.2f} ({chosen.bits_per_byte:.2f} bits per byte), "
-        f"end in about {text.duration(max(chosen.left_s, 0.0))}."
+        f"parameters), about {text.count(chosen.tokens)} tokens in {text.plural(chosen.steps, 'step')}"
+        f"{_passes(chosen)}. {_expected(chosen)} end in about {text.duration(max(chosen.left_s, 0.0))}."
     )
+
+
+def _expected(chosen: Chosen) -> str:
+    """The expected loss, or why there is none, as the beginning of a sentence."""
+    if not is_predictable(chosen.passes):
+        return "The validation loss cannot be predicted, because the text is repeated too often;"
+    return f"Expected validation loss about {chosen.loss:.2f} ({chosen.bits_per_byte:.2f} bits per byte),"
 
 
 def reason(chosen: Chosen) -> str:
@@ -83,7 +90,7 @@ def reason(chosen: Chosen) -> str:
             for i, word in ((place - 1, "smaller"), (place + 1, "larger"))
             if 0 <= i < len(chosen.options)
         ]
-        if near:
+        if near and is_predictable(chosen.passes):
             parts.append(f"The expected loss is {' and '.join(near)}.")
         if place == len(chosen.options) - 1 and chosen.passes > 1:
             parts.append("A larger model would overfit, because the text is small.")
@@ -95,4 +102,6 @@ def _is_chosen(option: Option, chosen: Chosen) -> bool:
 
 
 def _passes(chosen: Chosen) -> str:
-    return f" ({chosen.passes:.1f} passes over the text)" if chosen.passes >= 1.5 else ""
+    passes = chosen.passes
+    shown = f"{passes:,.0f}" if passes >= 100 else f"{passes:.1f}"
+    return f" ({shown} passes over the text)" if passes >= 1.5 else ""

@@ -23,6 +23,8 @@ def seconds_of(text: str) -> float:
     total, position, last = 0.0, 0, math.inf
     if not text.strip():
         raise ValueError("It is empty")
+    if text.strip().startswith("-"):
+        raise ValueError("A time must be above 0")
     while text[position:].strip():
         found = _PART.match(text, position)
         if found is None:

@@ -20,7 +20,8 @@ _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below
 class Key(NamedTuple):
     """All about one key of a config, such as `optimizer.lr` (its `path`): type, bounds, default and help.
 
-    `base` is int, float, bool, str or tuple; `choices` are the allowed texts (empty: any).
+    `base` is int, float, bool, str or tuple; `choices` are the allowed texts (empty: any). `bounds` are those of new configs; a
+    stored one may have a smaller value if the field declares `least`, since earlier versions accepted it.
     """
 
     path: str
@@ -96,11 +97,11 @@ def _keys_of(schema: type[Table]) -> dict[str, Key]:
 
 def _key(path: str, table: str, name: str, annotation: Any, default: Any) -> Key:
     base, choices, metas = _unwrap(annotation)
-    bounds = [
-        (bound, getattr(meta, bound)) for meta in metas for bound, _ in _BOUNDS if getattr(meta, bound) is not None
-    ]
+    bounds = {bound: limit for meta in metas for bound, _ in _BOUNDS if (limit := getattr(meta, bound)) is not None}
     descriptions = [meta.description for meta in metas if meta.description]
     extra = {fact: value for meta in metas for fact, value in (meta.extra or {}).items()}
+    if "least" in extra:
+        bounds["ge"] = extra["least"]
     return Key(
         path,
         table,
@@ -108,7 +109,7 @@ def _key(path: str, table: str, name: str, annotation: Any, default: Any) -> Key
         annotation,
         base,
         choices,
-        tuple(bounds),
+        tuple(bounds.items()),
         default,
         " ".join(descriptions),
         extra.get("refers_to", ""),

@@ -6,23 +6,30 @@ A rule belongs to the tables whose keys it compares, so it applies to every root
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 from seedbed.config.arithmetic import nearest_divisors
+from seedbed.config.device_names import device_problems
 from seedbed.config.durations import FORM, seconds_of, short
 from seedbed.config.keys import keys, tables, value_of
 from seedbed.config.roots import Contradiction, Root, S
-from seedbed.config.schema import MOST_STEPS, BaseConfig, DataConfig, ModelConfig, ScheduleConfig, Table, TrainConfig
+from seedbed.config.schema import (
+    MOST_STEPS,
+    SHORTEST_CONTEXT,
+    BaseConfig,
+    DataConfig,
+    ModelConfig,
+    ScheduleConfig,
+    Table,
+    TrainConfig,
+)
 from seedbed.config.shape import shape_problems
 from seedbed.config.timed import SHAPE_KEYS
 from seedbed.errors import UsageError
 
 SHORTEST_S = 30.0
 """The shortest train.time, in seconds: the start, the data and the last save take about 10 s of it on two CPU cores."""
-SHORTEST_CONTEXT = 2
-"""The shortest training window, in tokens."""
 LONGEST_S = 365 * 86400.0
 
 
@@ -33,9 +40,10 @@ def check_values(config: S, origins: Mapping[str, str], root: Root[S], *, is_new
     context: earlier versions accepted any.
     """
     problems = _contradictions(config, root)
-    if is_new and (train := getattr(config, "train", None)) is not None:
-        problems = chain(problems, _of_device(train.device))
-        if (model := getattr(config, "model", None)) is not None:
+    if is_new:
+        named = [key.path for key in keys(root).values() if key.refers_to == "device"]
+        problems = chain(problems, *(device_problems(value_of(config, path), path) for path in named))
+        if hasattr(config, "train") and (model := getattr(config, "model", None)) is not None:
             problems = chain(problems, _of_window(model))
     for problem, hint, paths in problems:
         values = [f"{_assigned(config, path, root)} ({origins.get(path, 'default')})" for path in paths]
@@ -81,45 +89,6 @@ def _of_data(data: DataConfig) -> Iterator[Contradiction]:
             "Remove data.validation_path, or set data.source=text:PATH.",
             ("data.source", "data.validation_path"),
         )
-
-
-_DEVICES = ("auto", "cpu", "gpu", "cuda", "mps")
-_OTHER_DEVICES = {
-    "directml": "",
-    "hip": "cuda",
-    "hpu": "",
-    "metal": "mps",
-    "npu": "",
-    "opencl": "",
-    "rocm": "cuda",
-    "tpu": "",
-    "vulkan": "",
-    "xla": "",
-    "xpu": "",
-}
-"""Device names of other programs -> the equivalent value of `train.device`, "" if there is none."""
-
-
-def _of_device(device: str) -> Iterator[Contradiction]:
-    """Yield a contradiction for a misspelt device. A name that is unknown here may be part of another machine's GPU name."""
-    wanted = device.strip().lower()
-    name, number = re.fullmatch(r"(.*?)[:_ -]?(\d*)", wanted, re.DOTALL).groups()  # type: ignore[union-attr]
-    if wanted in ("", *_DEVICES) or re.fullmatch(r"cuda:\d+", wanted):
-        return
-    if name in _OTHER_DEVICES:
-        meant = _OTHER_DEVICES[name]
-        yield Contradiction(
-            "Seedbed trains on a CPU, a CUDA or ROCm GPU, or an Apple GPU",
-            f"For this device, set train.device to {meant}." if meant else "Set train.device to auto.",
-            ("train.device",),
-        )
-        return
-    import difflib
-
-    close = [name] if name in _DEVICES else difflib.get_close_matches(name, _DEVICES, n=1, cutoff=0.75)
-    if close and len(name) > 2:  # two letters may begin a GPU's name, such as GP100
-        meant = f"cuda:{number}" if number and close[0] in ("cuda", "gpu") else close[0]
-        yield Contradiction("Unknown device", f"Did you mean {meant}?", ("train.device",))
 
 
 def _of_window(model: ModelConfig) -> Iterator[Contradiction]:

@@ -77,6 +77,11 @@ def reuse_passes() -> float:
     return float(facts()["reuse_passes"])
 
 
+def is_predictable(passes: float) -> bool:
+    """Whether the law holds for a run that reads its text `passes` times: after too many, the loss on other text rises again."""
+    return passes <= reuse_passes()
+
+
 def effective_tokens(tokens: float, unique: float) -> float:
     """How many tokens of new text teach as much as `tokens` tokens, of which only `unique` differ."""
     repeats = max(tokens / max(unique, 1.0) - 1.0, 0.0)

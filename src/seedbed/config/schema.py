@@ -16,6 +16,8 @@ else:
 
 MOST_STEPS = 10**12
 """The most steps of a run: at a thousand steps a second they would take thirty years."""
+SHORTEST_CONTEXT = 2
+"""The shortest training window of a new config, in tokens; earlier versions accepted 1."""
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 NonNegativeInt = Annotated[int, Meta(ge=0)]
@@ -84,7 +86,12 @@ class ModelConfig(Table, frozen=True, kw_only=True):
         ),
     ] = 32
     ffn: Annotated[int, Meta(ge=1, description="Inner width of the feed-forward block.")] = 384
-    context: Annotated[int, Meta(ge=1, description="Longest sequence in tokens; also the training window.")] = 256
+    context: Annotated[
+        int,
+        Meta(
+            ge=1, description="Longest sequence in tokens; also the training window.", extra={"least": SHORTEST_CONTEXT}
+        ),
+    ] = 256
     max_context: Annotated[
         int,
         Meta(

@@ -19,6 +19,9 @@ END_S = 1.0
 """Seconds that the end of the job's process and the summary take."""
 MOST_FINAL_SHARE = 0.15
 """At most this share of the time is spent on validating the whole text at the end; otherwise it is left out."""
+MOST_COMPARED_SHARE = 0.05
+"""At most this share of the time is spent on each validation of a training on from a model: the first, before step 1, and the
+last are done however slow the machine is."""
 _WRITE_BYTES_PER_S = 100e6
 _SMALL_FILES_S = 0.3
 

@@ -43,6 +43,11 @@ class Validation:
         """About how many tokens each validation between steps evaluates, always the same ones; 0 for the whole text."""
         self.bytes_per_token = split.num_bytes / max(split.num_tokens, 1)
 
+    def limit(self, max_tokens: int) -> None:
+        """Let each validation between steps evaluate at most `max_tokens` tokens, rounded up to whole windows."""
+        if self._whole_windows(max_tokens) < self.tokens(self.compared_tokens):
+            self.compared_tokens = max_tokens
+
     def batches(self, max_tokens: int) -> Iterator[Batch]:
         """Yield batches that evaluate about `max_tokens` tokens, the same tokens at every call; 0: the whole text."""
         return validation_batches(

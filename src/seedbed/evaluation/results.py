@@ -64,7 +64,7 @@ def sentence(model: dict[str, Any]) -> str:
     """The result of one model, a row of the results, as a sentence."""
     low, high = model["bits_per_byte_low"], model["bits_per_byte_high"]
     interval = f" ({low:.4f} to {high:.4f})" if low is not None else ""
-    loss = f"loss {model['loss']:.4f} over {model['tokens']:,} tokens"
+    loss = f"loss {model['loss']:.4f} over {plural(model['tokens'], 'token')}"
     return f"{model['name']}: {model['bits_per_byte']:.4f} bits per byte{interval}, {loss}."
 
 
@@ -113,9 +113,7 @@ def _notes(config: Evaluation, text: Text, scored: Sequence[Scored]) -> Iterator
     """What a reader must know to judge the numbers, as sentences."""
     facts = [each.facts for each in scored]
     asked = config.evaluate
-    if text.documents < text.source_documents or text.was_cut:
-        cut = "; one of them is cut" if text.was_cut else ""
-        yield f"A random sample: {text.documents:,} of {text.source_documents:,} documents (seed {asked.seed}){cut}."
+    yield from _note_on_sample(text, asked.seed)
     yield from _notes_on_windows(facts)
     if text.units < FEWEST_UNITS:
         yield f"There are no intervals: they need at least {FEWEST_UNITS} documents or blocks of text."
@@ -131,6 +129,17 @@ def _notes(config: Evaluation, text: Text, scored: Sequence[Scored]) -> Iterator
         yield "The tokenizers differ: compare bits per byte, not losses and perplexities, which are per token."
     if asked.precision != "fp32":
         yield f"Computed in {asked.precision}."
+
+
+def _note_on_sample(text: Text, seed: int) -> Iterator[str]:
+    """What part of the text is evaluated, if it is not all of it."""
+    if text.source_documents == 1:
+        if text.was_cut:
+            yield "Only the beginning of the document is evaluated."
+    elif text.documents < text.source_documents or text.was_cut:
+        cut = "; it is cut" if text.documents == 1 else "; one of them is cut"
+        of = f"{text.documents:,} of {text.source_documents:,} documents"
+        yield f"A random sample: {of} (seed {seed}){cut if text.was_cut else ''}."
 
 
 def _notes_on_windows(facts: Sequence[ModelFacts]) -> Iterator[str]:

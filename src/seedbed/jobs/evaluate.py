@@ -109,7 +109,7 @@ def _score(number: int, config: Evaluation, text: Text, device: Device, lifecycl
         Message(
             level="info",
             code=EVALUATED,
-            text=f"{name}: loss {nats.sum() / max(tokens.sum(), 1):.4f} over {int(tokens.sum()):,} tokens.",
+            text=f"{name}: loss {nats.sum() / max(tokens.sum(), 1):.4f} over {plural(int(tokens.sum()), 'token')}.",
         )
     )
 

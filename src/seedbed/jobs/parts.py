@@ -96,6 +96,10 @@ class Validation(Protocol):
         """UTF-8 bytes of the validation text per token, to compute bits per byte; None if unknown."""
         ...
 
+    def limit(self, max_tokens: int) -> None:
+        """Let each regular validation evaluate at most about `max_tokens` tokens."""
+        ...
+
     def batches(self, max_tokens: int) -> Iterable[Batch]:
         """Validation batches with about `max_tokens` tokens in total (0: all); every call returns the same."""
         ...

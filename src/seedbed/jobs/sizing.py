@@ -40,6 +40,8 @@ _FIRST_RUNG = 1
 _THREADS_RUNG, _THREADS_S, _HOPELESS = 2, 1.0, 4.0
 """The size with which one CPU thread is compared with all, for so many seconds each; a first step that takes so many times
 as long with all threads settles it."""
+_BASE_TOKENS = 1024
+"""Tokens of a step in that comparison for a base: its large vocabulary makes a usual batch take seconds."""
 _FEWEST_STEPS, _MOST_STEPS = 2, 40
 _CLOSING_SHARE = 0.05
 _CLOSING_S = 3.0
@@ -135,7 +137,9 @@ def _trial_config(config: Config, rung: int, tokens: float = 0.0) -> Config:
     """The config for timing steps of a size, with the batch size of a run of about `tokens` training tokens."""
     if config.base.model is not None:  # only its window and its vocabulary matter here
         scratch = replace(config, base=BaseConfig(), model=ModelConfig(context=config.model.context))
-        return sized(scratch, rung, tokens)
+        found = sized(scratch, rung, tokens)
+        few = min(found.train.batch_size, max(_BASE_TOKENS // config.model.context, 1))
+        return replace(found, train=replace(found.train, batch_size=few, micro_batch=0))
     return with_kept(sized(config, rung, tokens), config)
 
 

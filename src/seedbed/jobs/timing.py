@@ -16,6 +16,7 @@ from seedbed.config.chosen import Chosen
 from seedbed.config.durations import seconds_of, short
 from seedbed.config.time_budget import (
     END_S,
+    MOST_COMPARED_SHARE,
     MOST_FINAL_SHARE,
     SAMPLE_S,
     TIMED_COMPILE_FROM_S,
@@ -101,15 +102,27 @@ class MeasuredCosts(Costs):
 class Length:
     """How long a run trains: its last segment (steps under one learning-rate schedule) ends at a step that is known."""
 
-    def __init__(self, config: TrainingConfig, segments: list[Segment]) -> None:
-        self._config, self._segments = config, segments
+    def __init__(self, config: TrainingConfig, segments: list[Segment], compared_tokens: int | None = None) -> None:
+        """`compared_tokens`: the tokens of each validation of an earlier session, which this one keeps; None: none was begun."""
+        self._config, self._segments, self._compared_tokens = config, segments, compared_tokens
 
     def steps_worth_compiling(self, done: int) -> int:
         """The number of steps after `done` steps, from which torch.compile may be worth its time."""
         return self._segments[-1].end - done
 
     def begin(self, parts: Parts, step: int, time_step: Callable[[], float | None]) -> None:
-        """Make the plan, now that training begins at `step`. `time_step` times a step (in seconds), if that is needed."""
+        """Make the plan, now that training begins at `step`. `time_step` times a step (in seconds), if that is needed.
+
+        A training on from a model whose validations were limited for a time keeps the limit.
+        """
+        self._keep_validations(parts)
+
+    def _keep_validations(self, parts: Parts) -> bool:
+        """Validate as many tokens as the earlier sessions of a training on from a model; returns whether there was one."""
+        if not parts.is_trained or not self._compared_tokens:
+            return False
+        parts.validation.limit(self._compared_tokens)
+        return True
 
     def used_s(self) -> float | None:
         """The seconds of the time budget that the run has used up; None without one."""
@@ -136,9 +149,10 @@ def length_of(
     session: Session, config: TrainingConfig, segments: list[Segment], start: Start, chosen: Chosen | None = None
 ) -> Length:
     """How long a run with these segments trains, from `start` on. `chosen`: what the log has said of the run, if anything."""
+    compared = start.history.view.run.get("eval_tokens")
     if segments[-1].is_timed:
-        return Timing(session, config, segments, clock_of(session, start), chosen)
-    return Length(config, segments)
+        return Timing(session, config, segments, clock_of(session, start), chosen, compared)
+    return Length(config, segments, compared)
 
 
 class Timing(Length):
@@ -151,8 +165,9 @@ class Timing(Length):
         segments: list[Segment],
         clock: Callable[[], float],
         chosen: Chosen | None = None,
+        compared_tokens: int | None = None,
     ):
-        super().__init__(config, segments)
+        super().__init__(config, segments, compared_tokens)
         self._chosen = chosen
         assert config.train.time is not None
         self._session, self._clock = session, clock
@@ -178,11 +193,13 @@ class Timing(Length):
         chosen = self._chosen if not parts.trainer.describe().get("compile") else None
         step_s = (chosen and chosen.step_s) or passes_s
         train, validation = self._config.train, parts.validation
-        per_step = train.batch_size * parts.tokens_per_window
+        token_s = (passes_s or 0.0) * FORWARD_SHARE / (train.batch_size * parts.tokens_per_window)
+        if not self._keep_validations(parts) and parts.is_trained:
+            self._limit_validations(parts, token_s)
         costs = MeasuredCosts(
             validation.tokens(validation.compared_tokens),
             validation.tokens(0),
-            (passes_s or 0.0) * FORWARD_SHARE / per_step,
+            token_s,
             save_s(sum(parts.trainer.sizes_bytes())),
             MOST_FINAL_SHARE * self.total_s,
         )
@@ -211,12 +228,22 @@ class Timing(Length):
                 self._warn(parts, end, warmup)
         self._last = self._segments[-1]
 
+    def _limit_validations(self, parts: Parts, token_s: float) -> None:
+        """Let each validation of a new run take a part of the time at most; `token_s`: its seconds per token."""
+        validation = parts.validation
+        wanted = validation.tokens(validation.compared_tokens)
+        most = MOST_COMPARED_SHARE * self.total_s / max(token_s, 1e-9)
+        validation.limit(max(int(most), parts.tokens_per_window))
+        if (limited := validation.tokens(validation.compared_tokens)) < wanted:
+            self._session.emit(_limited_message(wanted, limited))
+
     def _warn(self, parts: Parts, end: int, warmup: int) -> None:
         """Warn if the run has hardly any steps, or repeats its text too often."""
         if end < 2 * max(_FEWEST_WARMUP_STEPS, warmup):
             batch_size = self._config.train.batch_size
             self._session.emit(_few_steps_message(self.total_s, end, warmup, batch_size, parts.tokens_per_window))
-        passes = end / max(parts.batches.steps_per_epoch, 1e-9)
+        said = self._chosen if self._chosen and self._chosen.steps == end else None
+        passes = said.passes if said else end / max(parts.batches.steps_per_epoch, 1e-9)
         repeated = repetition(passes, is_trained=parts.is_trained, is_timed=True)
         if repeated:
             self._session.emit(Message(**repeated._asdict()))
@@ -304,6 +331,15 @@ def _few_steps_message(total_s: float, steps: int, warmup: int, batch_size: int,
     )
 
 
+def _limited_message(wanted: int, limited: int) -> Message:
+    return Message(
+        level="info",
+        code="validation-limited",
+        text=f"Each validation covers {plural(limited, 'token')}, not {wanted:,}: more would take too much of the time.",
+        hint="Give a longer time to validate more.",
+    )
+
+
 def _decay_message(decay_from: int, end: int) -> Message:
     return Message(
         level="info",
@@ -318,7 +354,7 @@ def _moved_message(step: int | None, expected: int, end: int) -> Message:
     return Message(
         level="info",
         code="horizon",
-        text=f"The run will have about {end:,} steps, not {expected:,}.",
+        text=f"The run will have about {plural(end, 'step')}, not {expected:,}.",
         why=f"Steps, and the work between them such as validations and saves, take {'less' if end > expected else 'more'}"
         " time than was expected before training.",
         step=step,

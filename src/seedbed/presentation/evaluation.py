@@ -5,10 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
 
 from seedbed import text
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import read_json
 from seedbed.runs.store import RunDir
 from seedbed.runs.tasks import output_of
@@ -18,19 +21,99 @@ FORMAT = 1
 _UNKNOWN = "-"
 _LEAST_NAME = 16
 """The least width of a column of names, in characters."""
+_WANTED = (
+    "Give a file that `seedbed evaluate` wrote with --output or printed with --json, or the name of an evaluation."
+)
+
+
+class _Data(msgspec.Struct):
+    """The text of an evaluation, in its results."""
+
+    name: str
+    split: str
+    documents: int
+    bytes: int
+
+
+class _Method(msgspec.Struct):
+    """How the intervals were computed."""
+
+    confidence: float
+    resamples: int
+    unit: str
+    units: int
+
+
+class _Model(msgspec.Struct):
+    """The row of a model. Numbers that are infinite are None, and so are the ends of an interval that is not known."""
+
+    name: str
+    parameters: int
+    tokens: int
+    loss: float | None
+    perplexity: float | None
+    bits_per_byte: float
+    bits_per_byte_low: float | None
+    bits_per_byte_high: float | None
+    prefix: list[int] = []
+
+
+class _Difference(msgspec.Struct):
+    """The difference of two models, A - B."""
+
+    a: str
+    b: str
+    bits_per_byte: float
+    bits_per_byte_low: float | None
+    bits_per_byte_high: float | None
+    a_better: float | None
+
+
+class _Results(msgspec.Struct):
+    """What the texts of this module need of results; there is more in them."""
+
+    data: _Data
+    method: _Method
+    models: Annotated[list[_Model], msgspec.Meta(min_length=1)]
+    differences: list[_Difference]
+    notes: list[str]
 
 
 def read_results(task: RunDir) -> dict[str, Any]:
     """The results of a completed evaluation. Raises SeedbedError if they are missing, broken or too new."""
     output = output_of(task)
-    found = read_json(output) if output is not None else None
-    if not isinstance(found, dict) or not isinstance(found.get("models"), list):
+    found = _results_of(output, read_json(output)) if output is not None else None
+    if found is None:
         raise SeedbedError(
             f"The results of {task.id} are missing: {text.quoted(output)} was moved, deleted or edited.",
             "Restore the file, or evaluate again.",
         )
-    if found.get("format", 0) > FORMAT:
-        raise SeedbedError(f"{text.quoted(output)} was made by a newer version of Seedbed.", "Update Seedbed.")
+    return found
+
+
+def results_in(path: Path) -> dict[str, Any]:
+    """The results of an evaluation in a JSON file. Raises UsageError if it has none, SeedbedError if they are too new."""
+    try:
+        parsed = read_json(path)
+    except SeedbedError as error:
+        raise UsageError(error.message, _WANTED) from error
+    found = _results_of(path, parsed)
+    if found is None:
+        raise UsageError(f"{text.quoted(path)} does not have the results of an evaluation.", _WANTED)
+    return found
+
+
+def _results_of(path: Path, found: Any) -> dict[str, Any] | None:
+    """The results that were parsed from a file; None if it has something else. Raises SeedbedError if they are too new."""
+    if not isinstance(found, dict):
+        return None
+    version = found.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise SeedbedError(f"{text.quoted(path)} was made by a newer version of Seedbed.", "Update Seedbed.")
+    try:
+        msgspec.convert(found, _Results)
+    except msgspec.ValidationError:
+        return None
     return found
 
 

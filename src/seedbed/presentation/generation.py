@@ -39,8 +39,9 @@ def generation_request(prompt: str, values: Mapping[str, str]) -> dict[str, Any]
 
 def dropped_text(dropped: int, tokens: int, context: int) -> str:
     """A sentence about a prompt that is too long for the model's context."""
+    first = "its first token is" if dropped == 1 else f"its first {dropped:,} tokens are"
     return (
-        f"The prompt has {tokens:,} tokens, and the model's context {context:,}: its first {dropped:,} tokens are not read, "
+        f"The prompt has {tokens:,} tokens, and the model's context {context:,}: {first} not read, "
         "so that there is room for the answer."
     )
 

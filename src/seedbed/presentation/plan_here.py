@@ -9,6 +9,7 @@ import msgspec
 
 from seedbed import text
 from seedbed.config.check import Finding, repetition
+from seedbed.config.scaling import is_predictable
 from seedbed.hardware import memory
 from seedbed.presentation.plan import period, seconds, sorted_parts
 from seedbed.simulate.here import COMPILE_S, LocalPlan
@@ -59,6 +60,8 @@ def _memory(plan: LocalPlan) -> str:
 
 
 def _loss(plan: LocalPlan) -> str:
+    if plan.passes is not None and not is_predictable(plan.passes):
+        return "cannot be predicted, because the text is repeated too often"
     of = "the built-in stories" if plan.config.data.source.strip() == "stories" else "English text"
     return f"about {plan.loss:.2f} nats per token of {of}, by the law of `seedbed train --for`"
 

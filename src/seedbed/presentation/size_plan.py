@@ -1,4 +1,4 @@
-"""The choice of a size for a time as lines of text, for `seedbed plan --for` and other front ends."""
+"""The choice of a size for a time as sentences and a table, for `seedbed plan --for` and other front ends."""
 
 from __future__ import annotations
 
@@ -9,25 +9,35 @@ import msgspec
 from seedbed import text
 from seedbed.config.check import repetition
 from seedbed.config.chosen import Chosen, Option, reason, sentence
+from seedbed.config.scaling import is_predictable
 
+COLUMNS = ("   size", "parameters", "tokens/s", "tokens", "loss")
+RIGHT = ("parameters", "tokens", "loss")
 _ROWS = 7
 """At most so many sizes are listed, those nearest to the chosen one."""
 
 
-def plan_lines(chosen: Chosen) -> list[str]:
-    """What would be chosen and why, with a table of the sizes beside it."""
-    lines = [sentence(chosen), reason(chosen), "", "   size     parameters  tokens/s            tokens  loss"]
+def opening(chosen: Chosen) -> list[str]:
+    """What would be chosen and why, as sentences."""
+    return [sentence(chosen), reason(chosen)]
+
+
+def table_of_sizes(chosen: Chosen) -> list[list[str]]:
+    """The cells of the sizes beside the chosen one, which is marked, in COLUMNS."""
     place = next(i for i, each in enumerate(chosen.options) if _same(each, chosen))
     first = max(min(place - _ROWS // 2, len(chosen.options) - _ROWS), 0)
-    lines += [_row(each, chosen) for each in chosen.options[first : first + _ROWS]]
-    lines.append("")
-    lines.append(
+    return [_cells(each, chosen) for each in chosen.options[first : first + _ROWS]]
+
+
+def closing(chosen: Chosen) -> list[str]:
+    """The batch, the vocabulary and the text, and a warning if the text is too small for the time, as sentences."""
+    found = [
         f"Batches of {chosen.batch_size} x {chosen.context} tokens, vocabulary {chosen.vocab_size:,}, "
         f"{text.count(chosen.unique_tokens)} tokens of text."
-    )
+    ]
     if repeated := repetition(chosen.passes, is_trained=False, is_timed=True):
-        lines.append(f"warning: {repeated.text} {repeated.why} {repeated.hint}")
-    return lines
+        found.append(f"warning: {repeated.text} {repeated.why} {repeated.hint}")
+    return found
 
 
 def as_json(chosen: Chosen) -> dict[str, Any]:
@@ -40,11 +50,14 @@ def as_json(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _row(option: Option, chosen: Chosen) -> str:
-    mark = "->" if _same(option, chosen) else "  "
-    size = f"{option.layers} x {option.hidden}"
-    speed = f"{text.count(option.tokens_per_s)} {'measured' if option.measured else 'estimated'}"
-    return f"{mark} {size:<9}{text.count(option.parameters):>10}  {speed:<18}{text.count(option.tokens):>8}  {option.loss:.2f}"
+def _cells(option: Option, chosen: Chosen) -> list[str]:
+    return [
+        f"{'->' if _same(option, chosen) else '  '} {option.layers} x {option.hidden}",
+        text.count(option.parameters),
+        f"{text.count(option.tokens_per_s)} {'measured' if option.measured else 'estimated'}",
+        text.count(option.tokens),
+        f"{option.loss:.2f}" if is_predictable(option.tokens / max(chosen.unique_tokens, 1)) else "-",
+    ]
 
 
 def _same(option: Option, chosen: Chosen) -> bool:

@@ -79,7 +79,7 @@ def score(event: events.Eval) -> str:
     parts = [f"validation {when}: loss {event.loss:.4f}, perplexity {event.perplexity:.2f}"]
     if event.bits_per_byte is not None:
         parts.append(f"{event.bits_per_byte:.3f} bits per byte")
-    parts.append(f"over {'all ' if event.full else ''}{event.tokens:,} tokens")
+    parts.append("over " + ("all " if event.full and event.tokens != 1 else "") + text.plural(event.tokens, "token"))
     return ", ".join(parts) + (" (best so far)" if event.best else "")
 
 

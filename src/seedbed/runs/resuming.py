@@ -63,9 +63,8 @@ def refuse_nothing_to_do(run: RunDir, asked: ResumeOptions, current: CurrentStat
                 f"To train further, {more}.",
             )
     elif current.status == "completed" and (view.steps is None or view.step >= view.steps):
-        raise UsageError(
-            f'"{run.id}" is completed: it has trained all of its {view.steps} steps.', f"To train further, {more}."
-        )
+        every = "its only step" if view.steps == 1 else f"all of its {view.steps} steps"
+        raise UsageError(f'"{run.id}" is completed: it has trained {every}.', f"To train further, {more}.")
     elif current.status == "completed" and asked.early_stop is None:
         raise UsageError(
             f'"{run.id}" ended at step {view.step} of {view.steps}. {why_early(view)}',

@@ -30,6 +30,7 @@ TOOL_USE = "tool_use"
 WAIT_LIMIT_S = 60.0
 """How long to wait for a rendered chat in all; on a busy machine, CPU_LIMIT_S of processor time can take so long."""
 _COMMAND = (sys.executable, "-P", "-m", "seedbed.tokenizer.template_rendering")
+_READS_TOOLS = re.compile(r"\btools\b")
 
 Message = Mapping[str, Any]
 """A message of a chat: `role` (system, user, assistant or tool), `content`, and what else the template reads."""
@@ -126,7 +127,7 @@ class ChatTemplate:
 
         `tools`: JSON schemas of functions. `add_generation_prompt`: end where the assistant begins to write. `name`: the
         template (see `chosen`). `variables` are variables of the template, such as `enable_thinking`. Raises SeedbedError if
-        the template fails, refuses the chat, or does not end.
+        the template fails or does not end, UsageError if it refuses the chat, or fails and may need tools.
         """
         return self._rendered(messages, tools, add_generation_prompt, name, variables, (), ()).text
 
@@ -159,8 +160,9 @@ class ChatTemplate:
     ) -> Rendered:
         if not messages:
             raise UsageError("A chat without messages cannot be rendered.", "Give at least one message.")
+        source = self.source(has_tools=tools is not None, name=name)
         request = RenderRequest(
-            source=self.source(has_tools=tools is not None, name=name),
+            source=source,
             messages=[dict(message) for message in messages],
             tools=None if tools is None else [dict(tool) for tool in tools],
             add_generation_prompt=add_generation_prompt,
@@ -171,15 +173,16 @@ class ChatTemplate:
         )
         answer = _ask(request)
         if answer.problem:
-            raise _problem(answer, self._where)
+            raise _problem(answer, self._where, lacks_tools=tools is None and _READS_TOOLS.search(source) is not None)
         return answer
 
 
-def missing_template(folder: Path) -> SeedbedError:
+def missing_template(folder: Path) -> UsageError:
     """The error for a chat with a model that has no chat template."""
-    return SeedbedError(
+    return UsageError(
         f"{quoted(folder)} has no chat template, so it cannot be used for a chat.",
-        "Leave out --chat to continue the prompt as plain text, or use a model that was trained for chats.",
+        "Leave out --chat, so that the model continues the prompt as plain text, or use a model with a chat template, such as an "
+        "Instruct model.",
     )
 
 
@@ -209,9 +212,11 @@ def _ask(request: RenderRequest) -> Rendered:
         return Rendered(problem="failed", message=lines[-1] if lines else f"exit status {done.returncode}")
 
 
-def _problem(answer: Rendered, where: str) -> SeedbedError:
-    """The error for a chat that could not be rendered."""
+def _problem(answer: Rendered, where: str, *, lacks_tools: bool) -> SeedbedError:
+    """The error for a chat that could not be rendered. `lacks_tools`: the template reads tools, and none were given."""
     message = shorten(printable(answer.message), 400)
+    refused = answer.problem == "refused"
+    lacks_tools = lacks_tools and (answer.problem == "failed" or (refused and "tool" in message.lower()))
     correct = "Correct the template: it is chat_template.jinja, or the chat_template in tokenizer_config.json."
     texts = {
         "syntax": (f"The chat template of {where} has a mistake in {message}", correct),
@@ -231,7 +236,10 @@ def _problem(answer: Rendered, where: str) -> SeedbedError:
         "length": (f"The chat template of {where} was stopped: the text that it makes is too long.", correct),
     }
     text, hint = texts[answer.problem]
-    return SeedbedError(text, hint)
+    if lacks_tools:
+        hint = f"The template reads tools, and this chat has none. If it needs them, give them with --tools FILE.json. {hint}"
+    kind = UsageError if lacks_tools or refused else SeedbedError
+    return kind(text, hint)
 
 
 def _encoded(found: Rendered, tokenizer: ChatTokens, added: Sequence[str]) -> Iterator[int]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from seedbed.config.device_names import FORMS, may_name_gpu
 from seedbed.config.schema import TrainConfig
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.events import Message
@@ -79,8 +80,8 @@ def choose_device(
     if found is not None:
         return found
     best = _best(here)
-    others = ", ".join(device.name for device in _all_devices(here))
     if strict:
+        others = ", ".join(f"{device.torch_device} ({device.name})" for device in _all_devices(here))
         raise SeedbedError(
             f"{problem} Available: {others}.", "Choose one of these with --device, or remove --strict-device."
         )
@@ -205,11 +206,8 @@ def _find(wanted: str, asked: str, here: AvailableDevices) -> tuple[Device | Non
         if index >= len(here.cuda_names):
             return None, f"There is no {wanted}: the last CUDA GPU is cuda:{len(here.cuda_names) - 1}."
         return _cuda(index, here), ""
-    if not re.fullmatch(r"[\w .()/+-]+", wanted):
-        raise UsageError(
-            f"{asked!r} is not a device.",
-            "Use auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name such as A30.",
-        )
+    if not may_name_gpu(wanted):
+        raise UsageError(f"{asked!r} is not a device.", f"Use {FORMS}.")
     for index, name in enumerate(here.cuda_names):
         if wanted in name.lower():
             return _cuda(index, here), ""

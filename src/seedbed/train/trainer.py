@@ -23,6 +23,9 @@ from seedbed.train.learner import Batch, Learner, StepResult
 from seedbed.train.numerics import numerics, warn_of_differences
 from seedbed.train.step import train_step
 
+_LONG_S = 5.0
+"""A trial of this many seconds is not repeated: what only the first pass of a process does takes less than a second of it."""
+
 
 class LearnerTrainer:
     """Trains a learner on a device (used by jobs/training.py).
@@ -44,6 +47,7 @@ class LearnerTrainer:
         self.learner, self.optimizer = learner, optimizer
         self._device = device
         self._grad_clip, self._micro_batch, self._compile_as = grad_clip, micro_batch, compile_as
+        self._tried_s = 0.0
 
     @property
     def tolerates_overflow(self) -> bool:
@@ -52,7 +56,7 @@ class LearnerTrainer:
 
     def prepare(self, batch: Batch, steps: int, emit: Emit, check_requests: Callable[[], None]) -> None:
         """Try the largest batch that can occur, and decide whether to use torch.compile for `steps` steps."""
-        decide_compile(
+        compiled, tried = decide_compile(
             self.learner,
             batch,
             asked=self._compile_as,
@@ -61,9 +65,15 @@ class LearnerTrainer:
             emit=emit,
             check_requests=check_requests,
         )
+        self._tried_s = 0.0 if compiled else tried.step_s
 
     def seconds_per_step(self, batch: Batch, check_requests: Callable[[], None]) -> float:
-        """Time one step on the batch (forward and backward), without changing the weights."""
+        """Time one step on the batch (forward and backward), without changing the weights.
+
+        If the trial in `prepare` took long, its time is returned: the pass is not done again.
+        """
+        if self._tried_s > _LONG_S:
+            return self._tried_s
         return trial(self.learner, batch, self._micro_batch, check_requests=check_requests).step_s
 
     def step(self, batch: Batch, scale: float) -> StepResult:

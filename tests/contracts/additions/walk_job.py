@@ -36,6 +36,8 @@ class Batches:
 class Validation:
     compared_tokens, bytes_per_token = 0, None
 
+    def limit(self, max_tokens: int) -> None: ...
+
     def batches(self, max_tokens: int) -> Iterator[Batch]:
         yield Batch(0)
 
