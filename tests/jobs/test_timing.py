@@ -18,7 +18,7 @@ from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
 from seedbed.config.scaling import reuse_passes
 from seedbed.events import Event, Step
-from seedbed.jobs import settling, timing
+from seedbed.jobs import pretrain, settling, timing
 from seedbed.jobs.__main__ import run_job
 from seedbed.runs.control import ResumeOptions, StartCondition
 from seedbed.runs.session import Session
@@ -80,7 +80,8 @@ def each_event(monkeypatch: pytest.MonkeyPatch, cache: Path) -> list[Work]:
 
     monkeypatch.setenv("SEEDBED_CACHE", str(cache))
     monkeypatch.setattr(timing, "clock_of", clock_of)
-    monkeypatch.setattr(settling, "clock_of", lambda *_: lambda: 0.0)
+    for module in (pretrain, settling):
+        monkeypatch.setattr(module, "clock_of", lambda *_: lambda: 0.0)
     monkeypatch.setattr(LearnerTrainer, "seconds_per_step", lambda *_: 1.0)
     monkeypatch.setattr(timing.MeasuredCosts, "__call__", lambda *_: None)  # measured times would differ between runs
     return works
