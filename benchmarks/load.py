@@ -35,7 +35,7 @@ def measure(program: str, precision: str, folder: Path) -> dict[str, float]:
     if program == "seedbed":
         from seedbed.model.load import load_folder
 
-        load: Any = partial(load_folder, mapped=True)  # as `seedbed generate` and `seedbed evaluate` do
+        load: Any = partial(load_folder, mapped=True)  # as `seedbed generate` does
     else:
         from transformers import AutoModelForCausalLM
 

@@ -217,6 +217,11 @@ def test_a_crashed_child_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(launching, "JOBS", (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"))
     with pytest.raises(SeedbedError, match="signal 9"):
         list(answers("generate", {}))
+    monkeypatch.setattr(
+        launching, "JOBS", (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGBUS)")
+    )
+    with pytest.raises(SeedbedError, match="became shorter"):
+        list(answers("generate", {}))
 
 
 def test_a_child_process_ends_with_its_context_manager(monkeypatch: pytest.MonkeyPatch) -> None:

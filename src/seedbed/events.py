@@ -145,6 +145,10 @@ class Step(Event, frozen=True, kw_only=True, omit_defaults=False):
     """Open metrics: values that Seedbed does not know by name, such as mfu or samples_per_s; they are shown unchanged."""
 
 
+CLEARLY_WORSE = 1.01
+"""A validation loss above the best by this factor is clearly worse."""
+
+
 class Eval(Event, frozen=True, kw_only=True):
     """The result of a validation.
 

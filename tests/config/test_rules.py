@@ -71,6 +71,7 @@ def test_a_name_that_is_not_a_text_encoding_is_refused(name: str) -> None:
         ("ROCm", "train.device to cuda"),
         ("metal", "train.device to mps"),
         ("nope", "Use auto, cpu, gpu, cuda, cuda:N, mps, or part of a GPU's name"),
+        ("e", "Use auto, cpu"),
         ("cpu; rm", "Use auto, cpu"),
     ],
 )
@@ -97,6 +98,10 @@ def test_a_misspelt_or_unsupported_device_is_refused(device: str, hint: str) -> 
         "GeForce",
         "radeon pro",
         "force",
+        "Radeon Vega Frontier Edition",
+        "AMD Radeon(TM) Graphics",
+        "Orin (nvgpu)",
+        "GeForce GTX TITAN Z",
     ],
 )
 def test_a_device_that_another_machine_may_have_is_accepted(device: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from saved_models import save_model
 from seedbed.config.schema import ModelConfig, TokenizerConfig
 from seedbed.data.stories.generator import stories
-from seedbed.errors import UsageError
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.hardware import cpu
 from seedbed.hardware.cpu import Cpu
 from seedbed.jobs.generate import GenerateRequest, answer, generation_dtype
@@ -162,6 +163,21 @@ def test_bf16_is_for_stored_bf16_on_a_cpu_that_computes_it_fast(
     (tmp_path / "config.json").write_text('{"dtype": "float32"}')
     assert generation_dtype(device, tmp_path) == torch.float32
     assert generation_dtype(device, tmp_path, "bf16") == torch.bfloat16
+
+
+def test_weights_that_are_written_while_they_are_used_are_an_error(model: str, tmp_path: Path) -> None:
+    weights = copied(model, tmp_path) / "model.safetensors"
+    request = GenerateRequest(checkpoint=str(weights.parent), prompt="The", max_new_tokens=9, device="cpu")
+    lines = answer(request)
+    assert next(lines)["ready"]
+    shutil.copy(weights, tmp_path / "new")
+    (tmp_path / "new").replace(weights)  # the model in use is still the old one
+    assert [line for line in lines if line.get("done")]
+    lines = answer(request)
+    assert next(lines)["ready"]
+    os.utime(weights, (1, 1))
+    with pytest.raises(SeedbedError, match=r'model\.safetensors" was changed while it was in use'):
+        list(lines)
 
 
 def test_a_cpu_that_emulates_bf16_is_said(model: str, monkeypatch: pytest.MonkeyPatch) -> None:

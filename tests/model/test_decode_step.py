@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import pytest
@@ -108,8 +109,9 @@ def test_settings_hold_for_a_step_only(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(2)
     try:
         before = settings()
-        with step.settings():
-            assert settings() == (1, False, [2] * len(decode_step._numpy_libraries()))
+        with contextlib.suppress(KeyError), step.settings():
+            assert settings()[:2] == (1, False)
+            raise KeyError  # as a sampler does that fails
         assert settings() == before
     finally:
         torch.set_num_threads(threads)

@@ -77,15 +77,38 @@ def test_mapped_weights_are_those_that_are_copied(
     config: ModelConfig, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mapping, "_FEWEST_BYTES", 0)
+    found: list[set[str]] = []
+    map_parameters = mapping.map_parameters
+    monkeypatch.setattr(streaming, "map_parameters", lambda *args: found.append(map_parameters(*args)) or found[-1])
     model = built(config)
     saved(model, tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()
     loaded = load_folder(tmp_path, dtype=dtype, mapped=True)
+    if dtype == torch.float32:  # as it is stored
+        assert {"embed.weight", "blocks.1.norm_1.weight"} <= found[0]
+        assert ("blocks.0.mlp.down.weight" in found[0]) is (
+            config.layout != "gpt2"
+        )  # which stores matrices as [in, out]
+    else:
+        assert found == [set()]
     assert all(map(torch.equal, loaded.parameters(), load_folder(tmp_path, dtype=dtype).parameters()))
     with torch.no_grad():
         for parameter in loaded.parameters():
             parameter.zero_()
     assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("padding", range(1, 5))
+def test_weights_at_odd_places_of_a_file_are_read(
+    padding: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapping, "_FEWEST_BYTES", 0)
+    model = built(shape("llama"))
+    file = saved(model, tmp_path) / "model.safetensors"
+    whole = file.read_bytes()
+    end = 8 + int.from_bytes(whole[:8], "little")
+    file.write_bytes((end - 8 + padding).to_bytes(8, "little") + whole[8:end] + b" " * padding + whole[end:])
+    assert all(map(torch.equal, load_folder(tmp_path, mapped=True).parameters(), model.parameters()))
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux to look at the memory maps")
@@ -142,7 +165,7 @@ def test_a_model_is_in_memory_once_while_it_is_read(layout: str, way: str, dtype
     large = replace(shape(layout), layers=8, hidden=768, heads=12, kv_heads=12, head_dim=64, ffn=3072, context=1024)
     if layout == "llama":
         large = replace(large, context=131_072)  # its rotary tables would be larger than the model
-    model = built(large).to(torch.bfloat16)
+    model = built(large).to(getattr(torch, dtype) if way == "mapped" else torch.bfloat16)
     folders = [str(saved(each, tmp_path / name)) for name, each in (("small", built(shape(layout))), ("large", model))]
     words = [sys.executable, "-c", PEAK, *folders, dtype, way]
     done = subprocess.run(words, capture_output=True, text=True, timeout=patience.HANG_S, check=True)

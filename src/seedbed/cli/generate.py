@@ -127,7 +127,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("auto", "fp32", "bf16"),
         default="auto",
-        help="the numbers to compute in (default: auto, which is bf16 where it is fast and the weights are stored in it)",
+        help="the numbers to compute in (default: auto: bf16 on a CUDA GPU, and for bf16 weights on a CPU that is fast at it)",
     )
     checkpoint_option(parser)
     runs_option(parser)

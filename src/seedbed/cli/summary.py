@@ -12,9 +12,10 @@ from seedbed.chart.axes import AXIS, FAINT, Line, bounds
 from seedbed.chart.braille import plot
 from seedbed.cli.console import paint, say, width
 from seedbed.cli.store_option import run_argument
+from seedbed.events import CLEARLY_WORSE
 from seedbed.presentation import curves
 from seedbed.presentation.wording import simulated
-from seedbed.runs.checkpoints import best_checkpoint
+from seedbed.runs.checkpoints import lowest_loss
 from seedbed.runs.curves.series import Series
 from seedbed.runs.kinds import kind_of, load_object
 from seedbed.runs.store import RunDir
@@ -23,8 +24,6 @@ from seedbed.runs.view import View
 
 LINE_STYLES = ("blue", "yellow", "green", "magenta", "cyan", "red")
 _SAMPLE_CHARACTERS = 1200
-_CLEARLY = 1.01
-"""A loss that is higher by this factor is clearly worse, as in the warning of overfitting."""
 
 
 def summarise(run: RunDir, view: View, series: Series) -> None:
@@ -111,9 +110,8 @@ def next_commands(run: RunDir, view: View) -> list[str]:
 
 def best_is_better(run: RunDir, view: View) -> bool:
     """Whether an earlier checkpoint has a clearly lower validation loss than the last validation."""
-    last, best = view.validations.last, best_checkpoint(run, view)
-    scored = view.validations.at(best.step) if best is not None else None
-    return last is not None and scored is not None and last.loss > _CLEARLY * scored.loss
+    last, lowest = view.validations.last, lowest_loss(run, view)
+    return last is not None and lowest is not None and last.loss > CLEARLY_WORSE * lowest
 
 
 def picture(

@@ -121,12 +121,13 @@ class Memory(NamedTuple):
         return self.weights + self.gradients + self.optimizer
 
 
-def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
+def memory_estimate(config: Config, vocab_size: int, precision: str, *, on_gpu: bool = False) -> Memory:
     """Estimate the peak memory of training steps, without the fixed memory that torch itself needs.
 
-    `precision` is the precision that is used: fp32, bf16 or fp16. Counts the tensors of uncompiled training on a CPU;
-    compiled training, or a GPU, needs less for activations, but has the softmax of a whole slice of the head in fp32.
-    Does not count freed memory that the C library keeps (10 to 50 % more in trials with glibc's defaults).
+    `precision` is the precision that is used: fp32, bf16 or fp16. Counts the tensors of uncompiled training on a CPU,
+    or with `on_gpu` what a GPU keeps in addition. Compiled training needs less for activations, but it, and a GPU, have the
+    softmax of a whole slice of the head in fp32. Does not count freed memory that the C library keeps (10 to 50 % more in trials
+    with glibc's defaults).
     """
     model, train = config.model, config.train
     sequences = train.micro_batch or train.batch_size
@@ -138,7 +139,7 @@ def memory_estimate(config: Config, vocab_size: int, precision: str) -> Memory:
     matrices = matrix_parameters(model)
     state = 4 * matrices + 8 * (parameters - matrices) if config.optimizer.name == "muon" else 8 * parameters
     weights = 4 * parameters + (size * parameters if split else 0)
-    activations = model.layers * _kept_by_block(model, sequences, size, config.data.document_mask)
+    activations = model.layers * _kept_by_block(model, sequences, size, config.data.document_mask, on_gpu)
     activations += tokens * _kept_around_blocks(model, size)
     logits = _head_bytes(model, vocab_size, tokens, size)
     started = 4 * parameters if sequences < train.batch_size else 0
@@ -164,12 +165,12 @@ _RUNTIME_BYTES = 16 << 20
 """Bytes for thread stacks, temporary memory of kernels, and packed weights."""
 
 
-def _kept_by_block(model: ModelConfig, sequences: int, size: int, masked: bool) -> int:
+def _kept_by_block(model: ModelConfig, sequences: int, size: int, masked: bool, on_gpu: bool) -> int:
     """Bytes that one transformer block keeps for its backward pass, added up in the order of the forward pass."""
     hidden, ffn, context, built = model.hidden, model.ffn, model.context, features(model)
     query, key = model.heads * model.head_dim, model.kv_heads * model.head_dim
-    # An RMSNorm keeps the normalised residual; a LayerNorm the residual, and its output, which the next matmul keeps.
-    norms = 2 * ((1 if built.norm == "rms" else 2) * hidden * size + 8)
+    # On a CPU, an RMSNorm keeps the normalised residual. Other norms keep the residual, and the next matmul their output.
+    norms = 2 * ((1 if built.norm == "rms" and not on_gpu else 2) * hidden * size + 8)
     attended = (query + 2 * key) * size + query * size
     kept = 0
     if size == 2 and context <= BLOCKED_CONTEXT:

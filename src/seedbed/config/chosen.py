@@ -65,15 +65,15 @@ def sentence(chosen: Chosen) -> str:
     return (
         f"Chosen for {short(chosen.time_s)}: {chosen.layers} layers x {chosen.hidden} ({text.count(chosen.parameters)} "
         f"parameters), about {text.count(chosen.tokens)} tokens in {text.plural(chosen.steps, 'step')}"
-        f"{_passes(chosen)}. {_expected(chosen)} end in about {text.duration(max(chosen.left_s, 0.0))}."
+        f"{_passes(chosen)}. {_expected(chosen)} It ends in about {text.duration(max(chosen.left_s, 0.0))}."
     )
 
 
 def _expected(chosen: Chosen) -> str:
-    """The expected loss, or why there is none, as the beginning of a sentence."""
+    """The expected loss, or why there is none, as a sentence."""
     if not is_predictable(chosen.passes):
-        return "The validation loss cannot be predicted, because the text is repeated too often;"
-    return f"Expected validation loss about {chosen.loss:.2f} ({chosen.bits_per_byte:.2f} bits per byte),"
+        return "The validation loss cannot be predicted, because the text is repeated too often."
+    return f"Expected validation loss about {chosen.loss:.2f} ({chosen.bits_per_byte:.2f} bits per byte)."
 
 
 def reason(chosen: Chosen) -> str:

@@ -25,11 +25,11 @@ _OTHER_DEVICES = {
 }
 """Device names of other programs -> the equivalent here, "" if there is none."""
 _WORDS_OF_GPUS = (
-    "ada advanced amd apple blackwell core corporation device edition embedded founders generation geforce graphics grid "
-    "gtx hbm inc instinct jetson laptop max micro mobile nano navi nvidia nvl orin pascal pcie plus pro quadro radeon rtx "
-    "rx series server spark super sxm tegra tesla thor ti titan turing ultra vega vii volta workstation xavier xp xt xtx"
+    "advanced amd apple blackwell edition embedded force founders geforce graphics grid gtx hopper instinct jetson laptop "
+    "mobile navi nvidia orin pascal pcie quadro radeon rtx server spark super sxm tegra tesla thor titan turing ultra vega "
+    "volta workstation xavier"
 )
-"""Words without digits that occur in the names of GPUs."""
+"""Words without digits in the names of GPUs, of which one is enough to name a GPU."""
 _NAME = re.compile(r"[\w .()/+-]+")
 
 
@@ -41,7 +41,7 @@ def may_name_gpu(name: str) -> bool:
 def device_problems(device: str, key: str) -> Iterator[Contradiction]:
     """Yield a contradiction for a value of the config key `key` that is not the name of a device on any machine.
 
-    A name with a digit may be part of the name of another machine's GPU, and so may the words of such names.
+    A name with a digit or of several words may be that of another machine's GPU, and so may a word of such names.
     """
     wanted = device.strip().lower()
     name, number = re.fullmatch(r"(.*?)[:_ -]?(\d*)", wanted, re.DOTALL).groups()  # type: ignore[union-attr]
@@ -66,7 +66,7 @@ def device_problems(device: str, key: str) -> Iterator[Contradiction]:
 
 
 def _is_known(wanted: str) -> bool:
-    """Whether a text has a digit, or only parts of words that occur in the names of GPUs."""
-    words = re.findall(r"[^\W_]+", wanted)
-    is_part = bool(words) and all(word in _WORDS_OF_GPUS for word in words)
-    return is_part or any(char.isdigit() for char in wanted)
+    """Whether a text may be part of a GPU's name: it has a digit, several words, or a word of such names or most of one."""
+    if any(char.isdigit() for char in wanted) or len(re.findall(r"[^\W_]+", wanted)) > 1:
+        return True
+    return len(wanted) > 2 and wanted in _WORDS_OF_GPUS

@@ -18,6 +18,7 @@ from seedbed.jobs.answering import answer_request
 from seedbed.jobs.generation_settings import DEFAULTS, chosen_settings
 from seedbed.model.generate import GeneratedText, Sampling, tokens_over
 from seedbed.model.load import load_folder
+from seedbed.model.mapping import check_unchanged, stamps
 from seedbed.tokenizer.chat_template import ChatTemplate, missing_template
 from seedbed.tokenizer.newlines import normalised
 from seedbed.tokenizer.tokenizer import Tokenizer
@@ -85,6 +86,7 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
     verify_weights(folder)
     tokenizer = Tokenizer.of_model(folder)
     prompt = read_prompt(request, tokenizer)
+    before = stamps(folder)
     model = load_folder(folder, device=device, dtype=dtype, mapped=True)
     context = model.config.longest_context
     if request.messages and len(prompt.ids) >= context:
@@ -114,6 +116,7 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
         stream = GeneratedText(model, tokenizer, prompt.ids if request.messages else prompt.text, sampling(sample))
         for chunk in stream:
             yield {"sample": sample, "text": chunk}
+        check_unchanged(before)
         yield {
             "sample": sample,
             "done": True,

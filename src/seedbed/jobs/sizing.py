@@ -150,7 +150,7 @@ def _rungs_in_memory(config: Config, dataset: Dataset, device: Device, precision
     fitting = (
         rung
         for rung in range(len(RUNGS))
-        if memory_estimate(_trial_config(config, rung), vocab_size, precision).total > free
+        if memory_estimate(_trial_config(config, rung), vocab_size, precision, on_gpu=device.kind != "cpu").total > free
     )
     return max(next(fitting, len(RUNGS)), 1)
 

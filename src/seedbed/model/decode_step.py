@@ -2,8 +2,8 @@
 
 A model that is used token by token spends as much time between its matrix products as in them: each of thirty layers has dozens
 of small operations, and each costs some microseconds, however little it computes. So this computes what `Decoder.hidden_states`
-does for one token after a cache, on the same weights, without modules and masks. The last bits may differ, except in bf16 on a
-CPU with AMX and on a GPU.
+does for one token after a cache, on the same weights, without modules and masks. The last bits may differ, except in bf16
+and not on a CPU with AVX512-BF16 alone.
 
 Shapes: S cached tokens, C hidden, H query heads, K key/value heads, D head width, V vocabulary rows.
 """
@@ -43,7 +43,7 @@ class DecodeStep:
         blocks = cast("list[Block]", list(model.blocks))
         self._layers = tuple(_layer(block, each) for block, each in zip(blocks, cache.layers, strict=True))
         self._norm, self._head = _norm(model.norm), _product(model.output_weight, None)
-        matrices = [each for each in model.parameters() if each.ndim == 2]
+        matrices = [each.weight for each in model.modules() if isinstance(each, nn.Linear)] + [model.output_weight]
         self._with_numpy = any(_with_numpy(each) for each in matrices)
         self._without_onednn = any(_without_onednn(each) for each in matrices)
 
@@ -79,10 +79,10 @@ def _numpy_threads() -> Iterator[None]:
     """
     threads, libraries = torch.get_num_threads(), _numpy_libraries()
     before = [each.num_threads for each in libraries]
-    torch.set_num_threads(1)
-    for each in libraries:
-        each.set_num_threads(min(threads, _MOST_THREADS))
     try:
+        torch.set_num_threads(1)
+        for each in libraries:
+            each.set_num_threads(min(threads, _MOST_THREADS))
         yield
     finally:
         torch.set_num_threads(threads)
@@ -92,7 +92,10 @@ def _numpy_threads() -> Iterator[None]:
 
 @cache
 def _numpy_libraries() -> list[Any]:
-    """The OpenBLAS libraries in this process, whose threads can be set: NumPy's, and perhaps that of SciPy."""
+    """The OpenBLAS libraries in this process: NumPy's, and perhaps that of SciPy. None if NumPy uses another library."""
+    built: Any = np.show_config(mode="dicts")
+    if "openblas" not in str(built.get("Build Dependencies", {}).get("blas", {}).get("name", "")):
+        return []
     return list(ThreadpoolController().select(internal_api="openblas").lib_controllers)
 
 
@@ -215,8 +218,8 @@ def _with_numpy(weight: Tensor) -> bool:
     """Whether NumPy computes the product: for large fp32 matrices on an AMD processor, where it has OpenBLAS and PyTorch MKL.
 
     MKL uses slower instructions there, and one thread for a product with a vector. Measured with one thread and two: 34 and 45
-    GB/s with AVX512, MKL 17; 18 with two threads and AVX2 alone, MKL 13. It does not depend on a measurement, so that the same
-    seed gives the same text.
+    GB/s on a processor that has AVX512, MKL 17; 18 with two threads on one with AVX2 alone, MKL 13. There one thread was not
+    measured. The choice does not depend on a measurement, so that the same seed gives the same text.
     """
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.nbytes < _LARGE_BYTES:
         return False

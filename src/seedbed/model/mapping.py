@@ -1,14 +1,16 @@
 """Use the weights in a file where they lie, as a memory map, instead of copying them.
 
 Only for parameters that a file stores whole, in the wanted dtype and order: then nothing is copied, several processes share
-the memory, and the system can take it back. As with every memory map, a file that another program shortens while the model is
-used ends the process; replacing or deleting the file does not.
+the memory, and the system can take it back. As with every memory map, a program that writes into the file changes the weights
+of the model in use (see `check_unchanged`), and one that shortens it ends the process. Replacing or deleting the file does not
+matter.
 """
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +19,36 @@ from torch import Tensor
 
 from seedbed.checkpoint.headers import TensorInfo
 from seedbed.config.families.tensors import Piece, segments
+from seedbed.errors import SeedbedError
+from seedbed.text import quoted
 
 _FEWEST_BYTES = 1 << 16
 """Smaller parameters are copied: a memory map consists of whole pages."""
+
+
+Stamps = Mapping[Path, tuple[int, int, int]]
+"""Inode, size in bytes and time of the last change in nanoseconds of files."""
+
+
+def stamps(folder: Path) -> Stamps:
+    """The stamps of the files with weights in a model folder."""
+    return {path: _stamp(path) for path in sorted(folder.glob("*.safetensors"))}
+
+
+def check_unchanged(before: Stamps) -> None:
+    """Raise SeedbedError if one of the files was written since. One that was deleted or replaced is still there for the map."""
+    for path, stamp in before.items():
+        with suppress(OSError):
+            if (now := _stamp(path))[0] == stamp[0] and now != stamp:
+                raise SeedbedError(
+                    f"{quoted(path)} was changed while it was in use, so the text may come from two different models.",
+                    "Run the command again.",
+                )
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class _Range(NamedTuple):

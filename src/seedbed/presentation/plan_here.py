@@ -186,7 +186,7 @@ def as_json(plan: LocalPlan) -> dict[str, Any]:
         "memory_bytes": plan.memory.total,
         "memory_parts_bytes": plan.memory._asdict(),
         "total_memory_bytes": rates.total_bytes,
-        "loss": plan.loss,
+        "loss": plan.loss if plan.passes is None or is_predictable(plan.passes) else None,
         "passes": plan.passes,
         "warnings": [repeated.text] if (repeated := _repeated(plan)) else [],
         "target_days": plan.target_days,

@@ -41,10 +41,12 @@ def closing(chosen: Chosen) -> list[str]:
 
 
 def as_json(chosen: Chosen) -> dict[str, Any]:
-    """The choice as an object of raw numbers in SI units."""
+    """The choice as an object of raw numbers in SI units. Without a loss if it cannot be predicted."""
     repeated = repetition(chosen.passes, is_trained=False, is_timed=True)
+    unknown = {} if is_predictable(chosen.passes) else {"loss": None, "bits_per_byte": None}
     return {
         **msgspec.to_builtins(chosen),
+        **unknown,
         "passes": chosen.passes,
         "warnings": [repeated.text] if repeated else [],
     }

@@ -70,6 +70,12 @@ def best_checkpoint(run: RunDir, view: View) -> StoredCheckpoint | None:
     return StoredCheckpoint(best.step, _path(run, best)) if best else None
 
 
+def lowest_loss(run: RunDir, view: View) -> float | None:
+    """The validation loss of `best_checkpoint`; None if no checkpoint was validated."""
+    best = lowest([*(saved for saved in view.checkpoints if _exists(run, saved)), *left_with_loss(run, view)])
+    return best.loss if best else None
+
+
 def left_with_loss(run: RunDir, view: View) -> list[Saved]:
     """The superseded checkpoints (of steps that a resume from an earlier step replaced) that still have their files.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -69,7 +70,12 @@ class Child:
                 kind = UsageError if answer.get("exit") == UsageError.exit_code else SeedbedError
                 raise kind(answer["error"], answer.get("hint") or "")
             yield answer
-        if self._process.wait() < 0:
+        if self._process.wait() == -signal.SIGBUS:
+            raise SeedbedError(
+                f"{self._name} was killed (signal {signal.SIGBUS:d}): a file that it was using became shorter.",
+                "Was the model changed meanwhile? Run the command again.",
+            )
+        if self._process.returncode < 0:
             raise SeedbedError(
                 f"{self._name} was killed (signal {-self._process.returncode}).",
                 "It may have run out of memory.",

@@ -55,7 +55,7 @@ def needs(
         optimizer=OptimizerConfig(name="adamw"),
         train=TrainConfig(batch_size=SEQUENCES),
     )
-    train_bytes = memory_estimate(config, vocab_rows, precision).total + fixed
+    train_bytes = memory_estimate(config, vocab_rows, precision, on_gpu=on_gpu).total + fixed
     found.append(Need("train", train_bytes, precision, SEQUENCES, window))
     tuned = replace(config, train=TrainConfig(batch_size=TUNED_SEQUENCES))
     lora_bytes = _adapter_bytes(tuned, "lora", precision, on_gpu=on_gpu)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Protocol, SupportsFloat
 
 from seedbed.errors import SeedbedError
-from seedbed.events import ASKED, Emit, Eval, Message, Phase, Sample
+from seedbed.events import ASKED, CLEARLY_WORSE, Emit, Eval, Message, Phase, Sample
 from seedbed.train.learner import Batch
 from seedbed.train.loop import Progress
 
@@ -361,7 +361,7 @@ class LossMonitorHook:
         if progress.best_step == progress.step:
             self._lowest_at_eval = mean
             return
-        rising = progress.val_loss > best * 1.01 and progress.evals_since_best >= 2
+        rising = progress.val_loss > best * CLEARLY_WORSE and progress.evals_since_best >= 2
         if rising and self._lowest_at_eval is not None and mean < self._lowest_at_eval:
             self._warn_once(
                 "overfitting",
