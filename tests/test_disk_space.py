@@ -55,3 +55,13 @@ def test_obstacle_gives_the_reason_why_a_write_would_fail(small_disk: Path, fill
     assert "read-only" in reason.reason
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert disk_space.obstacle(small_disk, 0) is None
+
+
+def test_the_speed_of_a_disk_is_measured_without_leaving_a_file(small_disk: Path, fill: Callable[[Path], Path]) -> None:
+    rate = disk_space.write_rate(small_disk, 100 << 10)
+    assert rate is not None
+    assert rate > 0
+    assert not list(small_disk.iterdir())
+    fill(small_disk)
+    assert disk_space.write_rate(small_disk, 4 << 20) is None, "the disk is full"
+    assert disk_space.write_rate(small_disk / "missing") is None

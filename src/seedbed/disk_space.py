@@ -45,6 +45,23 @@ def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageErr
     return None
 
 
+def write_rate(folder: Path, num_bytes: int = 64 << 20) -> float | None:
+    """Bytes per second at which so many are written to the disk of a folder, measured with a temporary file; None on an error."""
+    import tempfile
+    import time
+
+    block = os.urandom(1 << 20)
+    begun = time.perf_counter()
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as handle:
+            for _ in range(-(-num_bytes // len(block))):
+                handle.write(block)
+            sync(handle.fileno())
+    except OSError:
+        return None
+    return num_bytes / max(time.perf_counter() - begun, 1e-9)
+
+
 class Ballast:
     """A file that reserves disk space. When the disk is full, the file is removed, which frees space for a last message."""
 

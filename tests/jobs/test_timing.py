@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -365,3 +366,12 @@ def test_the_validations_of_a_training_on_from_a_model_take_a_twentieth_of_the_t
     assert {0, 20, 40} <= {step for step, _ in validated}
     assert [each["code"] for each in events(run, "message")].count("validation-limited") == 1
     assert status(run)["status"] == "completed"
+
+
+@pytest.mark.parametrize(("size", "rate", "expected"), [(1e6, 1e9, 0.311), (1e9, 0.6e9, 3.8), (1e9, None, 11.3)])
+def test_a_long_last_save_is_estimated_by_the_measured_speed_of_the_disk(
+    size: float, rate: float | None, expected: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "write_rate", lambda _: rate)
+    run: Any = SimpleNamespace(total_s=60.0, _session=SimpleNamespace(run=SimpleNamespace(path=tmp_path)))
+    assert timing.Timing._save_s(run, int(size)) == pytest.approx(expected)

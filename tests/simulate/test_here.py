@@ -133,9 +133,10 @@ def test_a_time_gives_the_steps_that_fit_into_it_with_validations_the_end_and_a_
     plan = plan_here("nano", config, fast, validation_tokens=30_000)
     step_s = plan.predicted.cost.step_s
     token_s = step_s / NANO_TOKENS / 3
-    # At the end: a validation on 20,000 tokens, one on all, samples (1 s), a save at 100 MB/s and 0.3 s, and the process (1 s).
+    # At the end: a validation on 20,000 tokens, one on all, samples (1 s), a save (written at 100 MB/s, hashed at 1 GB/s, 0.3 s)
+    # and the process (1 s).
     snapshot = memory_estimate(config, 1536, "fp32").snapshot
-    closing_s = 50_000 * token_s + 1 + snapshot / 100e6 + 0.3 + 1
+    closing_s = 50_000 * token_s + 1 + snapshot * (1 / 100e6 + 1 / 1e9) + 0.3 + 1
     assert plan.steps == int((60 - closing_s - 0.6) / (step_s + 20_000 * token_s / 10))
     assert plan.closing_s == pytest.approx(closing_s + 0.6)
     assert plan.wall_s == 60

@@ -99,6 +99,13 @@ def test_a_run_at_a_steady_speed_ends_in_the_last_tenth_of_its_time(total_s: flo
     assert 0.9 * total_s <= outcome.elapsed_s <= total_s
 
 
+@pytest.mark.parametrize("expected_s", [0.1, 13.0])
+def test_a_run_whose_steps_take_another_time_than_expected_ends_in_time(expected_s: float) -> None:
+    outcome = train(60.0, lambda _: 1.0, share=0.5, expected_step_s=expected_s)
+    assert 54 <= outcome.elapsed_s <= 60
+    assert outcome.steps > 40
+
+
 @pytest.mark.parametrize("share", [0.2, 0.4, 0.6])
 def test_the_decay_takes_its_share_of_the_steps_and_ends_near_zero(share: float) -> None:
     outcome = train(600.0, lambda _: 0.1, share=share)

@@ -22,13 +22,15 @@ MOST_FINAL_SHARE = 0.15
 MOST_COMPARED_SHARE = 0.05
 """At most this share of the time is spent on each validation of a training on from a model: the first, before step 1, and the
 last are done however slow the machine is."""
-_WRITE_BYTES_PER_S = 100e6
+WRITE_BYTES_PER_S = 100e6
+"""Assumed speed of a disk that was not measured."""
+_HASH_BYTES_PER_S = 1e9
 _SMALL_FILES_S = 0.3
 
 
-def save_s(checkpoint_bytes: float) -> float:
-    """Seconds of the last save (assumed, until a save is measured)."""
-    return checkpoint_bytes / _WRITE_BYTES_PER_S + _SMALL_FILES_S
+def save_s(checkpoint_bytes: float, write_bytes_per_s: float = WRITE_BYTES_PER_S) -> float:
+    """Seconds of the last save, on a disk of this speed (until a save is measured): writing, hashing, and small files."""
+    return checkpoint_bytes * (1 / write_bytes_per_s + 1 / _HASH_BYTES_PER_S) + _SMALL_FILES_S
 
 
 def validates_all(compared: float, everything: float, token_s: float, most_s: float) -> bool:

@@ -24,6 +24,7 @@ from seedbed.config.time_budget import (
     save_s,
     validates_all,
 )
+from seedbed.disk_space import write_rate
 from seedbed.errors import SeedbedError
 from seedbed.events import Checkpoint, Eval, Event, Message, Phase, Run
 from seedbed.jobs.parts import Parts, TrainingConfig
@@ -38,6 +39,10 @@ from seedbed.train.loop import Hook
 _FEWEST_WARMUP_STEPS, _MOST_WARMUP_SHARE = 20, 0.2
 """Warm-ups have at least so many steps, as long as they are at most this share of all; schedule.warmup may be more."""
 _LONGEST_START_S = 60.0
+_SLOW_SAVE = 0.02
+"""The disk is measured if the last save may take more than this share of the time."""
+_SUSTAINED = 1.5
+"""A large file is written more slowly than the small one of the measurement, by this factor (assumed)."""
 _ANNOUNCE_S = 5.0
 _FAR = 1.25
 """If the expected number of steps changes by this factor, the run says so."""
@@ -200,7 +205,7 @@ class Timing(Length):
             validation.tokens(validation.compared_tokens),
             validation.tokens(0),
             token_s,
-            save_s(sum(parts.trainer.sizes_bytes())),
+            self._save_s(sum(parts.trainer.sizes_bytes())),
             MOST_FINAL_SHARE * self.total_s,
         )
         self._costs = costs
@@ -227,6 +232,14 @@ class Timing(Length):
             if is_new:
                 self._warn(parts, end, warmup)
         self._last = self._segments[-1]
+
+    def _save_s(self, checkpoint_bytes: int) -> float:
+        """Seconds of the last save. Measures the disk if they matter: most disks are much faster than is assumed."""
+        assumed_s = save_s(checkpoint_bytes)
+        if assumed_s < _SLOW_SAVE * self.total_s:
+            return assumed_s
+        rate = write_rate(self._session.run.path)
+        return assumed_s if rate is None else save_s(checkpoint_bytes, rate / _SUSTAINED)
 
     def _limit_validations(self, parts: Parts, token_s: float) -> None:
         """Let each validation of a new run take a part of the time at most; `token_s`: its seconds per token."""

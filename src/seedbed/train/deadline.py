@@ -21,7 +21,7 @@ _RECENT_SHARE, _LEAST_RECENT_S, _MOST_RECENT_S = 1 / 8, 30.0, 120.0
 _OUTLIERS = 0.02
 """This share of the recent steps, the slowest, does not count, and at least one step: a pause of the machine is not its speed."""
 _FEWEST_STEPS = 5
-"""The number of timed steps before the plan follows the measured speed: the first steps of a process are slow."""
+"""The number of timed steps before the plan follows a lower speed than was expected: the first steps of a process are slow."""
 _LATEST = 1.08
 """A run ends, even within its decay, before a step that would make it take more of its time: 10 % with the end of the process."""
 
@@ -83,10 +83,14 @@ class Deadline:
 
     @property
     def step_s(self) -> float | None:
-        """The seconds of a training step at the recent speed: the mean without outliers. None if unknown."""
-        if len(self._recent) < _FEWEST_STEPS:
-            return self._step_s
+        """The seconds of a training step at the recent speed: the mean without outliers. None if unknown.
+
+        After few steps it is what was expected, or less: an expectation from a busy moment would end the run too early.
+        """
         durations = [duration for _, duration in self._recent]
+        if len(durations) < _FEWEST_STEPS:
+            measured_s = sum(durations) / len(durations) if durations else math.inf
+            return self._step_s and min(self._step_s, measured_s)
         slowest = heapq.nlargest(math.ceil(_OUTLIERS * len(durations)), durations)
         return (sum(durations) - sum(slowest)) / (len(durations) - len(slowest))
 
