@@ -184,6 +184,23 @@ def test_wrong_requests_are_refused_before_any_work(
     assert not (desk.folder / "other").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "lacks"),
+    [
+        ("generate evaluate-texts hi", "model"),
+        ("models evaluate-texts", "model"),
+        ("train --from evaluate-texts --data text:texts", "model"),
+        ("evaluate evaluate-texts --data text:texts", "model"),
+        ("curve evaluate-texts", "curve"),
+        ("metrics evaluate-texts", "steps"),
+    ],
+)
+def test_an_evaluation_is_not_a_run(desk: Desk, measured: dict[str, Any], words: str, lacks: str) -> None:
+    refused = desk.seedbed(*words.split(), expect=2).stderr
+    assert f"evaluate-texts is an evaluation, not a run, so it has no {lacks}." in refused
+    assert "resume" not in refused
+
+
 def test_an_evaluation_that_is_unknown_is_called_an_evaluation(desk: Desk, measured: dict[str, Any]) -> None:
     for option in ("--like", "--show"):
         refused = desk.seedbed("evaluate", option, "evaluate-text", expect=2)
