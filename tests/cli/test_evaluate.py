@@ -71,13 +71,15 @@ def test_results_are_printed_as_json_csv_and_a_table(desk: Desk, measured: dict[
     for model in measured["models"]:
         assert f"{model['loss']:.4f}" in shown
         assert f"{model['bits_per_byte']:.4f} ±" in shown
-    assert "texts (all): 40 documents" in shown
+    assert "(all): 40 documents" in shown
     file = "runs/.evaluations/evaluate-texts.json"
     assert desk.seedbed("evaluate", "--show", file).stdout == shown
     assert json.loads(desk.seedbed("evaluate", "--show", file, "--json").stdout) == measured
     (desk.folder / "other.json").write_text("{}")
     refused = desk.seedbed("evaluate", "--show", "other.json", expect=2).stderr
     assert "does not have the results of an evaluation" in refused
+    for option, message in (("./nope.json", "There is no file"), ("nope.json", "There is no evaluation")):
+        assert f'{message} "{option}"' in desk.seedbed("evaluate", "--show", option, expect=2).stderr
     assert not list((desk.folder / "texts").glob(".*")), "files were written beside the text"
 
 

@@ -96,7 +96,7 @@ def test_going_back_sets_later_checkpoints_aside_and_deletes_none(writer: RunWri
 def test_a_checkpoint_that_a_run_does_not_have_is_refused_with_those_that_it_has(writer: RunWriter) -> None:
     writer.begin(1, 0)
     for name in ("7", "best"):
-        with pytest.raises(UsageError, match="no (best )?checkpoint") as refused:
+        with pytest.raises(UsageError, match=r"no (best )?checkpoint") as refused:
             find_checkpoint(writer.run, name)
         assert "`latest`" not in refused.value.hint
     writer.save(20)

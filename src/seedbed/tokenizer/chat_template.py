@@ -23,7 +23,13 @@ import msgspec
 
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import listed, printable, quoted, shorten
-from seedbed.tokenizer.model_files import DEFAULT_TEMPLATE, read_config, special_tokens, template_place, template_sources
+from seedbed.tokenizer.model_files import (
+    DEFAULT_TEMPLATE,
+    read_config,
+    special_tokens,
+    template_place,
+    template_sources,
+)
 from seedbed.tokenizer.render_request import CPU_LIMIT_S, MEMORY_LIMIT_BYTES, Rendered, RenderRequest
 
 TOOL_USE = "tool_use"
@@ -186,7 +192,11 @@ class ChatTemplate:
 
     def _named(self, name: str) -> str:
         """A template in words: with its name, unless it is the only one."""
-        return f"chat template {quoted(name)} of {self._where}" if len(self._sources) > 1 else f"chat template of {self._where}"
+        return (
+            f"chat template {quoted(name)} of {self._where}"
+            if len(self._sources) > 1
+            else f"chat template of {self._where}"
+        )
 
     def _place(self, name: str) -> str:
         return template_place(self._folder, name) if self._folder is not None else ""
