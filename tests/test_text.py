@@ -86,6 +86,17 @@ def test_printable_text_contains_no_control_characters(untrusted_text: str) -> N
     assert text.printable(shown) == shown
 
 
+def test_the_start_or_the_middle_is_cut_where_the_end_says_more() -> None:
+    assert text.shorten_start("abcdef", 4) == "…def"
+    assert text.shorten_start("abcd", 4) == "abcd"
+    assert [text.shorten_middle("evaluate-12", width) for width in (11, 8, 7, 1)] == [
+        "evaluate-12",
+        "eval…-12",
+        "eva…-12",
+        "…",
+    ]
+
+
 def test_shorten_cuts_at_the_width_and_adds_an_ellipsis() -> None:
     assert text.shorten("abcdef", 4) == "abc…"
     assert text.shorten("abcd", 4) == "abcd"

@@ -180,6 +180,19 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
+def shorten_start(text: str, width: int) -> str:
+    """The text cut at its beginning to at most `width` characters, such as a path, whose end says more; "…" marks the cut."""
+    return text if len(text) <= width else "…" + text[len(text) - max(width - 1, 0) :]
+
+
+def shorten_middle(text: str, width: int) -> str:
+    """The text cut in its middle to at most `width` characters, such as a name whose end differs; "…" marks the cut."""
+    if len(text) <= width:
+        return text
+    last = max(width - 1, 0) // 2
+    return text[: max(width - 1 - last, 0)] + "…" + text[len(text) - last :]
+
+
 def painted(text: str, style: str) -> str:
     """The text with terminal codes for a style, which is words of `STYLES` such as `bold red`; "" changes nothing."""
     codes = ";".join(STYLES[word] for word in style.split())

@@ -8,10 +8,17 @@ import pytest
 
 import hand_made_models as made
 from model_hub import COMMIT
-from seedbed.actions.describing import list_models
+from seedbed.actions.describing import describe, list_models
+from seedbed.errors import UsageError
 from seedbed.runs.store import Store
 
 pytest.importorskip("huggingface_hub", reason="needs the extra hub")
+
+
+def test_a_name_that_nothing_has_needs_no_other_form(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run") as raised:
+        describe(Store(tmp_path / "runs"), "nowhere")
+    assert "./nowhere" not in raised.value.hint
 
 
 def test_the_size_of_a_model_is_that_of_the_weights_that_are_loaded(

@@ -97,3 +97,11 @@ def test_a_reference_to_nothing_says_what_else_may_be_meant(
     with pytest.raises(UsageError, match=message) as raised:
         locate(Store(tmp_path / "runs"), reference)
     assert hint in raised.value.hint
+
+
+def test_a_folder_with_the_name_of_no_run_is_named_in_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad").mkdir()
+    with pytest.raises(UsageError) as raised:
+        locate(Store(tmp_path / "runs"), "bad")
+    assert raised.value.hint.endswith("To use the folder of that name, write ./bad.")

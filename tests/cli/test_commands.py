@@ -294,6 +294,10 @@ def test_config_check_reports_the_size_and_the_errors_of_a_config(desk: Any) -> 
     assert good["ok"]
     assert 1_000_000 < good["parameters"] < 1_300_000
     assert "parameters" in desk.seedbed("config", "check").stdout
+    cut = desk.seedbed("config", "check", "--set", "train.precision=fp32", "--set", "train.micro_batch=4").stdout
+    assert "of memory in fp32, 4 sequences at a time.\n" in cut
+    chosen = f"of memory in {good['precision']} (which `train` chooses on this machine).\n"
+    assert chosen in desk.seedbed("config", "check").stdout
     bad = json.loads(desk.seedbed("config", "check", "--data", "text:/nowhere", "--json", expect=2).stdout)
     assert not bad["ok"]
     assert "/nowhere" in bad["findings"][-1]["text"]

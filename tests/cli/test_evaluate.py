@@ -71,13 +71,15 @@ def test_results_are_printed_as_json_csv_and_a_table(desk: Desk, measured: dict[
     for model in measured["models"]:
         assert f"{model['loss']:.4f}" in shown
         assert f"{model['bits_per_byte']:.4f} ±" in shown
-    assert "texts (all): 40 documents" in shown
+    assert "(all): 40 documents" in shown
     file = "runs/.evaluations/evaluate-texts.json"
     assert desk.seedbed("evaluate", "--show", file).stdout == shown
     assert json.loads(desk.seedbed("evaluate", "--show", file, "--json").stdout) == measured
     (desk.folder / "other.json").write_text("{}")
     refused = desk.seedbed("evaluate", "--show", "other.json", expect=2).stderr
     assert "does not have the results of an evaluation" in refused
+    for option, message in (("./nope.json", "There is no file"), ("nope.json", "There is no evaluation")):
+        assert f'{message} "{option}"' in desk.seedbed("evaluate", "--show", option, expect=2).stderr
     assert not list((desk.folder / "texts").glob(".*")), "files were written beside the text"
 
 
@@ -182,6 +184,23 @@ def test_wrong_requests_are_refused_before_any_work(
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert not (desk.folder / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "lacks"),
+    [
+        ("generate evaluate-texts hi", "model"),
+        ("models evaluate-texts", "model"),
+        ("train --from evaluate-texts --data text:texts", "model"),
+        ("evaluate evaluate-texts --data text:texts", "model"),
+        ("curve evaluate-texts", "curve"),
+        ("metrics evaluate-texts", "steps"),
+    ],
+)
+def test_an_evaluation_is_not_a_run(desk: Desk, measured: dict[str, Any], words: str, lacks: str) -> None:
+    refused = desk.seedbed(*words.split(), expect=2).stderr
+    assert f"evaluate-texts is an evaluation, not a run, so it has no {lacks}." in refused
+    assert "resume" not in refused
 
 
 def test_an_evaluation_that_is_unknown_is_called_an_evaluation(desk: Desk, measured: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -55,7 +56,8 @@ def test_a_chat_prints_the_answer_alone(trained: Any) -> None:
 
 
 def test_a_chat_needs_a_message_and_a_system_prompt_needs_a_chat(trained: Any) -> None:
-    assert "needs a message" in trained.seedbed("generate", "alpha", "--chat", expect=2).stderr
+    for message in ((), ("--prompt", ""), ("--prompt", " \n")):
+        assert "needs a message" in trained.seedbed("generate", "alpha", "--chat", *message, expect=2).stderr
     assert "Add --chat" in trained.seedbed("generate", "alpha", "-p", "x", "--system", "y", expect=2).stderr
 
 
@@ -302,6 +304,17 @@ def test_a_reader_that_leaves_ends_the_writer(trained: Any) -> None:
     process.stdout.close()
     assert process.wait(timeout=patience.HANG_S) == 141
     assert "Traceback" not in process.stderr.read()
+
+
+def test_a_long_path_is_cut_to_one_row_while_the_model_is_loaded(trained: Any) -> None:
+    folder = model_folder(trained.folder / "a-long-name-of-a-folder-for-models" / "small")
+    shown = trained.terminal("generate", str(folder), "--prompt", "x", "--seed", "7", columns=40, env={"NO_COLOR": "1"})
+    line = re.search(r"loading (\S+) \.\.\.", shown)
+    assert line is not None
+    assert len(line[0]) == 39
+    assert line[1].startswith("…")
+    assert line[1].endswith("-models/small")
+    assert shown.endswith("4 tokens, 8 tokens/s, token limit\nreached, seed 7\n")
 
 
 def test_on_a_terminal_nothing_steers_it(trained: Any) -> None:

@@ -72,7 +72,7 @@ def test_the_list_fits_a_narrow_terminal(trained: Any) -> None:
     shown = trained.terminal("models", columns=40, env=home)
     lines = [line for line in shown.splitlines() if str(trained.folder) not in line]
     assert max(map(len, lines)) <= 40, shown
-    for part in ("alpha ", "a rather long na", "…", " 30 ", "hub:me/a-name-of-many-words", "ready"):
+    for part in ("alpha ", "a rather ", "…", " one run ", " 30 ", "hub:me/a-name-of-many-words", "ready"):
         assert part in shown
 
 

@@ -276,7 +276,7 @@ def test_runs_are_listed_with_preset_data_size_and_age(desk: Any) -> None:
     assert all(len(line) <= 80 for line in narrow)
     assert "VAL LOSS" in narrow[0]
     assert "ID" in desk.terminal("runs", columns=160).splitlines()[0]
-    for command in (("runs",), ("du",), ("metrics",)):
+    for command in (("runs",), ("du",), ("metrics",), ("status", "alpha")):
         lines = [line for line in desk.terminal(*command, columns=40).splitlines() if str(desk.folder) not in line]
         assert len(lines) > 1
         assert max(map(len, lines)) <= 40, command

@@ -16,7 +16,7 @@ from seedbed.config.frozen import dump, load_frozen
 from seedbed.config.layers import Flagged
 from seedbed.config.resolving import Resolved, resolve
 from seedbed.config.roots import TRAIN
-from seedbed.config.schema import Config, DataConfig
+from seedbed.config.schema import Config, DataConfig, TrainConfig
 from seedbed.errors import UsageError
 from trained_bases import POSITIONS, ROWS, config_json
 
@@ -176,6 +176,17 @@ def test_the_micro_batch_fits_into_the_free_memory(free: int, rows: int) -> None
     opened = base(free_bytes=lambda _: free)
     assert started(opened=opened).config.train.micro_batch == rows
     assert started("train.micro_batch=4", opened=opened).config.train.micro_batch == 4
+
+
+def test_the_micro_batch_is_chosen_for_the_precision_of_this_machine() -> None:
+    asked = []
+
+    def precision(train: TrainConfig) -> str:
+        asked.append(train.precision)
+        return "bf16"
+
+    started(opened=base(free_bytes=lambda _: 10**6, precision=precision))
+    assert asked == ["auto"]
 
 
 def test_a_time_needs_no_size() -> None:

@@ -48,6 +48,15 @@ def test_the_tables_fit_80_columns_and_have_all_figures() -> None:
     assert "The tokenizers differ" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("text:/tmp/notes.txt", "text:/tmp/notes.txt"), (f"text:/{'a' * 40}/notes.txt", f"text:…{'a' * 24}/notes.txt")],
+)
+def test_a_heading_that_does_not_fit_has_two_lines_and_keeps_the_kind_of_text(name: str, shown: str) -> None:
+    data = {"name": name, "split": "validation", "documents": 60, "bytes": 1_121_681}
+    assert lines(results(model("a", 0.9), data=data), 40)[:2] == [shown, "(validation): 60 documents, 1.1 MiB"]
+
+
 @pytest.mark.parametrize("columns", [40, 52, 64, 80, 100])
 def test_a_narrow_terminal_gets_all_figures_and_whole_names(columns: int) -> None:
     names = ["quickstart@12000", "a-folder/with-a-name-of-many-words/step-00001200"]
@@ -84,10 +93,11 @@ def test_without_intervals_values_stand_alone() -> None:
 
 def test_of_a_long_path_the_end_is_shown() -> None:
     data = {"name": f"text:/{'a' * 90}/notes", "split": "all", "documents": 1, "bytes": 12}
-    first = lines(results(model("a", 1.0), data=data))[0]
+    first, second, *_ = lines(results(model("a", 1.0), data=data))
     assert len(first) == 80
-    assert first.startswith("…aaa")
-    assert first.endswith("aa/notes (all): 1 document, 12 B")
+    assert first.startswith("text:…aaa")
+    assert first.endswith("aa/notes")
+    assert second == "(all): 1 document, 12 B"
 
 
 def test_names_cannot_control_the_terminal() -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import hand_made_models as made
-from seedbed.actions.model_report import ModelReport, report_on
+from seedbed.actions.model_report import Machine, ModelReport, report_on
 from seedbed.presentation.model_report import as_json, lines, verdict
 
 
@@ -33,7 +33,16 @@ def test_every_property_has_a_line(tmp_path: Path) -> None:
     assert found["stop"] == "<|end|> (10)"
     assert found["template"] == "a chat template"
     assert found["licence"] == "unknown"
-    assert "LoRA" in found["to tune"]
+    assert " with LoRA (" in found["to tune"]
+    assert " with QLoRA" in found["to tune"]
+
+
+def test_the_memory_of_another_kind_of_machine_says_what_cuda_takes(tmp_path: Path) -> None:
+    found = report(tmp_path / "m", made.files())
+    found.machine = Machine("cpu", 1 << 40)
+    assert shown(found)["to tune"].endswith("with QLoRA on a GPU (bf16), of which CUDA itself takes 1.0 GiB")
+    found.machine = Machine("A GPU", 1 << 40)
+    assert shown(found)["to tune"].endswith("with QLoRA (bf16)")
 
 
 def test_named_chat_templates_are_listed_with_the_default_first(tmp_path: Path) -> None:

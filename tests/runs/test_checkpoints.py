@@ -90,7 +90,22 @@ def test_going_back_sets_later_checkpoints_aside_and_deletes_none(writer: RunWri
     assert find_checkpoint(writer.run, f"{best.path.parent.name}/step-00000060").name == "step-00000060"
     with pytest.raises(UsageError) as refused:
         find_checkpoint(writer.run, "50")
-    assert "at steps: 20 (superseded: 40, 60)" in refused.value.hint
+    assert "at steps: 20 (superseded: 40, 60). You can also use `latest` or `best`." in refused.value.hint
+
+
+def test_a_checkpoint_that_a_run_does_not_have_is_refused_with_those_that_it_has(writer: RunWriter) -> None:
+    writer.begin(1, 0)
+    for name in ("7", "best"):
+        with pytest.raises(UsageError, match=r"no (best )?checkpoint") as refused:
+            find_checkpoint(writer.run, name)
+        assert "`latest`" not in refused.value.hint
+    writer.save(20)
+    with pytest.raises(UsageError) as refused:
+        find_checkpoint(writer.run, "77")
+    assert refused.value.hint.endswith("at steps: 20. You can also use `latest`.")
+    with pytest.raises(UsageError, match="has no best checkpoint") as refused:
+        find_checkpoint(writer.run, "best")
+    assert refused.value.hint == "Use `latest` or a step. For new runs, set train.keep_best = true."
 
 
 def test_find_checkpoint_prefers_the_current_one_then_the_last_superseded_one(writer: RunWriter) -> None:

@@ -72,6 +72,12 @@ def test_adapters_need_less_than_training_and_4_bits_less_than_16() -> None:
     assert 5 * GIB < found["qlora"].size_bytes < 30 * GIB
 
 
+def test_what_cuda_takes_is_part_of_the_needs_on_a_gpu() -> None:
+    on_cpu, on_gpu = (by_work(needs(SMALL, 49152, on_gpu=which)) for which in (False, True))
+    assert [each.cuda_bytes for each in on_gpu.values()] == [GIB] * 4
+    assert {work: each.cuda_bytes for work, each in on_cpu.items()} == {"run": 0, "train": 0, "lora": 0, "qlora": GIB}
+
+
 def test_a_model_with_learned_positions_keeps_its_whole_table() -> None:
     gpt2 = ModelConfig(layout="gpt2", layers=1, hidden=64, heads=4, kv_heads=4, head_dim=16, ffn=64, context=1 << 20)
     train = by_work(needs(gpt2, 100, on_gpu=False))["train"]

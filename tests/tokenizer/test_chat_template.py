@@ -156,6 +156,25 @@ class TestRendering:
         assert caught.value.hint
         assert "\x1b" not in caught.value.message
 
+    def test_a_template_that_fails_is_named_with_its_file(self, tmp_path: Path) -> None:
+        files: dict[str, Any] = {
+            "chat_template.jinja": "{% zz %}",
+            "additional_chat_templates/rag.jinja": "{{ 1 / 0 }}",
+        }
+        several = ChatTemplate.of(write(tmp_path / "several", files))
+        assert several is not None
+        for name, file in (("default", "chat_template.jinja"), ("rag", "additional_chat_templates/rag.jinja")):
+            with pytest.raises(SeedbedError, match=f'The chat template "{name}" of ') as caught:
+                several.render(HELLO, name=name)
+            assert caught.value.hint == f'Correct the template: "{tmp_path}/several/{file}"'
+        single = ChatTemplate.of(
+            write(tmp_path / "single", {"tokenizer_config.json": {"chat_template": "{{ 1 / 0 }}"}})
+        )
+        assert single is not None
+        with pytest.raises(SeedbedError, match="The chat template of ") as caught:
+            single.render(HELLO)
+        assert caught.value.hint == f'Correct the template: chat_template in "{tmp_path}/single/tokenizer_config.json"'
+
     @pytest.mark.parametrize(
         "source",
         ["{{ tools[0].function.name }}", "{% if not tools %}{{ raise_exception('Give me tools.') }}{% endif %}"],

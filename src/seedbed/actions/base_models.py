@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from seedbed.actions.checks import free_memory_bytes
 from seedbed.actions.model_references import resolve
+from seedbed.actions.precision import training_precision
 from seedbed.checkpoint.marker import complaint, is_named, step_of
 from seedbed.config.base_model import BaseModel, OpenBase, read_base
 from seedbed.config.schema import DataConfig
@@ -59,7 +60,7 @@ def open_base(
     _refuse_damaged(folder)
     base = read_base(folder, exact, _name(found.run, folder, exact))
     _refuse_tokenizer(base)
-    return base._replace(data=_data_of(found.run), free_bytes=free_memory_bytes)
+    return base._replace(data=_data_of(found.run), free_bytes=free_memory_bytes, precision=training_precision)
 
 
 def _name(run: RunDir | None, folder: Path, reference: str) -> str:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seedbed.actions.precision import training_precision
 from seedbed.config.schema import Config
 from seedbed.config.source import is_prepared
 from seedbed.disk_space import free_bytes
@@ -44,7 +45,9 @@ def check_training(config: Config, store: Store) -> None:
     """Raise UsageError or SeedbedError for the first problem found in the config, this machine's memory, or the data."""
     from seedbed.config.check import check
 
-    for finding in check(config, total_memory_bytes=_total_memory_bytes(config)):
+    precision = training_precision(config.train)
+    total = _total_memory_bytes(config, precision)
+    for finding in check(config, total_memory_bytes=total, precision=precision):
         if finding.level == "error":
             raise UsageError(f"{finding.text} {finding.why}".strip(), finding.hint)
     refuse_unusable_data(config, store)
@@ -65,15 +68,17 @@ def examine(config: Config, store: Store) -> list[Finding]:
     """
     from seedbed.config.check import check
 
+    precision = training_precision(config.train)
     return check(
         config,
         free_disk_bytes=free_bytes(store.root),
         free_memory_bytes=free_memory_bytes(config.train.device),
-        total_memory_bytes=_total_memory_bytes(config),
+        total_memory_bytes=_total_memory_bytes(config, precision),
+        precision=precision,
     )
 
 
-def _total_memory_bytes(config: Config) -> int:
+def _total_memory_bytes(config: Config, precision: str) -> int:
     """The memory of the largest device on which the config may train, in bytes.
 
     GPUs are queried only if main memory is too small, since the query takes a moment.
@@ -82,7 +87,7 @@ def _total_memory_bytes(config: Config) -> int:
     from seedbed.hardware import gpu, memory
 
     total = memory.total_bytes()
-    needed = memory_estimate(config, config.tokenizer.vocab_size, "fp32").total
+    needed = memory_estimate(config, config.tokenizer.vocab_size, precision).total
     if needed <= total or config.train.device.strip().lower() == "cpu":
         return total
     return max(total, *(each.total_bytes or 0 for each in gpu.probe().found), 0)

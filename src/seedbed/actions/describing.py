@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed.actions.model_references import ChosenModel, any_folder, is_path, locate
+from seedbed.actions.model_references import ChosenModel, any_folder, as_path, is_path, locate
 from seedbed.actions.model_report import ModelReport, report_on
 from seedbed.checkpoint.headers import TensorInfo, shard_names, weight_files
 from seedbed.checkpoint.marker import ADAPTER, CONFIG, WEIGHTS, is_named, step_of
@@ -50,8 +50,9 @@ def _located(store: Store, reference: str, checkpoint: str | None) -> ChosenMode
         return ChosenModel(run_of(folder), None, folder)
     try:
         return locate(store, reference, checkpoint)
-    except UnknownRunError:
+    except UnknownRunError as error:
         if folder is None or checkpoint is not None:
+            error.hint = error.hint.removesuffix(as_path(reference)).strip()  # a bare name is a folder's, too
             raise
         return ChosenModel(run_of(folder), None, folder)
 

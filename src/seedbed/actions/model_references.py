@@ -115,7 +115,15 @@ def _with_folders_and_hub(reference: str, error: UnknownRunError) -> UnknownRunE
         return UnknownRunError(
             f"There is no model folder and no run at {quoted(normal_path(reference))}.", "Check the path."
         )
-    return UnknownRunError(error.message, f"{error.hint} A model folder is given as a path, such as ./{shown}.".strip())
+    return UnknownRunError(error.message, f"{error.hint} {as_path(reference)}".strip())
+
+
+def as_path(reference: str) -> str:
+    """How to give a folder with the name `reference`, in words."""
+    path = f"./{printable(reference)}"
+    if any_folder(reference) is not None:
+        return f"To use the folder of that name, write {path}."
+    return f"A model folder is given as a path, such as {path}."
 
 
 def _at(store: Store, reference: str, checkpoint: str | None) -> ChosenModel:

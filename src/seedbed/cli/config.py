@@ -207,15 +207,18 @@ def estimate(wanted: Resolved[Config]) -> dict[str, Any]:
 
     They are computed for the largest vocabulary that the tokenizer can have.
     """
+    from seedbed.actions.precision import training_precision
     from seedbed.config.arithmetic import count_parameters, memory_estimate
 
     config = wanted.config
-    precision = "fp32" if config.train.precision == "auto" else config.train.precision
+    precision = training_precision(config.train)
     rows = config.tokenizer.vocab_size
     return {
         "parameters": count_parameters(config.model, rows),
         "memory_bytes": memory_estimate(config, rows, precision).total,
         "precision": precision,
+        "precision_chosen": config.train.precision == "auto",
+        "micro_batch": config.train.micro_batch,
         "vocab_size": rows,
         "size": config.train.size,
     }
@@ -248,6 +251,10 @@ def describe(findings: list[dict[str, Any]], needs: dict[str, Any]) -> list[str]
         return [*lines, _CHOSEN_LATER, f"Estimated time: {taken}."]
     model = f"{text.count(needs['parameters'])} parameters (vocabulary {needs['vocab_size']})"
     memory = f"{text.size(needs['memory_bytes'])} of memory in {needs['precision']}"
+    if needs["precision_chosen"]:
+        memory += " (which `train` chooses on this machine)"
+    if needs["micro_batch"]:
+        memory += f", {text.plural(needs['micro_batch'], 'sequence')} at a time"
     lines.append(f"The model has {model}; training it takes about {memory}.")
     disk = f"Its checkpoints take up to {text.size(needs['estimated_disk_bytes'])} of disk"
     if needs["estimated_tokens"] is not None:

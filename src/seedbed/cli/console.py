@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from seedbed.cli.streams import terminal_columns
 from seedbed.errors import SeedbedError
-from seedbed.text import legible, painted, printable
+from seedbed.text import legible, painted, printable, shorten, shorten_middle
 
 
 def colour(stream: TextIO) -> bool:
@@ -67,15 +67,22 @@ def print_error(error: SeedbedError) -> None:
 def set_temporary_line(line: str = "") -> None:
     """Show a temporary line on stderr in place of the previous temporary line; "" erases it.
 
-    Does nothing if stderr is not a terminal, or is a terminal that cannot erase a line.
+    A line that does not fit the terminal is cut, since only one row can be erased. Does nothing if stderr is not a
+    terminal, or is a terminal that cannot erase a line.
     """
     from seedbed.config.environment import env
 
     if not sys.stderr.isatty() or env("TERM") == "dumb":
         return
+    line = shorten(line, temporary_room())
     with suppress(OSError):
         sys.stderr.write("\r\x1b[K" + paint(line, "dim", sys.stderr))
         sys.stderr.flush()
+
+
+def temporary_room() -> int:
+    """The most characters that a temporary line can have."""
+    return terminal_columns(sys.stderr) - 1
 
 
 def can_ask() -> bool:
@@ -109,8 +116,6 @@ def fitted(
     If that is not enough, cells of the column `shorten` are cut, but not below `least` characters. If stdout is not a
     terminal, nothing is removed or cut.
     """
-    from seedbed.text import shorten as cut
-
     if not sys.stdout.isatty():
         return
 
@@ -128,7 +133,7 @@ def fitted(
         at = header.index(shorten)
         most = max(max(len(row[at]) for row in (header, *rows)) - excess, least)
         for row in rows:
-            row[at] = cut(row[at], most)
+            row[at] = shorten_middle(row[at], most)
 
 
 def table(

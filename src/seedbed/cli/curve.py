@@ -82,10 +82,13 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.store_option import find_all, store
     from seedbed.presentation.curves import Drawn
     from seedbed.runs.curves.series import Series
+    from seedbed.runs.kinds import refuse_task
 
     runs = store(arguments.runs)
     if arguments.refs:
         found = find_all(runs, arguments.refs)
+        for each in found:
+            refuse_task(each, "curve")
     else:
         found = [runs.find(None, fits=has_steps, wanted="run that has logged a step")]
     if arguments.y not in _METRICS:

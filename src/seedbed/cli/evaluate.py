@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -247,12 +248,26 @@ def show(store: Store, arguments: argparse.Namespace) -> int:
 
 
 def results_file(reference: str) -> Path | None:
-    """The path of the file that --show names: one with a slash or the ending .json; None for the name of an evaluation."""
+    """The path of the file that --show names: one with a slash or the ending .json; None for the name of an evaluation.
+
+    Raises UsageError for a path at which nothing is.
+    """
     from seedbed.cli.prompt import is_file
+    from seedbed.errors import UsageError
     from seedbed.files import expand_home
+    from seedbed.text import quoted
 
     path = expand_home(reference)
-    return path if ("/" in reference or path.suffix == ".json") and is_file(path) else None
+    if "/" not in reference and path.suffix != ".json":
+        return None
+    if is_file(path):
+        return path
+    if "/" in reference and not os.path.lexists(path):
+        raise UsageError(
+            f"There is no file {quoted(reference)}.",
+            "Give a file with results of `seedbed evaluate`, or the name of an evaluation (`seedbed runs --all`).",
+        )
+    return None
 
 
 def results_of(store: Store, reference: str) -> dict[str, Any]:

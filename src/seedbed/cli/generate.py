@@ -148,7 +148,8 @@ def _sampling_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Find the model, generate in a child process, and print the text."""
     from seedbed import actions
-    from seedbed.cli.console import set_temporary_line
+    from seedbed.cli.console import set_temporary_line, temporary_room
+    from seedbed.text import shorten_start
 
     store = actions.store(arguments.runs)
     ref, prompt = run_and_prompt(store, arguments)
@@ -176,7 +177,7 @@ def run(arguments: argparse.Namespace) -> int:
         writer = TerminalWriter("" if messages else prompt, arguments.num_samples)
     else:
         writer = PipeWriter("" if messages else prompt)
-    set_temporary_line(f"loading {chosen.name()} ...")
+    set_temporary_line(f"loading {shorten_start(chosen.name(), temporary_room() - len('loading  ...'))} ...")
     with closing(ask(chosen, "generate", request)) as answers:
         for answer in answers:
             if "ready" in answer:
@@ -197,7 +198,7 @@ def run(arguments: argparse.Namespace) -> int:
 def chat_messages(arguments: argparse.Namespace, prompt: str | None) -> list[dict[str, str]]:
     """The messages of a chat: the system prompt, if one is given, and the prompt; none without --chat.
 
-    Raises UsageError for a chat without a prompt, and for options of a chat without --chat.
+    Raises UsageError for a chat without a prompt or with an empty one, and for options of a chat without --chat.
     """
     from seedbed.errors import UsageError
 
@@ -206,7 +207,7 @@ def chat_messages(arguments: argparse.Namespace, prompt: str | None) -> list[dic
             if getattr(arguments, name) is not None:
                 raise UsageError(f"--{name} is {what} of a chat, but --chat is missing.", "Add --chat.")
         return []
-    if prompt is None:
+    if not prompt or prompt.isspace():
         raise UsageError(
             "A chat needs a message.", 'Give it with --prompt: seedbed generate RUN --chat --prompt "Hello!"'
         )

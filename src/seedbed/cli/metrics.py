@@ -58,12 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.cli.store_option import store
     from seedbed.errors import UsageError
     from seedbed.files import expand_home, replacing
+    from seedbed.runs.kinds import refuse_task
     from seedbed.runs.metrics import metrics
     from seedbed.runs.status import current_status
 
     found = store(arguments.runs).find(
         arguments.ref, fits=lambda run: current_status(run).view.step > 0, wanted="run that has logged a step"
     )
+    refuse_task(found, "steps")
     if arguments.out is not None and not (arguments.csv or arguments.json):
         raise UsageError("--out needs a format.", "Add --csv or --json.")
     damaged: list[int] = []

@@ -64,14 +64,14 @@ def choose_model(store: Store, ref: str | None, checkpoint: str | None) -> Chose
 
 def show_progress(progress: Progress) -> None:
     """Show how far the download of a model is, if stderr is a terminal."""
-    from seedbed.cli.console import set_temporary_line, width
-    from seedbed.text import printable, shorten, size
+    from seedbed.cli.console import set_temporary_line
+    from seedbed.text import printable, size
 
     done = size(progress.done_bytes)
     whole = size(progress.total_bytes)
     share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 1.0
     line = f"{progress.doing} {printable(progress.file)}: {done} of {whole} ({share:.0%})"
-    set_temporary_line(shorten(line, width(200) - 1))
+    set_temporary_line(line)
 
 
 def ask(chosen: ChosenModel, command: str, request: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:

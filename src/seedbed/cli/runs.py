@@ -201,7 +201,7 @@ def listing(found: list[dict[str, Any]]) -> list[str]:
     rows, styles = [], []
     for each in found:
         steps = steps_text(each)
-        name = ("SIMULATED " if each["simulated"] else "") + text.shorten(text.printable(each["name"]), 28)
+        name = ("SIMULATED " if each["simulated"] else "") + text.shorten_middle(text.printable(each["name"]), 28)
         left = text.duration(each["remaining_s"]) if each["remaining_s"] is not None else ""
         losses = [text.loss(each["loss"]), text.loss(each["val_loss"])]
         age = text.age(time.time() - each["created"]) if each["created"] else ""

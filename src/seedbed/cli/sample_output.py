@@ -71,13 +71,15 @@ class TerminalWriter:
 
     def done(self, end: dict[str, Any]) -> None:
         """End the line and print the figures of the sample on stderr."""
-        from seedbed.cli.console import note, paint
+        from seedbed.cli.console import folded, note, paint
         from seedbed.presentation.generation import result_text
 
         if end["sample"] != self._begun:
             self.text(end["sample"], "")
         print(flush=True)
-        note(paint(result_text([end]), "dim", sys.stderr))
+        figures = result_text([end])
+        for line in folded(figures) if sys.stderr.isatty() else [figures]:
+            note(paint(line, "dim", sys.stderr))
 
 
 class JsonWriter:

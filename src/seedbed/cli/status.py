@@ -22,6 +22,8 @@ EXAMPLES = """\
   seedbed status quickstart      a run by its name
   seedbed status 20261121 --json a run by the start of its id, for a script
 """
+_LABEL_WIDTH = 12
+"""Columns of the labels of the rows."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +64,7 @@ def describe(found: dict[str, Any]) -> list[str]:
     if found["status"] in ("failed", "lost"):
         lines += ["", *_why(found), ""]
     for label, value in rows(found):
-        lines.append(f"  {paint(f'{label:<12}', 'dim')}{value}")
+        lines += _row(label, value)
     name = run_argument(RunDir(Path(found["path"])))
     if found["note"]:
         lines += ["", *("  " + line for line in text.printable(found["note"], newlines=True).splitlines())]
@@ -73,6 +75,20 @@ def describe(found: dict[str, Any]) -> list[str]:
     if found["status"] == "stopped" or (found["status"] == "paused" and found["code"] == ASKED):
         lines += ["", f"  Continue: seedbed resume {name}"]
     return lines
+
+
+def _row(label: str, value: str) -> list[str]:
+    """A label and its value: on a terminal, lines that fit it, with the value below the label if a word of it is long."""
+    from seedbed.cli.console import folded, paint, width
+
+    columns, beside, below = width(200), _LABEL_WIDTH + 2, 4
+    longest = max(map(len, value.split()), default=0)
+    if not sys.stdout.isatty() or len(value) + beside <= columns or longest + below > columns:
+        return [f"  {paint(f'{label:<{_LABEL_WIDTH}}', 'dim')}{value}"]
+    if longest + beside > columns:
+        return [f"  {paint(label, 'dim')}", *(" " * below + line for line in folded(value, below))]
+    first, *others = folded(value, beside)
+    return [f"  {paint(f'{label:<{_LABEL_WIDTH}}', 'dim')}{first}", *(" " * beside + line for line in others)]
 
 
 def _why(found: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import sys
+from typing import TextIO
 
 from seedbed.config.environment import env
 
@@ -42,8 +43,8 @@ def prepare() -> None:
             stream.reconfigure(errors=ERRORS)
 
 
-def terminal_columns() -> int:
-    """The width of the terminal: COLUMNS, or as the terminal of stdout says; 80 without one.
+def terminal_columns(stream: TextIO | None = None) -> int:
+    """The width of the terminal: COLUMNS, or as the terminal of `stream` (default: stdout) says; 80 without one.
 
     As shutil.get_terminal_size, whose module takes some milliseconds of each command to import.
     """
@@ -51,7 +52,7 @@ def terminal_columns() -> int:
     if named.isascii() and named.isdigit() and int(named):
         return int(named)
     try:
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+        return os.get_terminal_size((stream or sys.__stdout__).fileno()).columns or 80  # type: ignore[union-attr]
     except (AttributeError, ValueError, OSError):
         return 80
 

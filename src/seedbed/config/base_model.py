@@ -24,7 +24,7 @@ from seedbed.config.keys import keys
 from seedbed.config.layers import Layer, merge, of_tables
 from seedbed.config.paths import is_model_path
 from seedbed.config.roots import Root
-from seedbed.config.schema import Config, DataConfig, ModelConfig
+from seedbed.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from seedbed.config.values import shown
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import plural, quoted
@@ -43,6 +43,11 @@ def _unknown(device: str) -> int | None:
     return None
 
 
+def _without_machine(train: TrainConfig) -> str:
+    """The precision of a training if nothing is known about the machine: for `auto`, that which needs the most memory."""
+    return "fp32" if train.precision == "auto" else train.precision
+
+
 class BaseModel(NamedTuple):
     """A trained model from which a training starts."""
 
@@ -59,6 +64,8 @@ class BaseModel(NamedTuple):
     """The data of the run that trained it, which a training without --data uses again; None if it is not of a run."""
     free_bytes: Callable[[str], int | None] = _unknown
     """The free memory of the device that `train.device` names, in bytes; None if unknown."""
+    precision: Callable[[TrainConfig], str] = _without_machine
+    """The precision in which this machine would train."""
 
     @property
     def positions(self) -> int:
@@ -154,7 +161,7 @@ def fitted(config: Config, origins: dict[str, str], base: BaseModel) -> Config:
     free = base.free_bytes(config.train.device) if "train.micro_batch" not in origins else None
     if free is None:
         return config
-    precision = "fp32" if config.train.precision == "auto" else config.train.precision
+    precision = base.precision(config.train)
     rows = fitting_micro_batch(config, base.vocab_rows, int(free * _MEMORY_SHARE), precision)
     if not rows:
         return config

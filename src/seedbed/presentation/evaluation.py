@@ -19,6 +19,8 @@ from seedbed.runs.tasks import output_of
 FORMAT = 1
 """The newest format of results that this version can read."""
 _UNKNOWN = "-"
+_SCHEMES = ("text:", "hf:")
+"""The beginnings of the names of texts that are kept when a name is cut."""
 _LEAST_NAME = 16
 """The least width of a column of names, in characters."""
 _WANTED = (
@@ -147,10 +149,11 @@ def _heading(data: dict[str, Any], columns: int) -> list[str]:
     """What was evaluated: the text, its split and its size."""
     name = text.printable(data["name"])
     size = f"({data['split']}): {text.plural(data['documents'], 'document')}, {text.size(data['bytes'])}"
-    room = columns - len(size) - 1
-    if room < min(_LEAST_NAME, len(name)):
-        return [_end_of(name, columns), *textwrap.wrap(size, columns)]
-    return [f"{_end_of(name, room)} {size}"]
+    if len(name) + 1 + len(size) <= columns:
+        return [f"{name} {size}"]
+    scheme = next((each for each in _SCHEMES if name.startswith(each)), "")
+    shortened = scheme + text.shorten_start(name.removeprefix(scheme), columns - len(scheme))
+    return [shortened, *textwrap.wrap(size, columns)]
 
 
 def _models(models: Sequence[dict[str, Any]], columns: int) -> list[str]:
@@ -180,11 +183,6 @@ def _differences(differences: Sequence[dict[str, Any]], columns: int) -> list[st
             [text.printable(each["a"]), text.printable(each["b"]), f"{each['bits_per_byte']:+.4f}", interval, share]
         )
     return _table(header, rows, columns, names=2)
-
-
-def _end_of(name: str, width: int) -> str:
-    """The name in at most `width` characters; of a longer one, such as a path, the end is kept."""
-    return name if len(name) <= width else "…" + name[len(name) - width + 1 :]
 
 
 def with_margin(value: float, low: float | None, high: float | None) -> str:

@@ -174,9 +174,10 @@ def _memory(report: ModelReport) -> Iterator[Line]:
     def told(work: str, method: str = "") -> str:
         need = found[work]
         elsewhere = work == "qlora" and machine.device == "cpu"
-        where = f"{need.precision}, on a GPU" if elsewhere else need.precision
+        where = f" on a GPU ({need.precision})" if elsewhere else f" ({need.precision})"
+        where += f", of which CUDA itself takes {text.size(need.cuda_bytes)}" if elsewhere else ""
         short = ": more than there is" if need.size_bytes > machine.memory_bytes and not elsewhere else ""
-        return f"{text.size(need.size_bytes)}{method} ({where}){short}"
+        return f"{text.size(need.size_bytes)}{method}{where}{short}"
 
     yield Line("to run", told("run"))
     yield Line("to train", told("train"))

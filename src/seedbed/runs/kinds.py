@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from seedbed.config.roots import ROOTS, Root
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.runs.store import RunDir
+from seedbed.text import printable
 
 
 class Kind(NamedTuple):
@@ -29,6 +30,8 @@ class Kind(NamedTuple):
     checks: str = ""
     """The function that checks the work before it is created, as `module:function`. It gets the config and the store,
     and raises SeedbedError."""
+    noun: str = "a run"
+    """What such work is, in words."""
     simulated: bool = False
     """Whether the work is only simulated, which every front end says."""
     like: str = ""
@@ -71,6 +74,7 @@ KINDS: dict[str, Kind] = {
         "seedbed.jobs.evaluate:run",
         config="evaluate",
         is_run=False,
+        noun="an evaluation",
         checks="seedbed.actions.evaluating:check_evaluation",
         summary="seedbed.presentation.evaluation:summary",
     ),
@@ -88,6 +92,19 @@ def named(name: str, kinds: Mapping[str, Kind] = KINDS) -> Kind:
 def kind_of(run: RunDir) -> Kind:
     """The kind of work of a run or task. Raises SeedbedError if its meta.json is broken or names an unknown kind."""
     return named(run.meta()["kind"])
+
+
+def refuse_task(found: RunDir, lacks: str) -> None:
+    """Raise UsageError if `found` is a task, not a run. `lacks`: what a task does not have, such as `model`."""
+    try:
+        kind = kind_of(found)
+    except SeedbedError:
+        return
+    if not kind.is_run:
+        raise UsageError(
+            f"{printable(found.name())} is {kind.noun}, not a run, so it has no {lacks}.",
+            f"`seedbed status {found.id}` shows it; `seedbed runs` lists the runs.",
+        )
 
 
 def command_like(run: RunDir) -> str:

@@ -34,6 +34,8 @@ class Need(msgspec.Struct, frozen=True):
     sequences: int
     tokens: int
     """Tokens of each sequence."""
+    cuda_bytes: int = 0
+    """What CUDA itself takes of the memory of a GPU, which is part of `size_bytes`; 0 if no GPU is used."""
 
 
 def needs(
@@ -43,11 +45,13 @@ def needs(
 
     To tune with 4-bit weights (QLoRA) is estimated for a GPU in any case. Estimates; docs/planner.md has their errors.
     """
-    fixed = int(CONTEXT_GIB * GIB) if on_gpu else PROCESS_BYTES
+    cuda = int(CONTEXT_GIB * GIB)
+    of_cuda = cuda if on_gpu else 0
+    fixed = of_cuda or PROCESS_BYTES
     running, precision = ("bf16", "bf16") if on_gpu else (runs_in, trains_in)
     longest = model.longest_context
     run_tokens = min(RUN_TOKENS, longest)
-    found = [Need("run", _run_bytes(model, vocab_rows, run_tokens, running) + fixed, running, 1, run_tokens)]
+    found = [Need("run", _run_bytes(model, vocab_rows, run_tokens, running) + fixed, running, 1, run_tokens, of_cuda)]
     window = min(WINDOW, longest)
     config = Config(
         model=replace(model, context=window, max_context=longest),
@@ -56,12 +60,12 @@ def needs(
         train=TrainConfig(batch_size=SEQUENCES),
     )
     train_bytes = memory_estimate(config, vocab_rows, precision, on_gpu=on_gpu).total + fixed
-    found.append(Need("train", train_bytes, precision, SEQUENCES, window))
+    found.append(Need("train", train_bytes, precision, SEQUENCES, window, of_cuda))
     tuned = replace(config, train=TrainConfig(batch_size=TUNED_SEQUENCES))
     lora_bytes = _adapter_bytes(tuned, "lora", precision, on_gpu=on_gpu)
-    found.append(Need("lora", lora_bytes, precision, TUNED_SEQUENCES, window))
+    found.append(Need("lora", lora_bytes, precision, TUNED_SEQUENCES, window, of_cuda))
     qlora_bytes = _adapter_bytes(tuned, "qlora", "bf16", on_gpu=True)
-    found.append(Need("qlora", qlora_bytes, "bf16", TUNED_SEQUENCES, window))
+    found.append(Need("qlora", qlora_bytes, "bf16", TUNED_SEQUENCES, window, cuda))
     return found
 
 

@@ -23,7 +23,13 @@ import msgspec
 
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import listed, printable, quoted, shorten
-from seedbed.tokenizer.model_files import DEFAULT_TEMPLATE, read_config, special_tokens, template_sources
+from seedbed.tokenizer.model_files import (
+    DEFAULT_TEMPLATE,
+    read_config,
+    special_tokens,
+    template_place,
+    template_sources,
+)
 from seedbed.tokenizer.render_request import CPU_LIMIT_S, MEMORY_LIMIT_BYTES, Rendered, RenderRequest
 
 TOOL_USE = "tool_use"
@@ -56,18 +62,24 @@ class ChatTemplate:
         variables: Mapping[str, Any] | None = None,
         *,
         where: str = "the model",
+        folder: Path | None = None,
         now: datetime | None = None,
     ) -> None:
-        """`variables`: the special tokens by name, such as `bos_token`. `where`: the folder's name in messages."""
+        """`variables`: the special tokens by name, such as `bos_token`. `where`: the name of the model in messages.
+
+        `folder`: where the templates are.
+        """
         self._sources, self._variables = dict(sources), dict(variables or {})
-        self._where, self._now = where, now
+        self._where, self._folder, self._now = where, folder, now
 
     @classmethod
     def of(cls, folder: Path, *, now: datetime | None = None) -> ChatTemplate | None:
         """The chat templates of a model folder; None if it has none. Raises SeedbedError if one cannot be read."""
         config = read_config(folder)
         sources = template_sources(folder, config)
-        return cls(sources, special_tokens(config), where=quoted(folder), now=now) if sources else None
+        if not sources:
+            return None
+        return cls(sources, special_tokens(config), where=quoted(folder), folder=folder, now=now)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -160,7 +172,8 @@ class ChatTemplate:
     ) -> Rendered:
         if not messages:
             raise UsageError("A chat without messages cannot be rendered.", "Give at least one message.")
-        source = self.source(has_tools=tools is not None, name=name)
+        chosen = self.chosen(has_tools=tools is not None, name=name)
+        source = self._sources[chosen]
         request = RenderRequest(
             source=source,
             messages=[dict(message) for message in messages],
@@ -173,8 +186,20 @@ class ChatTemplate:
         )
         answer = _ask(request)
         if answer.problem:
-            raise _problem(answer, self._where, lacks_tools=tools is None and _READS_TOOLS.search(source) is not None)
+            lacks_tools = tools is None and _READS_TOOLS.search(source) is not None
+            raise _problem(answer, self._named(chosen), self._place(chosen), lacks_tools=lacks_tools)
         return answer
+
+    def _named(self, name: str) -> str:
+        """A template in words: with its name, unless it is the only one."""
+        return (
+            f"chat template {quoted(name)} of {self._where}"
+            if len(self._sources) > 1
+            else f"chat template of {self._where}"
+        )
+
+    def _place(self, name: str) -> str:
+        return template_place(self._folder, name) if self._folder is not None else ""
 
 
 def missing_template(folder: Path) -> UsageError:
@@ -212,28 +237,31 @@ def _ask(request: RenderRequest) -> Rendered:
         return Rendered(problem="failed", message=lines[-1] if lines else f"exit status {done.returncode}")
 
 
-def _problem(answer: Rendered, where: str, *, lacks_tools: bool) -> SeedbedError:
-    """The error for a chat that could not be rendered. `lacks_tools`: the template reads tools, and none were given."""
+def _problem(answer: Rendered, template: str, place: str, *, lacks_tools: bool) -> SeedbedError:
+    """The error for a chat that could not be rendered by `template` (in words), which is at `place`.
+
+    `lacks_tools`: the template reads tools, and none were given.
+    """
     message = shorten(printable(answer.message), 400)
     refused = answer.problem == "refused"
     lacks_tools = lacks_tools and (answer.problem == "failed" or (refused and "tool" in message.lower()))
-    correct = "Correct the template: it is chat_template.jinja, or the chat_template in tokenizer_config.json."
+    correct = f"Correct the template: {place}" if place else "Correct the template."
     texts = {
-        "syntax": (f"The chat template of {where} has a mistake in {message}", correct),
+        "syntax": (f"The {template} has a mistake in {message}", correct),
         "refused": (
-            f"The chat template of {where} refuses this chat: {message}",
+            f"The {template} refuses this chat: {message}",
             "Change the chat as the message says; some models know no system prompt (--system), for example.",
         ),
-        "failed": (f"The chat template of {where} fails: {message}", correct),
+        "failed": (f"The {template} fails: {message}", correct),
         "time": (
-            f"The chat template of {where} was stopped after {CPU_LIMIT_S} seconds: it does not seem to end.",
+            f"The {template} was stopped after {CPU_LIMIT_S} seconds: it does not seem to end.",
             correct,
         ),
         "memory": (
-            f"The chat template of {where} was stopped: it needs more than {MEMORY_LIMIT_BYTES >> 20} MiB of memory.",
+            f"The {template} was stopped: it needs more than {MEMORY_LIMIT_BYTES >> 20} MiB of memory.",
             correct,
         ),
-        "length": (f"The chat template of {where} was stopped: the text that it makes is too long.", correct),
+        "length": (f"The {template} was stopped: the text that it makes is too long.", correct),
     }
     text, hint = texts[answer.problem]
     if lacks_tools:

@@ -136,6 +136,14 @@ def _from_files(folder: Path) -> Iterator[tuple[str, str]]:
                 raise SeedbedError(f"{quoted(path)} is not UTF-8 text.", "Restore the file, or remove it.") from error
 
 
+def template_place(folder: Path, name: str) -> str:
+    """Where the chat template `name` of a folder is, in words: the path of its file, or the key that contains it."""
+    paths = [folder / TEMPLATES / f"{name}.jinja", *([folder / TEMPLATE] if name == DEFAULT_TEMPLATE else [])]
+    return next(
+        (quoted(path) for path in paths if path.is_file()), f"chat_template in {quoted(folder / TOKENIZER_CONFIG)}"
+    )
+
+
 def _from_config(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """The templates in tokenizer_config.json: one, or a list of named ones."""
     found = config.get("chat_template")
