@@ -27,7 +27,7 @@ def test_a_rehearsed_run_recovers_from_a_kill_a_stall_a_full_disk_and_slow_write
     faults = ("kill", "stall", "full-disk", "slow-writes")
     done = workspace.seedbed(
         *("simulate", "--gpu", "8xH100", "--tokens", "10B", "--fail-rate", "0", "--set", "failures.slow_rate=0"),
-        *("--rehearse", "--inject", ",".join(faults), "--rehearse-steps", "200", "--name", "drill", *words, "--json"),
+        *("--rehearse", "--inject", ",".join(faults), "--rehearse-steps", "500", "--name", "drill", *words, "--json"),
     )
     report = json.loads(done.stdout)
     assert report["recovered"] is True
@@ -64,5 +64,5 @@ def test_a_rehearsed_run_recovers_from_a_kill_a_stall_a_full_disk_and_slow_write
     assert "seedbed delete drill drill-undisturbed" in done.stderr
 
     workspace.seedbed("resume", "drill", "--more-steps", "3")
-    assert workspace.status("drill")["step"] == 203
+    assert workspace.status("drill")["step"] == 503
     assert "seed = 1337" in workspace.seedbed("config", "show", "--like", "drill").stdout
