@@ -147,9 +147,30 @@ def test_chat_templates_are_named(tmp_path: Path, content: dict[str, bytes], nam
         ({"tokenizer.json": b'{"model": {"vocab": {"a": "one"}}}'}, "cannot be read"),
         ({"tokenizer.json": b"[]"}, "cannot be read"),
         ({"tokenizer.json": b"[" * 100_000}, "cannot be read"),
+        ({"tokenizer.json": b'{"model": {"type": "Foo"}}'}, "cannot be read"),
+        ({"tokenizer.json": b'{"model": {"vocab": {"a": 0}, "merges": ["a b"]}}'}, "it merges"),
+        ({"tokenizer.json": b'{"model": {"vocab": {"a": 0}, "merges": ["a"]}}'}, "a merge does not have two tokens"),
+        ({"tokenizer.json": b'{"model": {"vocab": {"a": 0}, "merges": [1]}}'}, "cannot be read"),
     ],
 )
 def test_unusable_files_are_explained(tmp_path: Path, content: dict[str, bytes], message: str) -> None:
     folder = made.write(tmp_path / "m", {"config.json": b"{}", **content})
     with pytest.raises(SeedbedError, match=message):
         tokenizer_facts(folder)
+
+
+@pytest.mark.parametrize(
+    ("merges", "prefix"),
+    [([["a", "b"]], None), (["a b"], None), (["#version: 0.2", "a b"], None), ([["a", "##b"]], "##")],
+)
+def test_merges_that_the_library_loads_are_accepted(tmp_path: Path, merges: list[Any], prefix: str | None) -> None:
+    vocab = {**made.TOKENIZER["model"]["vocab"], "ab": 12, "##b": 13}
+    model = {**library_file()["model"], "vocab": vocab, "merges": merges, "continuing_subword_prefix": prefix}
+    LibraryTokenizer.from_str(json.dumps({**library_file(), "model": model}))
+    folder = made.write(tmp_path / "m", made.files(tokenizer={"model": model}))
+    assert tokenizer_facts(folder).largest_id == 13
+
+
+def test_an_end_that_the_vocabulary_does_not_have_is_known_to_be_missing(tmp_path: Path) -> None:
+    folder = made.write(tmp_path / "m", made.files())
+    assert tokenizer_facts(folder, [{"eos_token_id": 99}]).stops == (Token(10, "<|end|>"), Token(99, "", known=False))

@@ -30,6 +30,7 @@ TOOL_USE = "tool_use"
 WAIT_LIMIT_S = 60.0
 """How long to wait for a rendered chat in all; on a busy machine, CPU_LIMIT_S of processor time can take so long."""
 _COMMAND = (sys.executable, "-P", "-m", "seedbed.tokenizer.template_rendering")
+_CORRECT = "Correct the template: it is chat_template.jinja, or the chat_template in tokenizer_config.json."
 _READS_TOOLS = re.compile(r"\btools\b")
 
 Message = Mapping[str, Any]
@@ -115,6 +116,19 @@ class ChatTemplate:
         except SeedbedError:
             return False
 
+    def problems(self) -> list[SeedbedError]:
+        """Why templates cannot be used: those that are empty, or that Jinja cannot read. Renders nothing."""
+        found = []
+        for name, source in self._sources.items():
+            which = "" if len(self._sources) == 1 else f" {quoted(name)}"
+            if not source.strip():
+                found.append(SeedbedError(f"The chat template{which} of {self._where} is empty.", _CORRECT))
+                continue
+            answer = _ask(RenderRequest(source=source, messages=[], only_read=True))
+            if answer.problem:
+                found.append(_problem(answer, self._where, lacks_tools=False))
+        return found
+
     def render(
         self,
         messages: Sequence[Message],
@@ -140,12 +154,17 @@ class ChatTemplate:
         name: str | None = None,
         **variables: Any,
     ) -> list[int]:
-        """The token ids of a chat; control tokens in the texts of users, system and tools stay text. See `render`."""
+        """The token ids of a chat; control tokens in the texts of users, system and tools stay text.
+
+        Raises as `render` does, and SeedbedError if the template writes nothing.
+        """
         added = [str(token["content"]) for token in tokenizer.spec.get("added_tokens") or ()]
         others = [token for token in added if token not in tokenizer.control]
         found = self._rendered(
             messages, tools, add_generation_prompt, name, variables, sorted(tokenizer.control), others
         )
+        if not found.text.strip():
+            raise SeedbedError(f"The chat template of {self._where} writes nothing for this chat.", _CORRECT)
         return list(_encoded(found, tokenizer, added))
 
     def _rendered(
@@ -217,23 +236,22 @@ def _problem(answer: Rendered, where: str, *, lacks_tools: bool) -> SeedbedError
     message = shorten(printable(answer.message), 400)
     refused = answer.problem == "refused"
     lacks_tools = lacks_tools and (answer.problem == "failed" or (refused and "tool" in message.lower()))
-    correct = "Correct the template: it is chat_template.jinja, or the chat_template in tokenizer_config.json."
     texts = {
-        "syntax": (f"The chat template of {where} has a mistake in {message}", correct),
+        "syntax": (f"The chat template of {where} has a mistake in {message}", _CORRECT),
         "refused": (
             f"The chat template of {where} refuses this chat: {message}",
             "Change the chat as the message says; some models know no system prompt (--system), for example.",
         ),
-        "failed": (f"The chat template of {where} fails: {message}", correct),
+        "failed": (f"The chat template of {where} fails: {message}", _CORRECT),
         "time": (
             f"The chat template of {where} was stopped after {CPU_LIMIT_S} seconds: it does not seem to end.",
-            correct,
+            _CORRECT,
         ),
         "memory": (
             f"The chat template of {where} was stopped: it needs more than {MEMORY_LIMIT_BYTES >> 20} MiB of memory.",
-            correct,
+            _CORRECT,
         ),
-        "length": (f"The chat template of {where} was stopped: the text that it makes is too long.", correct),
+        "length": (f"The chat template of {where} was stopped: the text that it makes is too long.", _CORRECT),
     }
     text, hint = texts[answer.problem]
     if lacks_tools:
