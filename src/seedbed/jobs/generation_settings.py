@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed.checkpoint.marker import GENERATION
-from seedbed.files import read_json
-from seedbed.tokenizer.model_files import token_ids
+from seedbed.tokenizer.model_files import generation_object, token_ids
 
 DEFAULTS: Mapping[str, float] = {
     "temperature": 0.8,
@@ -51,7 +49,7 @@ class Settings(NamedTuple):
 def chosen_settings(given: Mapping[str, float | None], folder: Path) -> Settings:
     """The settings to generate with, for the settings that the user gave (None: not given) and a model's folder.
 
-    Raises SeedbedError if generation_config.json is not valid JSON.
+    Raises SeedbedError if generation_config.json is not a JSON object.
     """
     missing = [name for name in DEFAULTS if given.get(name) is None]
     found, ignored = _recommended(folder)
@@ -66,9 +64,7 @@ def _recommended(folder: Path) -> tuple[dict[str, float], dict[str, Any]]:
     Those for sampling count only if the file says that tokens are sampled (`do_sample`); the repetition penalty always
     counts, in transformers, too.
     """
-    config: Any = read_json(folder / GENERATION)
-    if not isinstance(config, dict):
-        return {}, {}
+    config = generation_object(folder)
     names = _RECOMMENDED if config.get("do_sample") is True else ("repetition_penalty",)
     found: dict[str, float] = {}
     ends = config.get("eos_token_id")

@@ -5,7 +5,7 @@ Reads files only, without the library `tokenizers` and without numpy, so it take
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +18,13 @@ from seedbed.text import quoted
 from seedbed.tokenizer.model_files import (
     DEFAULT_TEMPLATE,
     ENDS_OF_DOCUMENTS,
+    missing_end,
     missing_tokenizer,
     read_config,
     special_tokens,
     template_sources,
     token_ids,
+    unknown_end,
 )
 
 
@@ -77,25 +79,27 @@ def tokenizer_facts(folder: Path, configs: Iterable[Mapping[str, Any]] = ()) -> 
     """What the tokenizer files in `folder` say. `configs`: parsed files with `eos_token_id`, such as config.json.
 
     Raises SeedbedError if there is no tokenizer.json, if a file cannot be read, and for a kind of tokenizer or a merge that the
-    library cannot load. The library refuses more than that: see model_check.py.
+    library cannot load, and if no token ends a text. The library refuses more than that: see model_check.py.
     """
     file = _read(folder)
     try:
-        ids = _vocabulary_ids(file.model)
+        vocabulary = _vocabulary(file.model)
     except (msgspec.MsgspecError, ValueError) as error:
         raise _unreadable(folder, str(error)) from error
     added = {token.id: token.content for token in file.added_tokens}
     config = read_config(folder)
     special = special_tokens(config)
     around = around_text(file.post_processor)
-    every = ids | added.keys()
+    every = {*vocabulary.values(), *added}
+    stops = _stop_ids(special.get("eos_token"), file.added_tokens, configs)
+    _refuse_without_end(special.get("eos_token"), file.added_tokens, vocabulary, set(stops) & every)
     return TokenizerFacts(
         kind=file.model.type or "unknown",
         num_tokens=len(every),
         largest_id=max(every, default=-1),
         before=_tokens(around[0], added, every) if around else None,
         after=_tokens(around[1], added, every) if around else None,
-        stops=_tokens(_stop_ids(special.get("eos_token"), file.added_tokens, configs), added, every),
+        stops=_tokens(stops, added, every),
         special=special,
         chat_templates=_template_names(folder, config),
     )
@@ -158,20 +162,21 @@ def _unreadable(folder: Path, reason: str) -> SeedbedError:
     return SeedbedError(f"{quoted(folder / TOKENIZER_JSON)} cannot be read: {reason}.", RESTORE)
 
 
-def _vocabulary_ids(model: _Model) -> set[int]:
-    """The ids of a vocabulary: a table from token to id, or (Unigram) a list of tokens with their scores.
+def _vocabulary(model: _Model) -> dict[str, int]:
+    """The ids of a vocabulary by token. A file has this table, or (Unigram) a list of tokens with their scores.
 
     Raises ValueError for a merge with a token that the vocabulary does not have.
     """
     vocab = model.vocab
     if bytes(vocab).lstrip()[:1] == b"[":
-        return set(range(len(msgspec.json.decode(vocab, type=list[msgspec.Raw]))))
+        pieces = msgspec.json.decode(vocab, type=list[tuple[str, float]])
+        return {piece: number for number, (piece, _) in enumerate(pieces)}
     known = msgspec.json.decode(vocab, type=dict[str, int])
     start = len(model.continuing_subword_prefix or "")
     for first, second in _merges(model.merges):
         if first + second[start:] not in known or first not in known or second not in known:
             raise ValueError(f"it merges {quoted(first)} and {quoted(second)}, which its vocabulary does not have")
-    return set(known.values())
+    return known
 
 
 def _merges(merges: msgspec.Raw) -> Iterable[Sequence[str]]:
@@ -189,7 +194,20 @@ def _merges(merges: msgspec.Raw) -> Iterable[Sequence[str]]:
     return found
 
 
-def _stop_ids(eos: str | None, added: Iterable[_AddedToken], configs: Iterable[Mapping[str, Any]]) -> Iterable[int]:
+def _refuse_without_end(
+    eos: str | None, added: Iterable[_AddedToken], vocabulary: Container[str], stops: Collection[int]
+) -> None:
+    """Raise SeedbedError if no token ends a document, as `end_of_document` does. `stops`: the stop ids that exist."""
+    if any(token.special and token.content in ENDS_OF_DOCUMENTS for token in added):
+        return
+    if eos is None:
+        if not stops:
+            raise missing_end()
+    elif eos not in vocabulary and all(token.content != eos for token in added):
+        raise unknown_end(eos)
+
+
+def _stop_ids(eos: str | None, added: Iterable[_AddedToken], configs: Iterable[Mapping[str, Any]]) -> list[int]:
     """The ids at which generation stops: `eos_token_id` of the configs, the `eos_token`, and the end of a document."""
     found = {id_ for config in configs for id_ in token_ids(config.get("eos_token_id"))}
     found.update(token.id for token in added if token.content == eos)

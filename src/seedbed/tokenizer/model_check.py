@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from seedbed import files
+from seedbed.checkpoint.marker import CONFIG, RESTORE
 from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.errors import SeedbedError
 from seedbed.text import printable, quoted, shorten
@@ -23,11 +25,11 @@ _COMMAND = (sys.executable, "-P", "-m", "seedbed.tokenizer.library_loading")
 def usable_tokenizer(folder: Path) -> TokenizerFacts:
     """What the tokenizer files of a model folder say.
 
-    Raises SeedbedError if one is missing or damaged, if generation_config.json is damaged, or if the tokenizers library
-    cannot load tokenizer.json.
+    Raises SeedbedError if one is missing or damaged, if generation_config.json is damaged, or if no token ends a text, or
+    if the tokenizers library cannot load tokenizer.json.
     """
-    facts = tokenizer_facts(folder)
-    generation_object(folder)
+    config = files.read_json(folder / CONFIG, RESTORE)
+    facts = tokenizer_facts(folder, [config if isinstance(config, dict) else {}, generation_object(folder)])
     error = loading_problem(folder)
     if error is not None:
         raise error

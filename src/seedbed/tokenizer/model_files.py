@@ -179,16 +179,26 @@ def end_of_document(found: ModelFiles) -> tuple[int, str]:
     for content in (*(each for each in ENDS_OF_DOCUMENTS if each in special), *([eos] if eos else [])):
         id_ = token_id(found.spec, content)
         if id_ is None:
-            raise SeedbedError(
-                f"{TOKENIZER_CONFIG} names the end-of-text token {quoted(content)}, which the tokenizer does not have.",
-                f'Correct "eos_token" in {TOKENIZER_CONFIG}.',
-            )
+            raise unknown_end(content)
         return id_, content
     for id_ in sorted(found.stop_ids):
         named = content_of(found.spec, id_)
         if named is not None:
             return id_, named
-    raise SeedbedError(
+    raise missing_end()
+
+
+def unknown_end(content: str) -> SeedbedError:
+    """The error for an `eos_token` that the tokenizer does not have."""
+    return SeedbedError(
+        f"{TOKENIZER_CONFIG} names the end-of-text token {quoted(content)}, which the tokenizer does not have.",
+        f'Correct "eos_token" in {TOKENIZER_CONFIG}.',
+    )
+
+
+def missing_end() -> SeedbedError:
+    """The error for a tokenizer without a token that ends a text."""
+    return SeedbedError(
         "The tokenizer has no end-of-text token, so generation could not stop.",
         f'Set "eos_token" in {TOKENIZER_CONFIG}, or "eos_token_id" in generation_config.json.',
     )
