@@ -76,6 +76,15 @@ def _larger_vocabulary(folder: Path) -> None:
     path.write_text(json.dumps(spec))
 
 
+def _unloadable(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"pre_tokenizer": {"type": "Foo"}}))
+
+
+def _damaged_generation_config(folder: Path) -> None:
+    (folder / "generation_config.json").write_text("{")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -87,8 +96,21 @@ def _larger_vocabulary(folder: Path) -> None:
         (_edit(model_type="mamba"), ("'mamba'", "It supports")),
         (_edit(hidden_act="relu"), ("hidden_act",)),
         (_larger_vocabulary, ("417 ids", "416 rows")),
+        (_unloadable, ("cannot load this tokenizer.json", "Restore it, or download the model again.")),
+        (_damaged_generation_config, ("generation_config.json", "is not valid JSON")),
     ],
-    ids=["config", "tokenizer", "shard", "index", "pickle", "family", "activation", "ids"],
+    ids=[
+        "config",
+        "tokenizer",
+        "shard",
+        "index",
+        "pickle",
+        "family",
+        "activation",
+        "ids",
+        "library",
+        "generation config",
+    ],
 )
 def test_an_incomplete_or_unsupported_folder_is_refused_with_the_reason(
     folder: Path, store: Store, change: object, words: tuple[str, ...]

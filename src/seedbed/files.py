@@ -16,6 +16,7 @@ from seedbed.text import quoted
 
 # hashlib, shutil and tempfile take 20 ms to import, which would slow `seedbed status`: they are imported where used.
 _CHUNK = 1 << 20
+_REMEDY = "The file may have been edited or truncated. Restore it or remove it."
 
 
 @contextmanager
@@ -124,17 +125,17 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", durable=durable)
 
 
-def read_json(path: Path) -> Any:
-    """The JSON value in a file, or None if the file does not exist. Raises SeedbedError if it is not valid JSON."""
+def read_json(path: Path, remedy: str = _REMEDY) -> Any:
+    """The JSON value in a file, or None if the file does not exist.
+
+    Raises SeedbedError if it is not valid JSON; `remedy` says what to do then.
+    """
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise SeedbedError(
-            f"{quoted(path)} is not valid JSON ({error}).",
-            "The file may have been edited or truncated. Restore it or remove it.",
-        ) from error
+        raise SeedbedError(f"{quoted(path)} is not valid JSON ({error}).", remedy) from error
     except OSError as error:
         raise SeedbedError(
             f"Cannot read {quoted(path)}: {error.strerror}.", "Check the path and its permissions."

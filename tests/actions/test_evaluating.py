@@ -172,12 +172,15 @@ def test_a_split_that_was_chosen_is_chosen_anew_for_an_evaluation_like_another(
     assert like("given", evaluate__split="train") == ("train", "train")
 
 
-def broken(tmp_path: Path, saved: Path, *, without: str = "", **config: Any) -> str:
-    """The path of a copy of the model folder without a file, or with changed keys in its config.json."""
+def broken(tmp_path: Path, saved: Path, *, without: str = "", halved: str = "", **config: Any) -> str:
+    """The path of a copy of the model folder without a file, with half of one, or with changed keys in its config.json."""
     folder = tmp_path / "broken"
     shutil.copytree(saved, folder)
     if without:
         (folder / without).unlink()
+    elif halved:
+        whole = (folder / halved).read_bytes()
+        (folder / halved).write_bytes(whole[: len(whole) // 2])
     else:
         content = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(content | config))
@@ -188,16 +191,27 @@ def broken(tmp_path: Path, saved: Path, *, without: str = "", **config: Any) -> 
     ("damage", "settings", "message"),
     [
         ({"without": "tokenizer.json"}, {}, r"broken\" contains no tokenizer\.json\."),
+        ({"halved": "tokenizer.json"}, {}, r"broken/tokenizer\.json\" cannot be read"),
+        ({"halved": "generation_config.json"}, {}, r"broken/generation_config\.json\" is not valid JSON"),
+        ({"halved": "model.safetensors"}, {}, "broken: .*truncated"),
         ({"model_type": "mamba"}, {}, "broken: .*mamba"),
-        ({}, {"evaluate__context": CONTEXT + 1}, "context of broken is 24 tokens"),
+        ({}, {"evaluate__context": CONTEXT + 1}, "is 24 tokens, so windows of 25"),
         ({}, {"data__source": "text:/nowhere"}, "nowhere"),
     ],
-    ids=["no tokenizer", "unknown family", "long context", "no text"],
+    ids=[
+        "no tokenizer",
+        "half a tokenizer",
+        "half a generation config",
+        "half of the weights",
+        "unknown family",
+        "long context",
+        "no text",
+    ],
 )
 def test_what_cannot_work_is_refused_before_a_task_exists(
     store: Store, saved: Path, tmp_path: Path, damage: dict[str, Any], settings: dict[str, Any], message: str
 ) -> None:
-    resolved = wanted(store, broken(tmp_path, saved, **damage), **settings)
+    resolved = wanted(store, str(saved), broken(tmp_path, saved, **damage), **settings)
     with pytest.raises(SeedbedError, match=message):
         actions.start_evaluation(store, resolved)
     assert store.tasks() == []

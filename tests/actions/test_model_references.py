@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_folder_that_is_no_model_is_refused_as_the_report_on_it_says(
     folder = tmp_path / "models" / "small"
     folder.mkdir(parents=True)
     for name in files:
-        (folder / name).write_text("{}")
+        (folder / name).write_text(json.dumps(made.QWEN3) if name == "config.json" else "{}")
     problem = describe(store, str(folder)).problems[0]
     assert message in problem.text
     for opened in (locate, open_base):  # of `generate` and `evaluate`; of `train --from`

@@ -64,6 +64,14 @@ UNUSABLE: dict[str, tuple[dict[str, bytes], str]] = {
     "no config": (without("config.json", WHOLE), "no config.json"),
     "broken config": ({**WHOLE, "config.json": b"{"}, "not valid JSON"),
     "config without object": ({**WHOLE, "config.json": b"[1]"}, "not a JSON object"),
+    "empty config": ({**WHOLE, "config.json": b"{}"}, "no model_type"),
+    "unknown tokenizer": (made.files(tokenizer={"model": {"type": "Foo", "vocab": {}}}), "Invalid enum value 'Foo'"),
+    "merge of unknown tokens": (
+        made.files(tokenizer={"model": {**made.TOKENIZER["model"], "merges": [["a", "b"]]}}),
+        'it merges "a" and "b"',
+    ),
+    "broken generation_config.json": ({**WHOLE, "generation_config.json": b"{"}, "not valid JSON"),
+    "generation_config.json without object": ({**WHOLE, "generation_config.json": b"[]"}, "not a JSON object"),
     "no tokenizer": (without("tokenizer.json", WHOLE), "contains no tokenizer.json"),
     "no weights": (without("model.safetensors", WHOLE), "model.safetensors"),
     "pickle": ({**without("model.safetensors", WHOLE), "pytorch_model.bin": b"x"}, "pickle"),
@@ -80,7 +88,7 @@ UNUSABLE: dict[str, tuple[dict[str, bytes], str]] = {
     "8 bits": (made.files(dtype="F8_E4M3"), 'stored as "F8_E4M3", which Seedbed does not read'),
     "more layers": (
         {**WHOLE, "config.json": json.dumps({**made.QWEN3, "num_hidden_layers": 3}).encode()},
-        "missing model.layers.2.input_layernorm.weight",
+        "config.json says 3 layers, but the weights have 2.",
     ),
     "billions of layers": (
         {**WHOLE, "config.json": json.dumps({**made.QWEN3, "num_hidden_layers": 10**9}).encode()},
@@ -89,12 +97,6 @@ UNUSABLE: dict[str, tuple[dict[str, bytes], str]] = {
     "not tied": (
         {**WHOLE, "config.json": json.dumps({**made.QWEN3, "tie_word_embeddings": False}).encode()},
         "missing lm_head.weight",
-    ),
-    "ids beyond the embedding": (
-        made.files(
-            tokenizer={"added_tokens": [*made.TOKENIZER["added_tokens"], {"id": 12, "content": "x", "special": True}]}
-        ),
-        "the id 12, but the embedding has only 12 rows",
     ),
 }
 
@@ -146,3 +148,37 @@ def test_a_damaged_checkpoint_is_a_problem(tmp_path: Path) -> None:
     }
     found = report(folder, {**WHOLE, "DONE": json.dumps(marker).encode()})
     assert "The checkpoint is damaged: model.safetensors has" in found.problems[0].text
+
+
+def test_an_id_beyond_the_embedding_prevents_only_training(tmp_path: Path) -> None:
+    added = [*made.TOKENIZER["added_tokens"], {"id": 12, "content": "x", "special": True}]
+    found = report(tmp_path / "m", made.files(tokenizer={"added_tokens": added}))
+    assert (found.can_run, found.can_train) == (True, False)
+    assert "the id 12, but the embedding has only 12 rows" in found.problems[0].text
+    assert found.problems[0].prevents == ("train",)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [(b"\xff\xfe", "is not UTF-8 text"), (b"{% if", "has a mistake in line 1"), (b" \n", "is empty")],
+)
+def test_a_chat_template_that_cannot_be_used_prevents_only_chats(tmp_path: Path, template: bytes, message: str) -> None:
+    found = report(tmp_path / "m", {**WHOLE, "chat_template.jinja": template})
+    assert (found.can_run, found.can_train, found.can_chat) == (True, True, False)
+    assert message in found.problems[0].text
+    assert found.problems[0].prevents == ("chat",)
+
+
+def test_only_a_model_with_a_chat_template_can_chat(tmp_path: Path) -> None:
+    assert report(tmp_path / "with", {**WHOLE, "chat_template.jinja": b"x"}).can_chat
+    without_template = report(tmp_path / "without", WHOLE)
+    assert not without_template.can_chat
+    assert without_template.can_train
+
+
+def test_nothing_more_is_reported_of_a_folder_without_config_json(tmp_path: Path) -> None:
+    found = report(tmp_path / "m", {"notes.txt": b"x"})
+    assert not found.is_model_folder
+    assert [problem.text for problem in found.problems] == [
+        f'"{tmp_path / "m"}" contains no config.json, so it is not a model folder.'
+    ]

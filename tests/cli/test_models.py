@@ -43,7 +43,18 @@ def test_a_folder_that_cannot_be_used_exits_with_1_and_says_why(desk: Any) -> No
         assert done.stderr == ""
     assert json.loads(desk.seedbed("models", "pickled", "--json", expect=1).stdout)["can_run"] is False
     (desk.folder / "empty").mkdir()
-    assert "no config.json" in " ".join(desk.seedbed("models", "empty", expect=1).stdout.split())
+    told = desk.seedbed("models", "empty", expect=1).stdout
+    assert "no config.json" in " ".join(told.split())
+    assert "unknown" not in told
+
+
+def test_a_model_that_cannot_be_trained_further_exits_with_1(desk: Any) -> None:
+    added = [*made.TOKENIZER["added_tokens"], {"id": 12, "content": "x", "special": True}]
+    made.write(desk.folder / "more", made.files(tokenizer={"added_tokens": added}))
+    told = " ".join(desk.seedbed("models", "./more", expect=1).stdout.split())
+    assert "Seedbed can generate with this model and evaluate it, but it cannot train it further." in told
+    found = json.loads(desk.seedbed("models", "./more", "--json", expect=1).stdout)
+    assert (found["can_run"], found["can_train"], found["can_chat"]) == (True, False, False)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_why_a_model_on_the_hub_cannot_be_used_is_told_without_downloading_it(hu
     assert "pickles (pytorch_model.bin)" in pickled["problems"][0]["text"]
     assert pickled["family"] == "qwen3"
     wrong = report(hub, tmp_path, "hub:me/wrong", expect=1)
-    assert "missing model.layers.2" in wrong["problems"][0]["text"]
+    assert wrong["problems"][0]["text"] == "config.json says 3 layers, but the weights have 2."
     assert not hub.downloads("pytorch_model.bin")
     done = models(hub, tmp_path, "hub:me/none", expect=1)
     assert "has no model me/none" in done.stderr

@@ -206,3 +206,11 @@ def test_a_resume_without_the_base_repeats_the_steps_bit_exactly(
     assert status(run)["step"] == STEPS
     assert (last_checkpoint(run) / "model.safetensors").read_bytes() == whole
     assert {path.name for path in last_checkpoint(run).iterdir()} == files
+
+
+def test_a_chat_template_that_cannot_be_read_only_prevents_samples(place: Path, tmp_path: Path, train: Train) -> None:
+    base = saved_base(place, tmp_path / "llama", next(iter(CASES)))
+    (base / "chat_template.jinja").write_bytes(b"\xff\xfe")
+    run = train(base, 'train.sample_prompts=["Once"]')
+    assert (last_checkpoint(run) / "chat_template.jinja").read_bytes() == b"\xff\xfe"
+    assert "is not UTF-8 text" in run.events.read_text()

@@ -88,6 +88,28 @@ def test_the_folder_recommends_settings_and_the_request_has_precedence(model: st
     assert settings() == (neutral, {})
 
 
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        {"temperature": "x"},
+        {"temperature": -3},
+        {"repetition_penalty": 0},
+        {"top_p": 9, "top_k": -5, "min_p": True},
+        {"eos_token_id": [2, "x"]},
+        {"eos_token_id": -1},
+    ],
+)
+def test_impossible_values_are_named_and_ignored(model: str, tmp_path: Path, impossible: dict[str, Any]) -> None:
+    folder = copied(model, tmp_path)
+    usual = {"do_sample": True, "temperature": None, "top_k": 0, "top_p": 1.0, "eos_token_id": [0, 1]}
+    (folder / "generation_config.json").write_text(json.dumps({**usual, **impossible}))
+    first = next(answer(GenerateRequest(checkpoint=str(folder), device="cpu")))
+    assert first["ignored"] == impossible
+    assert first["recommended"] == {}
+    (folder / "generation_config.json").write_text(json.dumps({**usual, "do_sample": False, "temperature": -3}))
+    assert "ignored" not in next(answer(GenerateRequest(checkpoint=str(folder), device="cpu")))
+
+
 def test_a_run_of_seedbed_recommends_nothing(model: str) -> None:
     first = next(answer(GenerateRequest(checkpoint=model, device="cpu")))
     assert first["recommended"] == {}

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.families.config_json import hf_config
 from seedbed.config.families.family import Features, family
-from seedbed.config.families.tensors import expected_shapes
+from seedbed.config.families.tensors import check_tensors, expected_shapes
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
 from seedbed.model.decoder import Decoder
@@ -183,6 +184,17 @@ class TestWeightsThatDoNotFit:
         for words in ("missing model.norm.weight", "unexpected model.stranger", "shape [5, 32], expected [131, 32]"):
             assert words in caught.value.message
         assert all(map(torch.equal, export_state(model).values(), before.values()))
+
+    @pytest.mark.parametrize("config", SHAPES)
+    def test_another_number_of_layers_is_told_as_such(self, config: ModelConfig) -> None:
+        stored = expected_shapes(replace(config, window_layers="all"), VOCAB)
+        for layers in (config.layers - 1, config.layers + 1):
+            other = replace(config, layers=layers, window_layers="all")
+            with pytest.raises(SeedbedError, match=rf"says {layers} layers?, but the weights have {config.layers}\."):
+                check_tensors(other, VOCAB, stored)
+        some = {name: shape for name, shape in stored.items() if "norm" not in name and "ln_" not in name}
+        with pytest.raises(SeedbedError, match="missing"):
+            check_tensors(replace(config, layers=config.layers + 1, window_layers="all"), VOCAB, some)
 
     def test_weights_of_another_layout_are_refused(self) -> None:
         with pytest.raises(SeedbedError, match="do not fit a qwen3 model"):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from seedbed.presentation.generation import FIELDS, dropped_text, generation_request, result_text, stop_texts
+from seedbed.presentation.generation import (
+    FIELDS,
+    dropped_text,
+    generation_request,
+    ignored_text,
+    result_text,
+    stop_texts,
+)
 
 
 def test_a_request_holds_the_options_that_are_set() -> None:
@@ -37,4 +44,10 @@ def test_a_prompt_that_is_too_long_says_how_much_is_not_read() -> None:
     said = dropped_text(11_500, 12_212, 8_192)
     assert said.startswith(
         "The prompt has 12,212 tokens, and the model's context 8,192: its first 11,500 tokens are not read"
+    )
+
+
+def test_impossible_values_are_listed_as_the_file_has_them() -> None:
+    assert ignored_text({"temperature": "x\x1b", "top_k": -5}) == (
+        'impossible values in the model\'s generation_config.json are ignored: temperature "x\\u001b", top_k -5'
     )

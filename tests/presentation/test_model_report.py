@@ -52,7 +52,7 @@ def test_named_chat_templates_are_listed_with_the_default_first(tmp_path: Path) 
 
 
 def test_what_is_unknown_is_called_unknown(tmp_path: Path) -> None:
-    found = shown(report(tmp_path / "m", {"model.safetensors": made.files()["model.safetensors"]}))
+    found = shown(report(tmp_path / "m", {"config.json": b"{", "model.safetensors": made.files()["model.safetensors"]}))
     for label in ("family", "shape", "context", "text", "stop", "template", "licence", "to run", "to train"):
         assert found[label] == "unknown", label
 
@@ -92,3 +92,29 @@ def test_the_verdict_gives_each_reason_with_its_hint(tmp_path: Path) -> None:
     assert len([line for line in told if line.label == "-"]) == 3
     assert as_json(good)["can_run"] is True
     assert as_json(bad)["can_train"] is False
+
+
+def test_the_verdict_says_what_is_possible_and_what_is_not(tmp_path: Path) -> None:
+    template = {"chat_template.jinja": b"{% if"}
+    no_chat = report(tmp_path / "c", {**made.files(), **template})
+    assert verdict(no_chat)[0].text == (
+        "Seedbed can generate with this model, evaluate it, and train it further, but it cannot chat with it."
+    )
+    assert shown(no_chat)["template"] == "a chat template that cannot be used (see below)"
+    added = [*made.TOKENIZER["added_tokens"], {"id": 12, "content": "x", "special": True}]
+    few = report(tmp_path / "t", {**made.files(tokenizer={"added_tokens": added}), **template})
+    assert verdict(few)[0].text == (
+        "Seedbed can generate with this model and evaluate it, but it cannot chat with it or train it further."
+    )
+    assert len([line for line in verdict(few) if line.label == "-"]) == 2
+
+
+def test_an_end_that_the_vocabulary_does_not_have_is_marked(tmp_path: Path) -> None:
+    found = report(tmp_path / "m", made.files({"eos_token_id": [3, 99]}))
+    assert shown(found)["stop"] == "3, <|end|> (10), 99 (not in the vocabulary)"
+
+
+def test_of_a_folder_that_is_no_model_only_that_is_shown(tmp_path: Path) -> None:
+    found = report(tmp_path / "m", {"notes.txt": b"x"})
+    assert set(shown(found)) == {"model"}
+    assert "contains no config.json" in verdict(found)[1].text

@@ -196,6 +196,11 @@ class TestRendering:
         with pytest.raises(SeedbedError, match="was stopped after 1 seconds"):
             ChatTemplate({"default": source}).render(HELLO)
 
+    def test_a_template_that_writes_nothing_is_refused(self, tokenizer: Tokenizer) -> None:
+        for source in ("", "{% if False %}x{% endif %}\n"):
+            with pytest.raises(SeedbedError, match="SmallLM writes nothing"):
+                ChatTemplate({"default": source}, where="SmallLM").encode(tokenizer, HELLO)
+
     def test_a_chat_without_messages_is_refused(self) -> None:
         with pytest.raises(UsageError, match="without messages"):
             ChatTemplate({"default": CHATML}).render([])

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer as LibraryTokenizer
 import hand_made_models as made
 from seedbed.errors import SeedbedError
 from seedbed.tokenizer.facts import Token, around_text, tokenizer_facts
+from seedbed.tokenizer.tokenizer import Tokenizer
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
 BEGIN = {"id": "<|begin|>", "ids": [11], "tokens": ["<|begin|>"]}
@@ -112,8 +113,8 @@ def test_an_empty_value_does_not_hide_a_token_of_the_other_file(tmp_path: Path) 
 
 def test_a_unigram_vocabulary_is_counted(tmp_path: Path) -> None:
     unigram = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0], ["b", -2.5]]}
-    folder = made.write(tmp_path / "m", made.files(tokenizer={"model": unigram, "added_tokens": []}))
-    facts = tokenizer_facts(folder)
+    content = {**made.files(tokenizer={"model": unigram, "added_tokens": []}), "tokenizer_config.json": b"{}"}
+    facts = tokenizer_facts(made.write(tmp_path / "m", content), [{"eos_token_id": 2}])
     assert (facts.num_tokens, facts.largest_id) == (3, 2)
 
 
@@ -135,7 +136,7 @@ def test_a_unigram_vocabulary_is_counted(tmp_path: Path) -> None:
 )
 def test_chat_templates_are_named(tmp_path: Path, content: dict[str, bytes], names: tuple[str, ...]) -> None:
     folder = made.write(tmp_path / "m", {**made.files(), **content})
-    assert tokenizer_facts(folder).chat_templates == names
+    assert tokenizer_facts(folder, [{"eos_token_id": 10}]).chat_templates == names
 
 
 @pytest.mark.parametrize(
@@ -147,9 +148,56 @@ def test_chat_templates_are_named(tmp_path: Path, content: dict[str, bytes], nam
         ({"tokenizer.json": b'{"model": {"vocab": {"a": "one"}}}'}, "cannot be read"),
         ({"tokenizer.json": b"[]"}, "cannot be read"),
         ({"tokenizer.json": b"[" * 100_000}, "cannot be read"),
+        ({"tokenizer.json": b'{"model": {"type": "Foo"}}'}, "cannot be read"),
+        ({"tokenizer.json": b'{"model": {"vocab": {"a": 0}, "merges": ["a b"]}}'}, "it merges"),
+        ({"tokenizer.json": b'{"model": {"vocab": {"a": 0}, "merges": ["a"]}}'}, "a merge does not have two tokens"),
+        ({"tokenizer.json": b'{"model": {"vocab": {"a": 0}, "merges": [1]}}'}, "cannot be read"),
     ],
 )
 def test_unusable_files_are_explained(tmp_path: Path, content: dict[str, bytes], message: str) -> None:
     folder = made.write(tmp_path / "m", {"config.json": b"{}", **content})
     with pytest.raises(SeedbedError, match=message):
         tokenizer_facts(folder)
+
+
+@pytest.mark.parametrize(
+    ("merges", "prefix"),
+    [([["a", "b"]], None), (["a b"], None), (["#version: 0.2", "a b"], None), ([["a", "##b"]], "##")],
+)
+def test_merges_that_the_library_loads_are_accepted(tmp_path: Path, merges: list[Any], prefix: str | None) -> None:
+    vocab = {**made.TOKENIZER["model"]["vocab"], "ab": 12, "##b": 13}
+    model = {**library_file()["model"], "vocab": vocab, "merges": merges, "continuing_subword_prefix": prefix}
+    LibraryTokenizer.from_str(json.dumps({**library_file(), "model": model}))
+    folder = made.write(tmp_path / "m", made.files(tokenizer={"model": model}))
+    assert tokenizer_facts(folder).largest_id == 13
+
+
+@pytest.mark.parametrize(
+    ("named", "ids", "message"),
+    [
+        ({"eos_token": "<|none|>"}, [], 'names the end-of-text token "<|none|>"'),
+        ({"eos_token": "a"}, [], ""),
+        ({}, [3], ""),
+        ({}, [99], "has no end-of-text token"),
+        ({}, [], "has no end-of-text token"),
+    ],
+)
+def test_a_tokenizer_without_an_end_is_refused_as_when_it_is_loaded(
+    tmp_path: Path, named: dict[str, str], ids: list[int], message: str
+) -> None:
+    content = {"tokenizer.json": json.dumps(library_file()), "tokenizer_config.json": json.dumps(named)}
+    content["config.json"] = json.dumps({"eos_token_id": ids})
+    folder = made.write(tmp_path / "m", {name: text.encode() for name, text in content.items()})
+    told = []
+    for opened in (lambda: tokenizer_facts(folder, [{"eos_token_id": ids}]), lambda: Tokenizer.of_model(folder)):
+        try:
+            opened()
+        except SeedbedError as error:
+            told.append(error.message)
+    assert len(told) == (2 if message else 0), told
+    assert all(message in each for each in told)
+
+
+def test_an_end_that_the_vocabulary_does_not_have_is_known_to_be_missing(tmp_path: Path) -> None:
+    folder = made.write(tmp_path / "m", made.files())
+    assert tokenizer_facts(folder, [{"eos_token_id": 99}]).stops == (Token(10, "<|end|>"), Token(99, "", known=False))

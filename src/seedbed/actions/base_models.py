@@ -19,7 +19,7 @@ from seedbed.runs.base_names import short_name
 from seedbed.runs.kinds import frozen_config
 from seedbed.runs.store import RunDir, Store
 from seedbed.text import quoted
-from seedbed.tokenizer.facts import tokenizer_facts
+from seedbed.tokenizer.model_check import usable_tokenizer
 
 if TYPE_CHECKING:
     from seedbed.hub.download import Progress
@@ -87,8 +87,8 @@ def _refuse_damaged(folder: Path) -> None:
 
 
 def _refuse_tokenizer(base: BaseModel) -> None:
-    """Raise SeedbedError if the model has no tokenizer, or if its tokenizer has ids for which the embedding has no row."""
-    ids = tokenizer_facts(base.folder).largest_id + 1
+    """Raise SeedbedError if the tokenizer is missing or damaged, or has ids for which the embedding has no row."""
+    ids = usable_tokenizer(base.folder).largest_id + 1
     if ids > base.vocab_rows:
         raise SeedbedError(
             f"The tokenizer in {quoted(base.folder)} has {ids:,} ids, but the model's embedding has only {base.vocab_rows:,} "

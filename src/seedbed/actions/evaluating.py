@@ -28,6 +28,7 @@ from seedbed.runs.caches import dataset_of
 from seedbed.runs.kinds import KINDS, frozen_config
 from seedbed.runs.status import current_status
 from seedbed.runs.store import RunDir, Store
+from seedbed.tokenizer.model_check import usable_tokenizer
 from seedbed.tokenizer.model_files import missing_tokenizer
 
 FOLDER = ".evaluations"
@@ -215,7 +216,10 @@ def check_evaluation(config: Evaluation, store: Store) -> None:
 
 
 def _check_model(folder: Path, name: str, config: Evaluation) -> None:
-    """Raise SeedbedError for a model folder that lacks a file, is of an unknown family, or has weights that do not fit."""
+    """Raise SeedbedError for a model folder that cannot be evaluated.
+
+    Such a folder lacks a file or has a damaged one, is of an unknown family, or has weights that do not fit.
+    """
     parsed = read_config_json(folder)
     if not (folder / TOKENIZER_JSON).is_file():
         raise missing_tokenizer(folder)
@@ -224,4 +228,5 @@ def _check_model(folder: Path, name: str, config: Evaluation) -> None:
         check_files(shape, vocab_rows, tensor_headers(folder))
     except SeedbedError as error:
         raise SeedbedError(f"{name}: {error.message}", error.hint) from error
+    usable_tokenizer(folder)
     window_of(config.evaluate, shape.longest_context, name)

@@ -7,29 +7,32 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
 
 from seedbed.actions.licences import licence_of
 from seedbed.checkpoint.headers import TensorInfo, tensor_headers
-from seedbed.checkpoint.marker import GENERATION, complaint, is_marked, is_named
+from seedbed.checkpoint.marker import CONFIG, complaint, is_marked, is_named
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.families.config_json import config_from_hf, dropouts, read_config_json
 from seedbed.config.families.tensors import check_files, head_copy, stored_names
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
-from seedbed.files import read_json
 from seedbed.hardware import cpu, gpu, memory
 from seedbed.simulate.model_memory import Need, needs
 from seedbed.tokenizer.facts import TokenizerFacts, tokenizer_facts
+from seedbed.tokenizer.model_check import template_problems
+from seedbed.tokenizer.model_files import generation_object
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Why Seedbed cannot use a model, and what to do."""
+    """Why Seedbed cannot use a model, and what to do. `prevents`: the kinds of work that are impossible because of it."""
 
     text: str
     hint: str = ""
+    prevents: tuple[str, ...] = ("generate", "chat", "evaluate", "train")
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -65,7 +68,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelReport(msgspec.Struct, kw_only=True):
-    """What is known about a model. `problems` is empty if Seedbed can use it."""
+    """What is known about a model. `problems` is empty if Seedbed can use it for all kinds of work."""
 
     name: str
     reference: str
@@ -89,6 +92,8 @@ class ModelReport(msgspec.Struct, kw_only=True):
     licence_source: str = ""
     needs: tuple[Need, ...] = ()
     machine: Machine | None = None
+    is_model_folder: bool = True
+    """Whether the folder has a config.json. Without it, nothing but that is known."""
     download_bytes: int | None = None
     """Size of the weights that a download from the Hub would fetch; None if they are on this machine."""
     note: str = ""
@@ -96,8 +101,26 @@ class ModelReport(msgspec.Struct, kw_only=True):
 
     @property
     def can_run(self) -> bool:
-        """Whether Seedbed can generate with the model, measure it and train it further."""
-        return not self.problems
+        """Whether Seedbed can generate with the model and evaluate it."""
+        return self._can("generate") and self._can("evaluate")
+
+    @property
+    def can_train(self) -> bool:
+        """Whether Seedbed can train the model further."""
+        return self._can("train")
+
+    @property
+    def can_chat(self) -> bool:
+        """Whether the model has a chat template, and Seedbed can use it."""
+        return self._can("chat") and self.tokenizer is not None and bool(self.tokenizer.chat_templates)
+
+    @property
+    def has_wrong_template(self) -> bool:
+        """Whether Seedbed can generate with the model, but not through its chat template."""
+        return self.can_run and not self._can("chat")
+
+    def _can(self, work: str) -> bool:
+        return not any(work in problem.prevents for problem in self.problems)
 
 
 def report_on(
@@ -111,25 +134,46 @@ def report_on(
 
     `headers`: those of the weights, if the weights are not in the folder. `problem`: why they cannot be had.
     """
+    wrong: list[SeedbedError] = []
+    reading = Thread(target=lambda: wrong.extend(template_problems(folder)))  # it waits for a process of its own
+    reading.start()
+    _read(folder, report, headers, problem)
+    reading.join()
+    if report.tokenizer is not None:
+        report.problems += [Problem(each.message, each.hint, ("chat",)) for each in wrong]
+    return report
+
+
+def _read(
+    folder: Path, report: ModelReport, headers: Mapping[str, TensorInfo] | None, problem: SeedbedError | None
+) -> None:
+    """Fill in what this process finds out about a model; see `report_on`."""
     if problem is not None:
         report.problems.append(Problem(problem.message, problem.hint))
     if is_named(folder) and is_marked(folder) and (damaged := complaint(folder)):
         report.problems.append(Problem(f"The checkpoint is damaged: {damaged}.", "Use another checkpoint of this run."))
     config = _config(folder, report)
+    if config is None and headers is None and problem is None and not (folder / CONFIG).exists():
+        report.is_model_folder = False
+        return
     model, vocab_rows = _shape(config, report)
     if headers is None and problem is None:
         with _noted(report):
             headers = tensor_headers(folder)
     if headers:
         _weights(headers, model, vocab_rows, report)
+    generation: dict[str, Any] = {}
     with _noted(report):
-        report.tokenizer = tokenizer_facts(folder, [config, _object(folder / GENERATION)])
+        generation = generation_object(folder)
+    with _noted(report):
+        report.tokenizer = tokenizer_facts(folder, [config or {}, generation])
     tokens = report.tokenizer
     if tokens is not None and report.shape.vocab_rows is not None and tokens.largest_id >= report.shape.vocab_rows:
         report.problems.append(
             Problem(
                 f"The tokenizer has the id {tokens.largest_id:,}, but the embedding has only {report.shape.vocab_rows:,} rows.",
                 "Use the tokenizer files that belong to these weights.",
+                ("train",),
             )
         )
     licence, source = licence_of(folder)
@@ -142,7 +186,6 @@ def report_on(
         runs_in = trains_in if max(stored, key=lambda name: stored[name], default="") == "BF16" else "fp32"
         on_gpu = report.machine.device != "cpu"
         report.needs = tuple(needs(model, vocab_rows, on_gpu=on_gpu, runs_in=runs_in, trains_in=trains_in))
-    return report
 
 
 def this_machine() -> Machine:
@@ -163,18 +206,18 @@ def _noted(report: ModelReport) -> Iterator[None]:
         report.problems.append(Problem(error.message, error.hint))
 
 
-def _config(folder: Path, report: ModelReport) -> dict[str, Any]:
-    """The parsed config.json; empty, with a problem, if there is none."""
+def _config(folder: Path, report: ModelReport) -> dict[str, Any] | None:
+    """The parsed config.json; None, with a problem, if there is none."""
     try:
         return read_config_json(folder)
     except SeedbedError as error:
         report.problems.append(Problem(error.message, error.hint))
-        return {}
+        return None
 
 
-def _shape(config: Mapping[str, Any], report: ModelReport) -> tuple[ModelConfig | None, int]:
+def _shape(config: Mapping[str, Any] | None, report: ModelReport) -> tuple[ModelConfig | None, int]:
     """The shape of the decoder and its vocabulary rows; None and 0, with a problem, if the decoder cannot run the model."""
-    if not config:
+    if config is None:
         return None, 0
     report.model_type = _text(config.get("model_type"))
     architectures = config.get("architectures")
@@ -253,15 +296,6 @@ def _without_copies(headers: Mapping[str, TensorInfo], model: ModelConfig) -> di
     if tied is not None:
         kept.pop(tied[1], None)
     return kept
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty if the file is missing or has none."""
-    try:
-        value = read_json(path)
-    except SeedbedError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str | None:

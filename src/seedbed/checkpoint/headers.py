@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed.checkpoint.marker import WEIGHTS
+from seedbed.checkpoint.marker import RESTORE, WEIGHTS
 from seedbed.errors import SeedbedError
 from seedbed.files import explained, read_json
 from seedbed.text import listed, quoted
@@ -122,7 +122,7 @@ def _shards_of_tensors(folder: Path) -> dict[str, str]:
         size = path.stat().st_size
     if size > _MOST_INDEX_BYTES:
         raise SeedbedError(f"{quoted(INDEX)} cannot be read: it is too large for an index.", _AGAIN)
-    index: Any = read_json(path)
+    index: Any = read_json(path, RESTORE)
     shards = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(shards, dict) or not shards:
         raise SeedbedError(f"{quoted(INDEX)} cannot be read: it lists no tensors.", _AGAIN)

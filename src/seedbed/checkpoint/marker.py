@@ -21,6 +21,8 @@ from seedbed.text import quoted
 WEIGHTS, OPTIMIZER, TRAINER = "model.safetensors", "optimizer.safetensors", "trainer.json"
 ADAPTER = "adapter_model.safetensors"
 CONFIG, GENERATION = "config.json", "generation_config.json"
+RESTORE = "Restore it, or download the model again."
+"""What to do with a damaged file without which a model folder cannot be used."""
 DONE = "DONE"
 FORMAT = 1
 MODEL = "model"

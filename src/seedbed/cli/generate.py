@@ -184,6 +184,7 @@ def run(arguments: argparse.Namespace) -> int:
                 set_temporary_line()
                 note_unknown(answer.get("unknown") or [])
                 note_dropped(answer)
+                note_ignored_settings(answer.get("ignored") or {})
                 note_recommended(answer.get("recommended") or {})
                 note_ignored_tools(answer)
                 note_emulated(answer)
@@ -251,6 +252,15 @@ def note_emulated(answer: Mapping[str, Any]) -> None:
 
     if answer.get("emulated"):
         note("warning: this CPU has no bf16 instructions and emulates them, up to 100 times more slowly than fp32")
+
+
+def note_ignored_settings(settings: Mapping[str, Any]) -> None:
+    """Print a warning on stderr if the model's folder recommends impossible settings."""
+    from seedbed.cli.console import note
+    from seedbed.presentation.generation import ignored_text
+
+    if settings:
+        note(f"warning: {ignored_text(settings)}")
 
 
 def note_recommended(settings: Mapping[str, float]) -> None:

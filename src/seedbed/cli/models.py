@@ -19,8 +19,8 @@ Show what a model is: family, shape, parameters, context, tokenizer, chat templa
 and whether Seedbed can use it; if not, why. MODEL is the path of a model folder, a run or RUN@STEP, or
 hub:NAME[@REVISION], a model on the Hugging Face Hub, of which only small files are downloaded. Without MODEL, list the
 newest checkpoint of each run, and the models in the Hub's cache; columns for which the terminal has no room are left
-out, --json has all. The exit status is 0 if Seedbed can use the model, and
-1 if it cannot.
+out, --json has all. The exit status is 0 if Seedbed can generate with the model, evaluate it and train it further, and
+1 if it cannot do all of that.
 """
 EXAMPLES = """\
   seedbed models                                            the models on this machine
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         for line in _described(report):
             say(line)
-    return 0 if report.can_run else 1
+    return 0 if report.can_run and report.can_train else 1
 
 
 def _downloaded(place: Store, reference: str) -> str:

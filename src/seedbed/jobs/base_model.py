@@ -34,6 +34,8 @@ class Origin(NamedTuple):
     folder: Path
     tokenizer: Tokenizer
     template: ChatTemplate | None
+    template_error: SeedbedError | None = None
+    """Why the chat template cannot be read. The model can be trained all the same, but its samples fail."""
 
     def decoder(self, device: torch.device) -> Decoder:
         """The model in fp32 on a device. A resume restores the weights later; until then, a trial step needs usable ones."""
@@ -52,7 +54,12 @@ class Origin(NamedTuple):
         return {CONFIG: json_content(updated_config(parsed, shape)), **copied}
 
     def text_stream(self, model: Decoder, prompt: str, sampling: Sampling) -> Iterator[str]:
-        """Yield a sample piece by piece: an answer to the prompt if the model has a chat template, else its continuation."""
+        """Yield a sample piece by piece: an answer to the prompt if the model has a chat template, else its continuation.
+
+        Raises SeedbedError if the chat template cannot be used.
+        """
+        if self.template_error is not None:
+            raise self.template_error
         if self.template is None:
             return text_stream(model, self.tokenizer, prompt, sampling)
         ids = self.template.encode(self.tokenizer, [{"role": "user", "content": prompt}])
@@ -67,7 +74,11 @@ def origin_of(config: Config, start: Start) -> Origin | None:
     if config.base.model is None:
         return None
     folder = start.loaded.path if start.loaded is not None else _base_folder(config.base)
-    return Origin(folder, Tokenizer.of_model(folder), ChatTemplate.of(folder))
+    tokenizer = Tokenizer.of_model(folder)
+    try:
+        return Origin(folder, tokenizer, ChatTemplate.of(folder))
+    except SeedbedError as error:
+        return Origin(folder, tokenizer, None, error)
 
 
 def _base_folder(base: BaseConfig) -> Path:

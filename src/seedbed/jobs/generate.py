@@ -60,7 +60,8 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
     """Yield the lines of the answer: one about the model, then for each sample its chunks of text and a last line.
 
     In the first line, `unknown` lists the parts of the prompt without a token, which the model does not see, `settings` the
-    settings used, and `recommended` those of them that the model's folder recommends. Of a chat, `template` is the name of
+    settings used, and `recommended` those of them that the model's folder recommends; `ignored` has the impossible values
+    in its generation_config.json, if any. Of a chat, `template` is the name of
     the template, and `ignores_tools` whether it writes nothing about the tools. `emulated`: the CPU computes bf16 slowly.
     Raises UsageError for an invalid request, SeedbedError for a model that cannot be loaded.
     """
@@ -105,6 +106,7 @@ def answer(request: GenerateRequest) -> Iterator[dict[str, Any]]:
         "context": context,
         "settings": settings.values,
         "recommended": settings.recommended,
+        **({"ignored": settings.ignored} if settings.ignored else {}),
         **({"template": prompt.template} if prompt.template else {}),
         **({"ignores_tools": True} if prompt.ignores_tools else {}),
         **(

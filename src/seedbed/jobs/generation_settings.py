@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed.checkpoint.marker import GENERATION
-from seedbed.files import read_json
+from seedbed.tokenizer.model_files import generation_object, token_ids
 
 DEFAULTS: Mapping[str, float] = {
     "temperature": 0.8,
@@ -37,38 +36,49 @@ _RECOMMENDED: Mapping[str, _Recommendation] = {
 
 
 class Settings(NamedTuple):
-    """The settings of a generation. `recommended`: those that come from the model's generation_config.json."""
+    """The settings of a generation. `recommended`: those that come from the model's generation_config.json.
+
+    `ignored`: the keys of that file with impossible values, and these values.
+    """
 
     values: dict[str, float]
     recommended: dict[str, float]
+    ignored: dict[str, Any]
 
 
 def chosen_settings(given: Mapping[str, float | None], folder: Path) -> Settings:
     """The settings to generate with, for the settings that the user gave (None: not given) and a model's folder.
 
-    Raises SeedbedError if generation_config.json is not valid JSON.
+    Raises SeedbedError if generation_config.json is not a JSON object.
     """
     missing = [name for name in DEFAULTS if given.get(name) is None]
-    recommended = {name: value for name, value in _recommended(folder).items() if name in missing}
+    found, ignored = _recommended(folder)
+    recommended = {name: value for name, value in found.items() if name in missing}
     typed = {name: value for name, value in given.items() if value is not None}
-    return Settings({**DEFAULTS, **recommended, **typed}, recommended)
+    return Settings({**DEFAULTS, **recommended, **typed}, recommended, ignored)
 
 
-def _recommended(folder: Path) -> dict[str, float]:
-    """The settings in generation_config.json that mean something.
+def _recommended(folder: Path) -> tuple[dict[str, float], dict[str, Any]]:
+    """The settings in generation_config.json that mean something, and the keys with impossible values.
 
     Those for sampling count only if the file says that tokens are sampled (`do_sample`); the repetition penalty always
     counts, in transformers, too.
     """
-    config: Any = read_json(folder / GENERATION)
-    if not isinstance(config, dict):
-        return {}
+    config = generation_object(folder)
     names = _RECOMMENDED if config.get("do_sample") is True else ("repetition_penalty",)
     found: dict[str, float] = {}
+    ends = config.get("eos_token_id")
+    several = [each for each in (ends if isinstance(ends, list) else [ends]) if each is not None]
+    ignored = {"eos_token_id": ends} if len(token_ids(several)) < len(several) else {}
     for name in names:
         value, about = config.get(name), _RECOMMENDED[name]
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if value is None:
             continue
-        if value != about.neutral and about.low < value <= about.high:
-            found[name] = int(value) if name == "top_k" else float(value)
-    return found
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            ignored[name] = value
+        elif value != about.neutral:
+            if about.low < value <= about.high:
+                found[name] = int(value) if name == "top_k" else float(value)
+            else:
+                ignored[name] = value
+    return found, ignored

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seedbed.presentation.forms import INTEGER, NUMBER, TEXT, Field
-from seedbed.text import plural, printable, quoted
+from seedbed.text import listed, plural, printable, quoted, shorten
 from seedbed.tokenizer.newlines import unescaped
 
 FIELDS = {
@@ -60,6 +61,14 @@ def recommended_text(settings: Mapping[str, float]) -> str:
     """A sentence that lists the settings which come from the model's folder."""
     named = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in settings.items())
     return f"Settings from the model's generation_config.json: {named}."
+
+
+def ignored_text(settings: Mapping[str, Any]) -> str:
+    """A sentence that lists the impossible values in the model's generation_config.json."""
+    named = listed(
+        [f"{printable(name)} {shorten(printable(json.dumps(value)), 60)}" for name, value in settings.items()]
+    )
+    return f"impossible values in the model's generation_config.json are ignored: {named}"
 
 
 def result_text(ended: Sequence[Mapping[str, Any]]) -> str:

@@ -35,6 +35,8 @@ def lines(report: ModelReport) -> Iterator[Line]:
     yield Line("model", printable(report.reference))
     if report.folder is not None and report.folder != report.reference:
         yield Line("folder", printable(report.folder))
+    if not report.is_model_folder:
+        return
     yield Line("family", _family(report))
     yield Line("shape", _shape(report))
     yield Line("parameters", UNKNOWN if report.parameters is None else _exact(report.parameters))
@@ -53,10 +55,24 @@ def lines(report: ModelReport) -> Iterator[Line]:
 
 
 def verdict(report: ModelReport) -> list[Line]:
-    """Whether Seedbed can use the model, and each reason why it cannot."""
+    """What Seedbed can do with the model, and each reason why it cannot do more."""
     if report.can_run:
-        return [Line("", "Seedbed can generate with this model, evaluate it, and train it further.", "green")]
-    found = [Line("", "Seedbed cannot use this model.", "bold red")]
+        can = "Seedbed can generate with this model and evaluate it"
+        if report.can_train:
+            can = "Seedbed can generate with this model, evaluate it, and train it further"
+        cannot = [
+            *(["chat with it"] if report.has_wrong_template else []),
+            *([] if report.can_train else ["train it further"]),
+        ]
+        found = [
+            Line(
+                "",
+                f"{can}, but it cannot {' or '.join(cannot)}." if cannot else f"{can}.",
+                "yellow" if cannot else "green",
+            )
+        ]
+    else:
+        found = [Line("", "Seedbed cannot use this model.", "bold red")]
     for problem in report.problems:
         found.append(Line("-", printable(problem.text)))
         if problem.hint:
@@ -66,7 +82,12 @@ def verdict(report: ModelReport) -> list[Line]:
 
 def as_json(report: ModelReport) -> dict[str, Any]:
     """A report as an object that `--json` prints."""
-    return {**msgspec.to_builtins(report), "can_run": report.can_run, "can_train": report.can_run}
+    return {
+        **msgspec.to_builtins(report),
+        "can_run": report.can_run,
+        "can_train": report.can_train,
+        "can_chat": report.can_chat,
+    }
 
 
 def _family(report: ModelReport) -> str:
@@ -150,7 +171,9 @@ def _tokenizer(report: ModelReport) -> Iterator[Line]:
     yield Line("text", around)
     yield Line("stop", _named(tokens.stops) or "no token ends a text")
     templates = tokens.chat_templates
-    if not templates:
+    if report.has_wrong_template:
+        chat = "a chat template that cannot be used (see below)"
+    elif not templates:
         chat = "no chat template"
     elif templates == ("default",):
         chat = "a chat template"
@@ -160,7 +183,12 @@ def _tokenizer(report: ModelReport) -> Iterator[Line]:
 
 
 def _named(tokens: Sequence[Token]) -> str:
-    shown = [f"{printable(token.text)} ({token.id})" if token.text else str(token.id) for token in tokens]
+    shown = [
+        f"{printable(token.text)} ({token.id})"
+        if token.text
+        else str(token.id) + ("" if token.known else " (not in the vocabulary)")
+        for token in tokens
+    ]
     return text.listed(shown, _SHOWN_TOKENS)
 
 

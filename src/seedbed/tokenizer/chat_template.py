@@ -127,6 +127,18 @@ class ChatTemplate:
         except SeedbedError:
             return False
 
+    def problems(self) -> list[SeedbedError]:
+        """Why templates cannot be used: those that are empty, or that Jinja cannot read. Renders nothing."""
+        found = []
+        for name, source in self._sources.items():
+            if not source.strip():
+                found.append(SeedbedError(f"The {self._named(name)} is empty.", _correct(self._place(name))))
+                continue
+            answer = _ask(RenderRequest(source=source, messages=[], only_read=True))
+            if answer.problem:
+                found.append(_problem(answer, self._named(name), self._place(name), lacks_tools=False))
+        return found
+
     def render(
         self,
         messages: Sequence[Message],
@@ -152,12 +164,20 @@ class ChatTemplate:
         name: str | None = None,
         **variables: Any,
     ) -> list[int]:
-        """The token ids of a chat; control tokens in the texts of users, system and tools stay text. See `render`."""
+        """The token ids of a chat; control tokens in the texts of users, system and tools stay text.
+
+        Raises as `render` does, and SeedbedError if the template writes nothing.
+        """
         added = [str(token["content"]) for token in tokenizer.spec.get("added_tokens") or ()]
         others = [token for token in added if token not in tokenizer.control]
         found = self._rendered(
             messages, tools, add_generation_prompt, name, variables, sorted(tokenizer.control), others
         )
+        if not found.text.strip():
+            chosen = self.chosen(has_tools=tools is not None, name=name)
+            raise SeedbedError(
+                f"The {self._named(chosen)} writes nothing for this chat.", _correct(self._place(chosen))
+            )
         return list(_encoded(found, tokenizer, added))
 
     def _rendered(
@@ -237,6 +257,10 @@ def _ask(request: RenderRequest) -> Rendered:
         return Rendered(problem="failed", message=lines[-1] if lines else f"exit status {done.returncode}")
 
 
+def _correct(place: str) -> str:
+    return f"Correct the template: {place}" if place else "Correct the template."
+
+
 def _problem(answer: Rendered, template: str, place: str, *, lacks_tools: bool) -> SeedbedError:
     """The error for a chat that could not be rendered by `template` (in words), which is at `place`.
 
@@ -245,7 +269,7 @@ def _problem(answer: Rendered, template: str, place: str, *, lacks_tools: bool) 
     message = shorten(printable(answer.message), 400)
     refused = answer.problem == "refused"
     lacks_tools = lacks_tools and (answer.problem == "failed" or (refused and "tool" in message.lower()))
-    correct = f"Correct the template: {place}" if place else "Correct the template."
+    correct = _correct(place)
     texts = {
         "syntax": (f"The {template} has a mistake in {message}", correct),
         "refused": (

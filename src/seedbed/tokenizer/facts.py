@@ -5,31 +5,35 @@ Reads files only, without the library `tokenizers` and without numpy, so it take
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from seedbed.checkpoint.marker import RESTORE
 from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 from seedbed.tokenizer.model_files import (
     DEFAULT_TEMPLATE,
     ENDS_OF_DOCUMENTS,
+    missing_end,
     missing_tokenizer,
     read_config,
     special_tokens,
     template_sources,
     token_ids,
+    unknown_end,
 )
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A token by its id; `text` is "" if the files do not say it."""
+    """A token by its id; `text` is "" if the files do not say it. `known`: whether the vocabulary has the id."""
 
     id: int
     text: str = ""
+    known: bool = True
 
 
 class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +51,7 @@ class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
     special: dict[str, str]
     """The special tokens that the folder names, such as `bos_token`: the name and the token's text."""
     chat_templates: tuple[str, ...]
-    """The names of the chat templates; the one without a name is `default`."""
+    """The names of the chat templates; the one without a name is `default`. () if one cannot be read."""
 
 
 class _AddedToken(msgspec.Struct):
@@ -57,8 +61,10 @@ class _AddedToken(msgspec.Struct):
 
 
 class _Model(msgspec.Struct):
-    type: str | None = None
+    type: Literal["BPE", "Unigram", "WordPiece", "WordLevel"] | None = None
     vocab: msgspec.Raw = msgspec.Raw(b"{}")
+    merges: msgspec.Raw = msgspec.Raw(b"[]")
+    continuing_subword_prefix: str | None = None
 
 
 class _File(msgspec.Struct):
@@ -72,27 +78,30 @@ class _File(msgspec.Struct):
 def tokenizer_facts(folder: Path, configs: Iterable[Mapping[str, Any]] = ()) -> TokenizerFacts:
     """What the tokenizer files in `folder` say. `configs`: parsed files with `eos_token_id`, such as config.json.
 
-    Raises SeedbedError if there is no tokenizer.json, or if a file cannot be read.
+    Raises SeedbedError if there is no tokenizer.json, if a file cannot be read, and for a kind of tokenizer or a merge that the
+    library cannot load, and if no token ends a text. The library refuses more than that: see model_check.py.
     """
     file = _read(folder)
     try:
-        ids = _vocabulary_ids(file.model.vocab)
-    except msgspec.MsgspecError as error:
+        vocabulary = _vocabulary(file.model)
+    except (msgspec.MsgspecError, ValueError) as error:
         raise _unreadable(folder, str(error)) from error
     added = {token.id: token.content for token in file.added_tokens}
     config = read_config(folder)
     special = special_tokens(config)
     around = around_text(file.post_processor)
-    every = ids | added.keys()
+    every = {*vocabulary.values(), *added}
+    stops = _stop_ids(special.get("eos_token"), file.added_tokens, configs)
+    _refuse_without_end(special.get("eos_token"), file.added_tokens, vocabulary, set(stops) & every)
     return TokenizerFacts(
         kind=file.model.type or "unknown",
         num_tokens=len(every),
         largest_id=max(every, default=-1),
-        before=_tokens(around[0], added) if around else None,
-        after=_tokens(around[1], added) if around else None,
-        stops=_tokens(_stop_ids(special.get("eos_token"), file.added_tokens, configs), added),
+        before=_tokens(around[0], added, every) if around else None,
+        after=_tokens(around[1], added, every) if around else None,
+        stops=_tokens(stops, added, every),
         special=special,
-        chat_templates=tuple(sorted(template_sources(folder, config), key=lambda name: name != DEFAULT_TEMPLATE)),
+        chat_templates=_template_names(folder, config),
     )
 
 
@@ -150,19 +159,55 @@ def _read(folder: Path) -> _File:
 
 
 def _unreadable(folder: Path, reason: str) -> SeedbedError:
-    return SeedbedError(
-        f"{quoted(folder / TOKENIZER_JSON)} cannot be read: {reason}.", "Restore the file, or download it again."
-    )
+    return SeedbedError(f"{quoted(folder / TOKENIZER_JSON)} cannot be read: {reason}.", RESTORE)
 
 
-def _vocabulary_ids(vocab: msgspec.Raw) -> set[int]:
-    """The ids of a vocabulary: a table from token to id, or (Unigram) a list of tokens with their scores."""
+def _vocabulary(model: _Model) -> dict[str, int]:
+    """The ids of a vocabulary by token. A file has this table, or (Unigram) a list of tokens with their scores.
+
+    Raises ValueError for a merge with a token that the vocabulary does not have.
+    """
+    vocab = model.vocab
     if bytes(vocab).lstrip()[:1] == b"[":
-        return set(range(len(msgspec.json.decode(vocab, type=list[msgspec.Raw]))))
-    return set(msgspec.json.decode(vocab, type=dict[str, int]).values())
+        pieces = msgspec.json.decode(vocab, type=list[tuple[str, float]])
+        return {piece: number for number, (piece, _) in enumerate(pieces)}
+    known = msgspec.json.decode(vocab, type=dict[str, int])
+    start = len(model.continuing_subword_prefix or "")
+    for first, second in _merges(model.merges):
+        if first + second[start:] not in known or first not in known or second not in known:
+            raise ValueError(f"it merges {quoted(first)} and {quoted(second)}, which its vocabulary does not have")
+    return known
 
 
-def _stop_ids(eos: str | None, added: Iterable[_AddedToken], configs: Iterable[Mapping[str, Any]]) -> Iterable[int]:
+def _merges(merges: msgspec.Raw) -> Iterable[Sequence[str]]:
+    """The two tokens of each merge, which a file has as a list of two or, if it is older, as a text with a space.
+
+    Raises ValueError or msgspec.ValidationError for anything else.
+    """
+    try:
+        return msgspec.json.decode(merges, type=list[tuple[str, str]])
+    except msgspec.ValidationError:
+        older = msgspec.json.decode(merges, type=list[str])
+    found = [merge.split(" ") for merge in older if not merge.startswith("#version")]
+    if any(len(merge) != 2 for merge in found):
+        raise ValueError("a merge does not have two tokens")
+    return found
+
+
+def _refuse_without_end(
+    eos: str | None, added: Iterable[_AddedToken], vocabulary: Container[str], stops: Collection[int]
+) -> None:
+    """Raise SeedbedError if no token ends a document, as `end_of_document` does. `stops`: the stop ids that exist."""
+    if any(token.special and token.content in ENDS_OF_DOCUMENTS for token in added):
+        return
+    if eos is None:
+        if not stops:
+            raise missing_end()
+    elif eos not in vocabulary and all(token.content != eos for token in added):
+        raise unknown_end(eos)
+
+
+def _stop_ids(eos: str | None, added: Iterable[_AddedToken], configs: Iterable[Mapping[str, Any]]) -> list[int]:
     """The ids at which generation stops: `eos_token_id` of the configs, the `eos_token`, and the end of a document."""
     found = {id_ for config in configs for id_ in token_ids(config.get("eos_token_id"))}
     found.update(token.id for token in added if token.content == eos)
@@ -171,5 +216,13 @@ def _stop_ids(eos: str | None, added: Iterable[_AddedToken], configs: Iterable[M
     return sorted(found - {-1})
 
 
-def _tokens(ids: Iterable[int], added: Mapping[int, str]) -> tuple[Token, ...]:
-    return tuple(Token(id_, added.get(id_, "")) for id_ in ids)
+def _tokens(ids: Iterable[int], added: Mapping[int, str], every: Container[int]) -> tuple[Token, ...]:
+    return tuple(Token(id_, added.get(id_, ""), id_ in every) for id_ in ids)
+
+
+def _template_names(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the chat templates, the default one first; () if one cannot be read."""
+    try:
+        return tuple(sorted(template_sources(folder, config), key=lambda name: name != DEFAULT_TEMPLATE))
+    except SeedbedError:
+        return ()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seedbed import files
-from seedbed.checkpoint.marker import CONFIG, GENERATION
+from seedbed.checkpoint.marker import CONFIG, GENERATION, RESTORE
 from seedbed.checkpoint.tokenizer_files import (
     OLDER_TOKENIZERS,
     TEMPLATE,
@@ -66,11 +66,11 @@ def read_model_files(folder: Path) -> ModelFiles:
         raise SeedbedError(
             f"There is no model folder {quoted(folder)}.", "Give a folder that contains config.json and tokenizer.json."
         )
-    spec = files.read_json(folder / TOKENIZER_JSON)
+    spec = files.read_json(folder / TOKENIZER_JSON, RESTORE)
     if spec is None:
         raise missing_tokenizer(folder)
     config = read_config(folder)
-    wholes = {name: _object(folder / name) for name in (CONFIG, GENERATION)}
+    wholes = {CONFIG: _object(folder / CONFIG, RESTORE), GENERATION: generation_object(folder)}
     stop_ids = frozenset(id_ for each in wholes.values() for id_ in token_ids(each.get("eos_token_id")))
     pads = [id_ for each in wholes.values() for id_ in token_ids(each.get("pad_token_id"))]
     return ModelFiles(folder, spec, config, dict(_contents(folder)), stop_ids, pads[0] if pads else None)
@@ -187,16 +187,26 @@ def end_of_document(found: ModelFiles) -> tuple[int, str]:
     for content in (*(each for each in ENDS_OF_DOCUMENTS if each in special), *([eos] if eos else [])):
         id_ = token_id(found.spec, content)
         if id_ is None:
-            raise SeedbedError(
-                f"{TOKENIZER_CONFIG} names the end-of-text token {quoted(content)}, which the tokenizer does not have.",
-                f'Correct "eos_token" in {TOKENIZER_CONFIG}.',
-            )
+            raise unknown_end(content)
         return id_, content
     for id_ in sorted(found.stop_ids):
         named = content_of(found.spec, id_)
         if named is not None:
             return id_, named
-    raise SeedbedError(
+    raise missing_end()
+
+
+def unknown_end(content: str) -> SeedbedError:
+    """The error for an `eos_token` that the tokenizer does not have."""
+    return SeedbedError(
+        f"{TOKENIZER_CONFIG} names the end-of-text token {quoted(content)}, which the tokenizer does not have.",
+        f'Correct "eos_token" in {TOKENIZER_CONFIG}.',
+    )
+
+
+def missing_end() -> SeedbedError:
+    """The error for a tokenizer without a token that ends a text."""
+    return SeedbedError(
         "The tokenizer has no end-of-text token, so generation could not stop.",
         f'Set "eos_token" in {TOKENIZER_CONFIG}, or "eos_token_id" in generation_config.json.',
     )
@@ -226,13 +236,23 @@ def control_tokens(spec: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
-def _object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; {} if there is no such file. Raises SeedbedError for other content."""
-    found = files.read_json(path)
+def generation_object(folder: Path) -> dict[str, Any]:
+    """generation_config.json of a model folder, parsed; {} without it. Raises SeedbedError if it is no JSON object."""
+    return _object(folder / GENERATION)
+
+
+def unloadable(reason: str) -> SeedbedError:
+    """The error for a tokenizer.json that the tokenizers library cannot load, for the reason that the library gives."""
+    return SeedbedError(f"The tokenizers library cannot load this tokenizer.json ({reason}).", RESTORE)
+
+
+def _object(path: Path, remedy: str = "Restore the file, or remove it.") -> dict[str, Any]:
+    """The JSON object in a file; {} if there is no such file. Raises SeedbedError, with `remedy`, for other content."""
+    found = files.read_json(path, remedy)
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise SeedbedError(f"{quoted(path)} is not a JSON object.", "Restore the file, or remove it.")
+        raise SeedbedError(f"{quoted(path)} is not a JSON object.", remedy)
     return found
 
 

@@ -17,7 +17,8 @@ class RenderRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `variables` are further variables of the template, such as the special tokens. With `control` or `others`, control tokens
     in the texts of users, system and tools are marked: the tokens in `control`, and those in `others` that the template
-    itself writes. `now`: an ISO time for templates that write the date; "" for the time of rendering.
+    itself writes. `now`: an ISO time for templates that write the date; "" for the time of rendering. `only_read`: compile the
+    template, and render nothing.
     """
 
     source: str
@@ -28,6 +29,7 @@ class RenderRequest(msgspec.Struct, frozen=True, kw_only=True):
     control: list[str] = []
     others: list[str] = []
     now: str = ""
+    only_read: bool = False
 
 
 class Rendered(msgspec.Struct, frozen=True, omit_defaults=True):

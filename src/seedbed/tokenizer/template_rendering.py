@@ -40,6 +40,8 @@ def rendered(request: RenderRequest) -> Rendered:
     """Render the chat of a request, in this process. A template that fails gives an answer with `problem`."""
     try:
         template = _compiled(request.source, request.now)
+        if request.only_read:
+            return Rendered()
         messages, tools, marks = list(map(_normalised, request.messages)), request.tools, ""
         control = [*request.control, *_written(template.environment, request.source, request.others)]
         if control:

@@ -31,6 +31,7 @@ from seedbed.tokenizer.model_files import (
     missing_tokenizer,
     read_model_files,
     token_id,
+    unloadable,
 )
 
 if TYPE_CHECKING:
@@ -196,10 +197,7 @@ class Tokenizer:
         try:
             made = tokenizers.Tokenizer.from_str(self._json)
         except Exception as error:  # the library raises bare Exception
-            raise SeedbedError(
-                f"The tokenizers library cannot load this tokenizer.json ({error}).",
-                "Restore the file, or use another tokenizer.",
-            ) from error
+            raise unloadable(str(error)) from error
         if self._original is not None:
             _encode_plainly(made, self.control - set(self.special))
         made.encode_special_tokens = True

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from seedbed.checkpoint.marker import RESTORE
 from seedbed.config.families.family import family, whole
 from seedbed.config.families.table import FAMILIES
 from seedbed.config.schema import ModelConfig
@@ -89,13 +90,11 @@ def generation_config(ids: SpecialIds) -> dict[str, Any]:
 
 def read_config_json(folder: Path) -> dict[str, Any]:
     """The config.json of a model folder. Raises SeedbedError if it is missing, cannot be read, or is no JSON object."""
-    parsed = read_json(folder / "config.json")
+    parsed = read_json(folder / "config.json", RESTORE)
     if parsed is None:
         raise _no_config(folder)
     if not isinstance(parsed, dict):
-        raise SeedbedError(
-            f"{quoted(folder / 'config.json')} is not a JSON object.", "Restore it from a copy of the model."
-        )
+        raise SeedbedError(f"{quoted(folder / 'config.json')} is not a JSON object.", RESTORE)
     return parsed
 
 

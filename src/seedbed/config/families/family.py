@@ -135,8 +135,8 @@ def require(config: Mapping[str, Any], wanted: Mapping[str, tuple[Any, ...]]) ->
     for key, values in wanted.items():
         if config.get(key, values[0]) not in values:
             raise SeedbedError(
-                f"config.json has {key} = {config[key]!r}, which Seedbed's decoder does not support.",
-                f"It supports {' or '.join(repr(value) for value in values)}.",
+                f"config.json has {key} = {as_written(config[key])}, which Seedbed's decoder does not support.",
+                f"It supports {' or '.join(as_written(value) for value in values)}.",
             )
 
 
@@ -150,10 +150,17 @@ def whole(config: Mapping[str, Any], key: str, default: int | None = None) -> in
         return default
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SeedbedError(
-            f"config.json has {key} = {value!r}, but it must be a whole number above 0.",
+            f"config.json has {key} = {as_written(value)}, but it must be a whole number above 0.",
             "Use the config.json that was saved with these weights.",
         )
     return value
+
+
+def as_written(value: Any) -> str:
+    """A value of config.json as the file has it, such as null."""
+    if value is None:
+        return "null"
+    return repr(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def unless(value: Any, default: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seedbed.config.families.family import require, whole
+from seedbed.config.families.family import as_written, require, whole
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
 
@@ -75,7 +75,12 @@ def _frequencies(config: Mapping[str, Any]) -> dict[str, Any]:
     require(config, {"partial_rotary_factor": (None, 1.0)})
     key = "rope_scaling" if config.get("rope_scaling") else "rope_parameters"
     table = config.get(key) or {}
-    if not isinstance(table, Mapping) or any(isinstance(value, Mapping) for value in table.values()):
+    if not isinstance(table, Mapping):
+        raise SeedbedError(
+            f"config.json has {key} = {as_written(table)}, but it must be an object with the rotary frequencies.",
+            "Use the config.json that was saved with these weights.",
+        )
+    if any(isinstance(value, Mapping) for value in table.values()):
         raise SeedbedError(
             f"config.json has {key} that differ between layers, which Seedbed's decoder does not support.",
             "It supports the same rotary frequencies in all layers.",
@@ -116,7 +121,7 @@ def _number(table: Mapping[str, Any], key: str, default: float) -> float:
     value = table.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise SeedbedError(
-            f"config.json has {key} = {value!r}, but it must be a number above 0.",
+            f"config.json has {key} = {as_written(value)}, but it must be a number above 0.",
             "Use the config.json that was saved with these weights.",
         )
     return float(value)

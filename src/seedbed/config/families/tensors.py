@@ -6,6 +6,7 @@ tensors. A `Piece` says which rows of which parameter belong to which tensor.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from seedbed.checkpoint.headers import TensorInfo
 from seedbed.config.families.family import family, features
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
-from seedbed.text import quoted
+from seedbed.text import plural, quoted
 
 Role = Literal["matrix", "embedding", "head", "vector"]
 _MOST_SHOWN = 8
@@ -117,12 +118,37 @@ def check_tensors(model: ModelConfig, vocab_rows: int, stored: Mapping[str, tupl
     ]
     if not wrong:
         return
+    _refuse_other_layers(model, expected, given)
     more = f"; and {len(wrong) - _MOST_SHOWN} more" if len(wrong) > _MOST_SHOWN else ""
     shown = "; ".join(wrong[:_MOST_SHOWN]) + more
     hint = "Use the config.json that was saved with these weights."
     if wrong == [f"missing {family(model.layout).names.head}.weight"]:
         hint = "If head and embedding are the same in this model, set tie_word_embeddings to true in config.json."
     raise SeedbedError(f"These weights do not fit a {model.layout} model of this shape: {shown}.", hint)
+
+
+def _refuse_other_layers(
+    model: ModelConfig, expected: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise SeedbedError if only whole layers at the end are missing or unexpected: the numbers of layers then say it all."""
+    names = family(model.layout).names
+    begin, _, end = (names.prefix + names.block).partition("{}")
+    layer = re.compile(re.escape(begin) + r"(\d+)" + re.escape(end))
+
+    def number(name: str) -> int:
+        """The number of the layer of a tensor; -1 if it belongs to none."""
+        found = layer.match(name)
+        return int(found[1]) if found else -1
+
+    stored = {number(name) for name in given} - {-1}
+    if len(stored) == model.layers or stored != set(range(len(stored))):
+        return
+    least = min(len(stored), model.layers)
+    if {name for name in expected if number(name) < least} == {name for name in given if number(name) < least}:
+        raise SeedbedError(
+            f"config.json says {plural(model.layers, 'layer')}, but the weights have {len(stored):,}.",
+            "Use the config.json that was saved with these weights.",
+        )
 
 
 def check_files(model: ModelConfig, vocab_rows: int, headers: Mapping[str, TensorInfo]) -> None:
