@@ -95,7 +95,8 @@ def test_the_folder_recommends_settings_and_the_request_has_precedence(model: st
         {"temperature": -3},
         {"repetition_penalty": 0},
         {"top_p": 9, "top_k": -5, "min_p": True},
-        {"eos_token_id": [2, "x"]},
+        {"eos_token_id": ["x", -1]},
+        {"top_k": 0.5},
         {"eos_token_id": -1},
     ],
 )

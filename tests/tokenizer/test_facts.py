@@ -118,6 +118,33 @@ def test_a_unigram_vocabulary_is_counted(tmp_path: Path) -> None:
     assert (facts.num_tokens, facts.largest_id) == (3, 2)
 
 
+def test_a_unigram_piece_that_occurs_twice_has_two_ids(tmp_path: Path) -> None:
+    unigram = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0], ["a", -2.5]]}
+    content = {**made.files(tokenizer={"model": unigram, "added_tokens": []}), "tokenizer_config.json": b"{}"}
+    facts = tokenizer_facts(made.write(tmp_path / "m", content), [{"eos_token_id": 1}])
+    assert (facts.num_tokens, facts.stops[0].known) == (3, True)
+
+
+def test_a_byte_order_mark_before_tokenizer_json_is_no_problem(tmp_path: Path) -> None:
+    content = made.files()
+    content["tokenizer.json"] = b"\xef\xbb\xbf" + content["tokenizer.json"]
+    assert tokenizer_facts(made.write(tmp_path / "m", content)).kind == "BPE"
+
+
+def test_only_bpe_has_merges_that_count(tmp_path: Path) -> None:
+    vocab = {**made.TOKENIZER["model"]["vocab"], "[UNK]": 12}
+    model = {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "vocab": vocab,
+        "merges": ["x y"],
+        "max_input_chars_per_word": 9,
+    }
+    model["continuing_subword_prefix"] = "##"
+    LibraryTokenizer.from_str(json.dumps({**library_file(), "model": model}))
+    assert tokenizer_facts(made.write(tmp_path / "m", made.files(tokenizer={"model": model}))).kind == "WordPiece"
+
+
 @pytest.mark.parametrize(
     ("content", "names"),
     [
@@ -149,7 +176,7 @@ def test_chat_templates_are_named(tmp_path: Path, content: dict[str, bytes], nam
         ({"tokenizer.json": b"[]"}, "cannot be read"),
         ({"tokenizer.json": b"[" * 100_000}, "cannot be read"),
         ({"tokenizer.json": b'{"model": {"type": "Foo"}}'}, "cannot be read"),
-        ({"tokenizer.json": b'{"model": {"vocab": {"a": 0}, "merges": ["a b"]}}'}, "it merges"),
+        ({"tokenizer.json": b'{"model": {"vocab": {"a": 0}, "merges": ["a b"]}}'}, 'it merges "a" and "b" into "ab"'),
         ({"tokenizer.json": b'{"model": {"vocab": {"a": 0}, "merges": ["a"]}}'}, "a merge does not have two tokens"),
         ({"tokenizer.json": b'{"model": {"vocab": {"a": 0}, "merges": [1]}}'}, "cannot be read"),
     ],
@@ -177,6 +204,8 @@ def test_merges_that_the_library_loads_are_accepted(tmp_path: Path, merges: list
     [
         ({"eos_token": "<|none|>"}, [], 'names the end-of-text token "<|none|>"'),
         ({"eos_token": "a"}, [], ""),
+        ({"eos_token": ""}, [3], ""),
+        ({"eos_token": ""}, [], "has no end-of-text token"),
         ({}, [3], ""),
         ({}, [99], "has no end-of-text token"),
         ({}, [], "has no end-of-text token"),

@@ -65,7 +65,17 @@ def test_each_wrong_template_is_named(folder: Path) -> None:
     named.mkdir()
     (named / "tool_use.jinja").write_text("{% if")
     (named / "rag.jinja").write_text("")
-    told = [problem.message for problem in template_problems(folder)]
+    told = template_problems(folder)
     assert len(told) == 2
-    assert '"rag"' in told[0]
-    assert "has a mistake in line 1" in told[1]
+    assert '"rag"' in told[0][0].message
+    assert "has a mistake in line 1" in told[1][0].message
+    assert not any(prevents_chat for _, prevents_chat in told), "a chat that names no template uses the right one"
+    (folder / "chat_template.jinja").write_text("{% if")
+    assert [prevents_chat for _, prevents_chat in template_problems(folder)].count(True) == 1
+
+
+def test_a_template_that_is_not_valid_unicode_is_a_problem(folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "\\ud800"}')
+    ((problem, prevents_chat),) = template_problems(folder)
+    assert "not valid Unicode" in problem.message
+    assert prevents_chat

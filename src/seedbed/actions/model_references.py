@@ -9,6 +9,7 @@ A run has priority over a folder of the same name; `./NAME` is always the folder
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -120,7 +121,7 @@ def _with_folders_and_hub(reference: str, error: UnknownRunError) -> UnknownRunE
 
 def as_path(reference: str) -> str:
     """How to give a folder with the name `reference`, in words."""
-    path = f"./{printable(reference)}"
+    path = shlex.quote(f"./{printable(reference)}")
     if any_folder(reference) is not None:
         return f"To use the folder of that name, write {path}."
     return f"A model folder is given as a path, such as {path}."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import msgspec
@@ -134,13 +134,13 @@ def report_on(
 
     `headers`: those of the weights, if the weights are not in the folder. `problem`: why they cannot be had.
     """
-    wrong: list[SeedbedError] = []
-    reading = Thread(target=lambda: wrong.extend(template_problems(folder)))  # it waits for a process of its own
-    reading.start()
-    _read(folder, report, headers, problem)
-    reading.join()
+    with ThreadPoolExecutor(1) as thread:
+        wrong = thread.submit(template_problems, folder)  # it waits for a process of its own
+        _read(folder, report, headers, problem)
     if report.tokenizer is not None:
-        report.problems += [Problem(each.message, each.hint, ("chat",)) for each in wrong]
+        report.problems += [
+            Problem(error.message, error.hint, ("chat",) if is_usual else ()) for error, is_usual in wrong.result()
+        ]
     return report
 
 
@@ -171,7 +171,8 @@ def _read(
     if tokens is not None and report.shape.vocab_rows is not None and tokens.largest_id >= report.shape.vocab_rows:
         report.problems.append(
             Problem(
-                f"The tokenizer has the id {tokens.largest_id:,}, but the embedding has only {report.shape.vocab_rows:,} rows.",
+                f"The tokenizer has the id {tokens.largest_id:,}, but the embedding has only {report.shape.vocab_rows:,} rows. "
+                "A text with such a token is refused.",
                 "Use the tokenizer files that belong to these weights.",
                 ("train",),
             )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import cache
+from importlib import metadata
 
 from seedbed.config.schema import TrainConfig
 from seedbed.hardware import cpu, gpu
@@ -11,12 +14,26 @@ from seedbed.hardware import cpu, gpu
 def training_precision(train: TrainConfig) -> str:
     """The value of `train.precision`; for `auto`, what training chooses on the device that `train.device` names.
 
-    A GPU is taken to compute bf16 fast; those that do not train in fp16, which needs as much memory.
+    A GPU is taken to compute bf16; those that do not train in fp16, which needs as much memory.
     """
     if train.precision != "auto":
         return train.precision
     wants_cpu = train.device.strip().lower() == "cpu"
     if not wants_cpu and sys.platform == "darwin":
         return "fp32"
-    on_gpu = not wants_cpu and bool(gpu.probe().found)
-    return "bf16" if on_gpu or cpu.probe().fast_bf16 else "fp32"
+    if cpu.probe().fast_bf16:
+        return "bf16"
+    return "bf16" if not wants_cpu and _has_gpu() else "fp32"
+
+
+@cache
+def _has_gpu() -> bool:
+    """Whether there is a GPU that PyTorch can use. Asking for it can take seconds, so it is done once."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return False
+    try:
+        if metadata.version("torch").endswith("+cpu"):
+            return False
+    except metadata.PackageNotFoundError:
+        return False
+    return bool(gpu.probe().found)

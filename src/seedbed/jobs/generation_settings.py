@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +70,8 @@ def _recommended(folder: Path) -> tuple[dict[str, float], dict[str, Any]]:
     found: dict[str, float] = {}
     ends = config.get("eos_token_id")
     several = [each for each in (ends if isinstance(ends, list) else [ends]) if each is not None]
-    ignored = {"eos_token_id": ends} if len(token_ids(several)) < len(several) else {}
+    no_ids = [each for each in several if not token_ids([each])]
+    ignored: dict[str, Any] = {"eos_token_id": no_ids if isinstance(ends, list) else ends} if no_ids else {}
     for name in names:
         value, about = config.get(name), _RECOMMENDED[name]
         if value is None:
@@ -77,8 +79,9 @@ def _recommended(folder: Path) -> tuple[dict[str, float], dict[str, Any]]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             ignored[name] = value
         elif value != about.neutral:
-            if about.low < value <= about.high:
-                found[name] = int(value) if name == "top_k" else float(value)
+            meant = int(value) if name == "top_k" and math.isfinite(value) else float(value)
+            if about.low < meant <= about.high:
+                found[name] = meant
             else:
                 ignored[name] = value
     return found, ignored

@@ -78,7 +78,9 @@ class Child:
         if self._process.returncode < 0:
             raise SeedbedError(
                 f"{self._name} was killed (signal {-self._process.returncode}).",
-                "It may have run out of memory.",
+                "It may have run out of memory."
+                if self._process.returncode == -signal.SIGKILL
+                else "A library that it uses has crashed, perhaps because of a damaged file of the model.",
             )
         if not answered or self._process.returncode not in self._good:
             raise self._broken()

@@ -127,16 +127,16 @@ class ChatTemplate:
         except SeedbedError:
             return False
 
-    def problems(self) -> list[SeedbedError]:
-        """Why templates cannot be used: those that are empty, or that Jinja cannot read. Renders nothing."""
+    def problems(self) -> list[tuple[str, SeedbedError]]:
+        """Why templates cannot be used: those that are empty, or that Jinja cannot read, by their names. Renders nothing."""
         found = []
         for name, source in self._sources.items():
             if not source.strip():
-                found.append(SeedbedError(f"The {self._named(name)} is empty.", _correct(self._place(name))))
+                found.append((name, SeedbedError(f"The {self._named(name)} is empty.", _correct(self._place(name)))))
                 continue
             answer = _ask(RenderRequest(source=source, messages=[], only_read=True))
             if answer.problem:
-                found.append(_problem(answer, self._named(name), self._place(name), lacks_tools=False))
+                found.append((name, _problem(answer, self._named(name), self._place(name), lacks_tools=False)))
         return found
 
     def render(
@@ -237,9 +237,13 @@ def missing_template(folder: Path) -> UsageError:
 def _ask(request: RenderRequest) -> Rendered:
     """The answer of a new process to a request."""
     try:
+        encoded = msgspec.json.encode(request)
+    except UnicodeEncodeError:
+        return Rendered(problem="failed", message="it, or the chat, has characters that are not valid Unicode")
+    try:
         done = subprocess.run(
             [*_COMMAND, str(CPU_LIMIT_S)],
-            input=msgspec.json.encode(request),
+            input=encoded,
             capture_output=True,
             timeout=WAIT_LIMIT_S,
             check=False,

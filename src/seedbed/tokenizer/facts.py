@@ -5,6 +5,7 @@ Reads files only, without the library `tokenizers` and without numpy, so it take
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -83,16 +84,16 @@ def tokenizer_facts(folder: Path, configs: Iterable[Mapping[str, Any]] = ()) -> 
     """
     file = _read(folder)
     try:
-        vocabulary = _vocabulary(file.model)
+        tokens, ids = _vocabulary(file.model)
     except (msgspec.MsgspecError, ValueError) as error:
         raise _unreadable(folder, str(error)) from error
     added = {token.id: token.content for token in file.added_tokens}
     config = read_config(folder)
     special = special_tokens(config)
     around = around_text(file.post_processor)
-    every = {*vocabulary.values(), *added}
+    every = {*ids, *added}
     stops = _stop_ids(special.get("eos_token"), file.added_tokens, configs)
-    _refuse_without_end(special.get("eos_token"), file.added_tokens, vocabulary, set(stops) & every)
+    _refuse_without_end(special.get("eos_token"), file.added_tokens, tokens, set(stops) & every)
     return TokenizerFacts(
         kind=file.model.type or "unknown",
         num_tokens=len(every),
@@ -149,7 +150,8 @@ def _template(processor: Mapping[str, Any]) -> tuple[list[int], list[int]] | Non
 
 def _read(folder: Path) -> _File:
     try:
-        return msgspec.json.decode((folder / TOKENIZER_JSON).read_bytes(), type=_File)
+        whole = (folder / TOKENIZER_JSON).read_bytes()
+        return msgspec.json.decode(whole.removeprefix(codecs.BOM_UTF8), type=_File)
     except FileNotFoundError:
         raise missing_tokenizer(folder) from None
     except OSError as error:
@@ -162,21 +164,26 @@ def _unreadable(folder: Path, reason: str) -> SeedbedError:
     return SeedbedError(f"{quoted(folder / TOKENIZER_JSON)} cannot be read: {reason}.", RESTORE)
 
 
-def _vocabulary(model: _Model) -> dict[str, int]:
-    """The ids of a vocabulary by token. A file has this table, or (Unigram) a list of tokens with their scores.
+def _vocabulary(model: _Model) -> tuple[Collection[str], Collection[int]]:
+    """The tokens and the ids of a vocabulary. A file has a table of both, or (Unigram) a list of tokens with their scores.
 
     Raises ValueError for a merge with a token that the vocabulary does not have.
     """
     vocab = model.vocab
     if bytes(vocab).lstrip()[:1] == b"[":
         pieces = msgspec.json.decode(vocab, type=list[tuple[str, float]])
-        return {piece: number for number, (piece, _) in enumerate(pieces)}
+        return {piece for piece, _ in pieces}, range(len(pieces))
     known = msgspec.json.decode(vocab, type=dict[str, int])
+    if model.type not in (None, "BPE"):
+        return known, known.values()
     start = len(model.continuing_subword_prefix or "")
     for first, second in _merges(model.merges):
-        if first + second[start:] not in known or first not in known or second not in known:
-            raise ValueError(f"it merges {quoted(first)} and {quoted(second)}, which its vocabulary does not have")
-    return known
+        merged = first + second[start:]
+        if merged not in known or first not in known or second not in known:
+            raise ValueError(
+                f"it merges {quoted(first)} and {quoted(second)} into {quoted(merged)}, but not all of them are in its vocabulary"
+            )
+    return known, known.values()
 
 
 def _merges(merges: msgspec.Raw) -> Iterable[Sequence[str]]:
@@ -200,7 +207,7 @@ def _refuse_without_end(
     """Raise SeedbedError if no token ends a document, as `end_of_document` does. `stops`: the stop ids that exist."""
     if any(token.special and token.content in ENDS_OF_DOCUMENTS for token in added):
         return
-    if eos is None:
+    if not eos:
         if not stops:
             raise missing_end()
     elif eos not in vocabulary and all(token.content != eos for token in added):

@@ -17,7 +17,7 @@ from seedbed.errors import SeedbedError
 from seedbed.text import printable, quoted, shorten
 from seedbed.tokenizer.chat_template import ChatTemplate
 from seedbed.tokenizer.facts import TokenizerFacts, tokenizer_facts
-from seedbed.tokenizer.model_files import generation_object, unloadable
+from seedbed.tokenizer.model_files import DEFAULT_TEMPLATE, generation_object, unloadable
 
 _COMMAND = (sys.executable, "-P", "-m", "seedbed.tokenizer.library_loading")
 
@@ -53,10 +53,16 @@ def loading_problem(folder: Path) -> SeedbedError | None:
     return SeedbedError(f"{quoted(folder)}: {error.message}", error.hint)
 
 
-def template_problems(folder: Path) -> list[SeedbedError]:
-    """Why the chat templates of a folder cannot be used: they cannot be read, are empty, or are not valid Jinja."""
+def template_problems(folder: Path) -> list[tuple[SeedbedError, bool]]:
+    """Why chat templates of a folder cannot be used: they cannot be read, are empty, or are not valid Jinja.
+
+    With each whether the template is the one of a chat that names none, so that the folder cannot chat.
+    """
     try:
         found = ChatTemplate.of(folder)
     except SeedbedError as error:
-        return [error]
-    return found.problems() if found is not None else []
+        return [(error, True)]
+    if found is None:
+        return []
+    is_usual = found.names[0] if len(found.names) == 1 else DEFAULT_TEMPLATE
+    return [(error, name == is_usual) for name, error in found.problems()]

@@ -52,7 +52,7 @@ def test_a_setting_that_would_change_the_logits_is_refused(layout: str, change: 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"hidden_size": "32"}, "hidden_size = '32'"),
+        ({"hidden_size": "32"}, 'hidden_size = "32"'),
         ({"hidden_size": -32}, "hidden_size = -32"),
         ({"num_attention_heads": 0}, "num_attention_heads = 0"),
         ({"head_dim": None}, "head_dim = null"),

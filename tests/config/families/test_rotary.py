@@ -87,7 +87,7 @@ def test_frequencies_are_those_of_transformers(dialect: str) -> None:
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.25}}, "partial_rotary_factor"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "low_freq_factor and high_freq_factor"),
-        ({"rope_theta": "big"}, "rope_theta = 'big'"),
+        ({"rope_theta": "big"}, 'rope_theta = "big"'),
         ({"rope_scaling": {"rope_type": "linear", "factor": 0.5}}, "rope_factor"),
     ],
 )

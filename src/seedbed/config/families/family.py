@@ -7,6 +7,7 @@ families import what they share, such as the names of `llama.py` or the keys of 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
@@ -14,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from seedbed.config.schema import ModelConfig
 from seedbed.errors import SeedbedError
+from seedbed.text import shorten
 
 
 class Features(NamedTuple):
@@ -158,9 +160,7 @@ def whole(config: Mapping[str, Any], key: str, default: int | None = None) -> in
 
 def as_written(value: Any) -> str:
     """A value of config.json as the file has it, such as null."""
-    if value is None:
-        return "null"
-    return repr(value).lower() if isinstance(value, bool) else repr(value)
+    return shorten(json.dumps(value, ensure_ascii=False, default=str), 100)
 
 
 def unless(value: Any, default: Any) -> Any:
