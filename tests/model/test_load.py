@@ -243,10 +243,15 @@ class TestWeightsThatAreRefused:
 
     def test_a_config_of_another_size(self, tmp_path: Path) -> None:
         folder = change_config(saved(built(shape("llama")), tmp_path), intermediate_size=80, num_hidden_layers=3)
-        with pytest.raises(SeedbedError, match="config.json says 3 layers, but the weights have 2"):
+        with pytest.raises(SeedbedError, match=r"config\.json says 3 layers, but the weights have 2"):
             load_folder(folder)
         change_config(folder, num_hidden_layers=2)
         with pytest.raises(SeedbedError, match=r"gate_proj\.weight has shape \[72, 32\], expected \[80, 32\]"):
+            load_folder(folder)
+
+    def test_a_config_that_fits_few_tensors(self, tmp_path: Path) -> None:
+        folder = change_config(saved(built(replace(shape("llama"), layers=4)), tmp_path), intermediate_size=80)
+        with pytest.raises(SeedbedError, match=r"gate_proj\.weight has shape .*; and 4 more"):
             load_folder(folder)
 
 
