@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import cache
 from importlib import metadata
 
+from seedbed.config.environment import env
 from seedbed.config.schema import TrainConfig
 from seedbed.hardware import cpu, gpu
 
@@ -29,7 +29,7 @@ def training_precision(train: TrainConfig) -> str:
 @cache
 def _has_gpu() -> bool:
     """Whether there is a GPU that PyTorch can use. Asking for it can take seconds, so it is done once."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+    if env("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1"):
         return False
     try:
         if metadata.version("torch").endswith("+cpu"):
