@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from saved_models import save_model
 from seedbed.config.schema import ModelConfig, TokenizerConfig
@@ -18,6 +19,7 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.hardware import cpu
 from seedbed.hardware.cpu import Cpu
 from seedbed.jobs.generate import GenerateRequest, answer, generation_dtype
+from seedbed.model import mapping
 from seedbed.model.decoder import Decoder
 from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.tokenizer.train import train_tokenizer
@@ -188,7 +190,10 @@ def test_bf16_is_for_stored_bf16_on_a_cpu_that_computes_it_fast(
     assert generation_dtype(device, tmp_path, "bf16") == torch.bfloat16
 
 
-def test_weights_that_are_written_while_they_are_used_are_an_error(model: str, tmp_path: Path) -> None:
+def test_weights_that_are_written_while_they_are_used_are_an_error(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapping, "_FEWEST_BYTES", 0)
     weights = copied(model, tmp_path) / "model.safetensors"
     request = GenerateRequest(checkpoint=str(weights.parent), prompt="The", max_new_tokens=9, device="cpu")
     lines = answer(request)
@@ -201,6 +206,10 @@ def test_weights_that_are_written_while_they_are_used_are_an_error(model: str, t
     os.utime(weights, (1, 1))
     with pytest.raises(SeedbedError, match=r'model\.safetensors" was changed while it was in use'):
         list(lines)
+    lines = answer(replace(request, precision="bf16", max_new_tokens=1))  # of weights in fp32: they are copied
+    assert next(lines)["ready"]
+    os.utime(weights, (2, 2))
+    assert [line for line in lines if line.get("done")]
 
 
 def test_a_cpu_that_emulates_bf16_is_said(model: str, monkeypatch: pytest.MonkeyPatch) -> None:

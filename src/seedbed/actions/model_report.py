@@ -13,14 +13,15 @@ from typing import Any
 import msgspec
 
 from seedbed.actions.licences import licence_of
+from seedbed.actions.precision import training_precision
 from seedbed.checkpoint.headers import TensorInfo, tensor_headers
 from seedbed.checkpoint.marker import CONFIG, complaint, is_marked, is_named
 from seedbed.config.arithmetic import count_parameters
 from seedbed.config.families.config_json import config_from_hf, dropouts, read_config_json
 from seedbed.config.families.tensors import check_files, head_copy, stored_names
-from seedbed.config.schema import ModelConfig
+from seedbed.config.schema import ModelConfig, TrainConfig
 from seedbed.errors import SeedbedError
-from seedbed.hardware import cpu, gpu, memory
+from seedbed.hardware import gpu, memory
 from seedbed.simulate.model_memory import Need, needs
 from seedbed.tokenizer.facts import TokenizerFacts, tokenizer_facts
 from seedbed.tokenizer.model_check import template_problems
@@ -182,7 +183,7 @@ def _read(
         report.licence, report.licence_source = licence, source
     if model is not None:
         report.machine = this_machine()
-        trains_in = "bf16" if cpu.probe().fast_bf16 else "fp32"
+        trains_in = training_precision(TrainConfig(device="cpu"))
         stored = report.weights.elements if report.weights is not None else {}
         runs_in = trains_in if max(stored, key=lambda name: stored[name], default="") == "BF16" else "fp32"
         on_gpu = report.machine.device != "cpu"

@@ -210,6 +210,8 @@ class Decoder(nn.Module):
 
     cos: Tensor
     sin: Tensor
+    uses_files = False
+    """Whether weights are memory maps of the files that they were loaded from (see mapping.py)."""
 
     def __init__(self, config: ModelConfig, vocab_rows: int) -> None:
         super().__init__()

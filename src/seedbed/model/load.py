@@ -39,7 +39,7 @@ def load_folder(
         with torch.device("meta"):
             model = Decoder(config, vocab_rows)
         model = model.allocated(device, dtype)
-        read_weights(model, headers, mapped=mapped)
+        model.uses_files = read_weights(model, headers, mapped=mapped)
     return model.eval()
 
 

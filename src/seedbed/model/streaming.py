@@ -46,10 +46,11 @@ _GROUP_BYTES = 8 << 20
 
 
 @torch.no_grad()
-def read_weights(model: Decoder, headers: Mapping[str, TensorInfo], *, mapped: bool = False) -> None:
+def read_weights(model: Decoder, headers: Mapping[str, TensorInfo], *, mapped: bool = False) -> bool:
     """Read the weights that `tensor_headers` found into the model, on its device and in its dtype.
 
-    `mapped`: use the weights in the files where they lie, as far as possible, if the model is on the CPU.
+    `mapped`: use the weights in the files where they lie, as far as possible, if the model is on the CPU. Returns whether some
+    are.
 
     Call `check_files` (families/tensors.py) first. Raises SeedbedError for a tensor with NaN or infinite numbers, for numbers
     that the model's dtype cannot represent, for a tied head that differs from the embedding, and for a file that cannot be read.
@@ -82,6 +83,7 @@ def read_weights(model: Decoder, headers: Mapping[str, TensorInfo], *, mapped: b
         tied = head_copy(config)
         if tied is not None and tied[1] in given and not readers[0].are_equal(given[tied[0]], given[tied[1]]):
             raise not_tied_error(config)
+    return bool(in_place)
 
 
 Named = tuple[str, Sequence[Piece]]
