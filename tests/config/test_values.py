@@ -31,6 +31,11 @@ def test_whole_numbers_are_parsed_as_people_type_them(written_as: str, meant: in
     assert value == meant
 
 
+@pytest.mark.parametrize("text", ["[]", "[1]", '["a"]', "[x"])
+def test_brackets_stay_text_in_a_key_that_is_one_text(text: str) -> None:
+    assert resolve(TRAIN, sets=[f"data.field={text}"]).config.data.field == text
+
+
 def test_a_file_may_write_whole_numbers_as_floats_and_floats_as_whole_numbers(tmp_path: Path) -> None:
     config = resolve(TRAIN, file=written(tmp_path, "[train]\nsteps = 1e3\n[optimizer]\nlr = 1\n")).config
     assert config.train.steps == 1000

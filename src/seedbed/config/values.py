@@ -27,7 +27,7 @@ def typed(key: Key, raw: str) -> Any:
                 return float(raw)
             except ValueError:
                 return raw
-    if raw[:1] in ('"', "'", "["):
+    if raw[:1] in ('"', "'") or (raw[:1] == "[" and key.base is tuple):
         try:
             value = tomllib.loads(f"value = {raw}")["value"]
         except tomllib.TOMLDecodeError:
