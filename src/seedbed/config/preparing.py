@@ -133,7 +133,6 @@ class MergeConfig(Table, frozen=True, kw_only=True):
     """The table `merge`: which datasets are put together."""
 
     inputs: Annotated[tuple[str, ...], Meta(description="Folders of datasets.")] = ()
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="Seed of the order of the rows.")] = 1337
     workers: Annotated[int, Meta(ge=0, le=4096, description="Processes; 0: one for each usable core.")] = 0
 
 
