@@ -38,6 +38,10 @@ def with_inputs(resolved: Resolved[Any], table: str, inputs: Sequence[str]) -> R
             raise UsageError(f"The path {quoted(path)} is not UTF-8.", "Rename it, or make a link to it.")
         if path not in found:
             found.append(path)
+    table_config = getattr(resolved.config, table)
+    executor = getattr(table_config, "executor", "processes")
+    if executor != "processes":
+        table_config = replace(table_config, executor=str(normal_path(executor)))
     config = replace(resolved.config, **{table: replace(table_config, inputs=tuple(found))})
     return Resolved(config, resolved.origins | {f"{table}.inputs": "command line"})
 
