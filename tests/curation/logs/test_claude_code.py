@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -410,4 +411,4 @@ def test_every_call_of_a_record_has_exactly_one_result_after_it(
         assert set(seen.values()) <= {1}
         roles = [message.role for message in record.messages or ()]
         assert roles[0] == "user"
-        assert not any(a == b and a != "tool" for a, b in zip(roles, roles[1:], strict=False))
+        assert not any(a == b and a != "tool" for a, b in itertools.pairwise(roles))

@@ -235,7 +235,7 @@ class Index:
                 path.append(at)
                 above = self.nodes[at].parent
                 if above >= 0 and checked[above] == 1:
-                    self.nodes[at].parent = above = -1
+                    self.nodes[min(path[path.index(above) :])].parent = above = -1
                     self._drops.note(STEP, "record that is its own ancestor")
                 at = above
             for each in path:

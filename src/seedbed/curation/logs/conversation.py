@@ -93,7 +93,8 @@ class Conversation:
         self.ends_badly = ""
         calls = [self._distinct(each) for each in calls or ()]
         last = self.messages[-1] if self.messages else None
-        if last is not None and last.role == "assistant" and last.trained == trained:
+        if last is not None and last.role == "assistant":
+            last.trained = trained if last.trained == trained else None
             last.content = "\n\n".join(filter(None, (last.content, text)))
             last.reasoning = "\n\n".join(filter(None, (last.reasoning, kept))) or None
             last.tool_calls = [*(last.tool_calls or ()), *calls] or None
