@@ -69,18 +69,20 @@ def _cut(lines: list[str], counts: list[int], starts: list[int], first: int, las
             found.append(Piece(starts[first], starts[last], left))
             break
         target = left / math.ceil(left / budget)
-        best, best_cost, best_tokens, tokens = first + 1, math.inf, counts[first], 0
+        best, best_cost, largest, tokens = None, math.inf, (first + 1, counts[first]), 0
         for at in range(first, last):
-            if tokens + counts[at] > budget:
-                break
             tokens += counts[at]
-            if tokens >= _SMALLEST * target or best_cost == math.inf:
+            if tokens > budget:
+                break
+            largest = (at + 1, tokens)
+            if tokens >= _SMALLEST * target:
                 cost = _depth(lines, at + 1) + abs(tokens - target) / target
-                if cost < best_cost or tokens - counts[at] < _SMALLEST * target:
-                    best, best_cost, best_tokens = at + 1, cost, tokens
-        found.append(Piece(starts[first], starts[best], best_tokens))
-        left -= best_tokens
-        first = best
+                if cost < best_cost:
+                    best, best_cost = largest, cost
+        cut, used = best or largest
+        found.append(Piece(starts[first], starts[cut], used))
+        left -= used
+        first = cut
     return found
 
 

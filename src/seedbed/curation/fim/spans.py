@@ -49,9 +49,11 @@ def choose(piece: str, draws: Draws, nodes: Nodes | None, mix: Mix) -> Span | No
     share = draws.uniform()
     kind: Kind = "character" if share < mix.character else "syntax" if share < mix.character + mix.syntax else "line"
     if kind == "syntax":
-        found = None if nodes is None else _syntax(piece, draws, nodes(draws))
-        if found is not None:
-            return found
+        around = {} if nodes is None else nodes(draws)
+        for _ in range(TRIES if around else 0):
+            node = _syntax(piece, draws, around)
+            if node is not None and _fits(piece, node, draws):
+                return node
         whole = 1 - mix.syntax
         kind = "character" if whole <= 0 or draws.uniform() < mix.character / whole else "line"
     for _ in range(TRIES):
