@@ -11,7 +11,7 @@ import msgspec
 
 from seedbed.curation.commits.context import Shown, excerpts, whole_file
 from seedbed.curation.commits.edits import EditError, FileEdit, Form, apply_edits, edit_of, write_edits
-from seedbed.curation.commits.formatting import only_changes_versions, only_formats
+from seedbed.curation.commits.formatting import only_changes_versions, only_formats, same_letters
 from seedbed.curation.commits.messages import Intent
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Licence, Message, Provenance, Record, content_id
@@ -176,9 +176,14 @@ def _judge_texts(changed: Sequence[Patch], options: ExampleOptions) -> None:
 
 
 def _only_formats(patch: Patch) -> bool:
-    language = language_of_path(patch.change.path)
     if patch.before is None or patch.after is None:
         return False
+    # Comparing whole files is slow, so first the changed lines: they need the same letters.
+    if not same_letters(
+        (line for hunk in patch.hunks for line in hunk.removed), (line for hunk in patch.hunks for line in hunk.added)
+    ):
+        return False
+    language = language_of_path(patch.change.path)
     return only_formats(patch.before, patch.after, language.name if language is not None else None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tokenize
+from collections.abc import Iterable
 
 _TOKENS = re.compile(r"\w+|[^\w\s]")
 _TRAILING_COMMA = re.compile(r",([)\]}])")
@@ -40,6 +41,11 @@ def only_formats(before: str, after: str, language: str | None) -> bool:
     if language == "Python" and (tokens := _python_tokens(before)) is not None:
         return tokens == _python_tokens(after)
     return _depths(before) == _depths(after)
+
+
+def same_letters(removed: Iterable[str], added: Iterable[str]) -> bool:
+    """Whether lines have the same characters in the same order, without whitespace and commas. If not, they change more."""
+    return "".join("".join(removed).replace(",", "").split()) == "".join("".join(added).replace(",", "").split())
 
 
 def only_changes_versions(removed: str, added: str) -> bool:
