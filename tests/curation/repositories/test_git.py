@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from git_repositories import GitRepository
 
+from git_repositories import GitRepository
 from seedbed.curation.commits.units import CommitOptions, commit_units
 from seedbed.curation.drops import Drops
 from seedbed.curation.repositories import git
@@ -28,7 +28,7 @@ def planted(tmp_path: Path) -> tuple[GitRepository, Path]:
     program.write_text(f'#!/bin/sh\necho "$0 $*" >> {marker}\ncat\n')
     program.chmod(0o755)
     repository.commit("Add the file f", {"f.py": TEXT, "g.txt": "one\n"})
-    attributes = "* filter=evil diff=evil merge=evil text\n*.py diff=python\n"
+    attributes = "* filter=evil diff=evil merge=evil text\n"
     repository.commit("Change what f returns", {"f.py": TEXT.replace("1", "2"), ".gitattributes": attributes})
     tree, parent = repository.git("rev-parse", "HEAD^{tree}", "HEAD").split()
     signed = tmp_path / "signed"
@@ -57,7 +57,6 @@ def planted(tmp_path: Path) -> tuple[GitRepository, Path]:
         "filter.evil.required": "true",
         "core.hooksPath": str(tmp_path / "hooks"),
         "remote.origin.url": f"ext::{program} %S",
-        "remote.origin.vcs": "evil",
         "remote.origin.promisor": "true",
         "remote.origin.uploadpack": str(program),
         "remote.origin.partialclonefilter": "blob:none",
@@ -74,6 +73,8 @@ def planted(tmp_path: Path) -> tuple[GitRepository, Path]:
         (tmp_path / "hooks" / hook).symlink_to(program)
         (repository.path / ".git" / "hooks").mkdir(exist_ok=True)
         (repository.path / ".git" / "hooks" / hook).symlink_to(program)
+    (repository.path / ".git" / "info").mkdir(exist_ok=True)
+    (repository.path / ".git" / "info" / "attributes").write_text(attributes)
     lines = []
     for name, value in config.items():
         section, key = name.rsplit(".", 1)
@@ -123,7 +124,7 @@ def test_a_partial_clone_fetches_nothing(planted: tuple[GitRepository, Path]) ->
     repository.remove_object(first)
     marker.unlink(missing_ok=True)
     repository_at = git.open_repository(repository.path)
-    with git.Objects(repository_at) as objects, pytest.raises(git.GitError, match="missing|cannot be read"):
+    with git.Objects(repository_at) as objects, pytest.raises(git.GitError, match=r"missing|cannot be read"):
         objects.read(first, 1000)
     drops = Drops()
     records = [record for unit in commit_units(repository.path, CommitOptions()) for record in unit.read(drops)]
