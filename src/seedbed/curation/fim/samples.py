@@ -11,7 +11,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.fim import syntax
 from seedbed.curation.fim.draws import Draws
 from seedbed.curation.fim.families import Markers, families
-from seedbed.curation.fim.pieces import BYTES_PER_TOKEN, Piece, pieces, token_counter
+from seedbed.curation.fim.pieces import BYTES_PER_TOKEN, Piece, halves, pieces, token_counter
 from seedbed.curation.fim.rendering import render_fim
 from seedbed.curation.fim.spans import Mix, Nodes, choose, lines_only
 from seedbed.curation.record import ContextFile, Licence, Provenance, Record, content_id
@@ -89,7 +89,7 @@ class Sampler:
         for piece in too_long:
             drops.drop(STEP, "line longer than a row", where, text[piece.begin : piece.end])
         nodes = _SyntaxNodes(source)
-        for number, piece in enumerate(found):
+        for number, piece in enumerate(self._exact(text, found, drops, where)):
             part = text[piece.begin : piece.end]
             if len(part.strip()) < _LEAST_CHARACTERS:
                 drops.drop(STEP, f"piece of fewer than {_LEAST_CHARACTERS} characters", where, part)
@@ -106,6 +106,27 @@ class Sampler:
                 record.links += [f"path:{provenance.repository}/{each.path}" for each in shown]
             record.id = content_id(record)
             yield record
+
+    def _exact(self, text: str, found: list[Piece], drops: Drops, where: str) -> Iterator[Piece]:
+        """The pieces, of which those that are close to the limit are counted exactly, and halved if they are too long."""
+        waiting = found[::-1]
+        while waiting:
+            piece = waiting.pop()
+            if self._is_close(piece):
+                assert self._tokenizer is not None
+                exact = len(self._tokenizer.encode(text[piece.begin : piece.end]))
+                if exact + self.overhead > self._options.max_tokens:
+                    parts = halves(text, piece._replace(tokens=exact))
+                    if len(parts) == 1:
+                        drops.drop(STEP, "line longer than a row", where, text[piece.begin : piece.end])
+                    else:
+                        waiting += parts[::-1]
+                    continue
+                piece = piece._replace(tokens=exact)
+            yield piece
+
+    def _is_close(self, piece: Piece) -> bool:
+        return self._tokenizer is not None and piece.tokens + self.overhead + _CHECKED_WITHIN > self._options.max_tokens
 
     def _record(
         self, source: Source, text: str, piece: Piece, draws: Draws, nodes: _SyntaxNodes, drops: Drops
@@ -141,7 +162,7 @@ class Sampler:
     def _fits(self, record: Record, piece: Piece) -> bool:
         """Whether a row has at most the tokens that it may have; counted only where it is close."""
         most = self._options.max_tokens
-        if self._tokenizer is None or piece.tokens + self.overhead + _CHECKED_WITHIN <= most:
+        if self._tokenizer is None or not self._is_close(piece):
             return True
         if self._markers is not None:
             return len(render_fim(record, self._markers, self._tokenizer.encode).ids) <= most
