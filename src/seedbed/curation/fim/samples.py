@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,6 +31,10 @@ _SLACK = 24
 """Tokens kept free: where a text is cut, it may become some tokens more."""
 _CHECKED_WITHIN = 160
 """A row with fewer free tokens than this is counted exactly."""
+_CONTEXT_SHARE = 0.25
+"""With other files, this share of a row is kept free of its own file."""
+_LEAST_CONTEXT = 64
+"""The least tokens for which another file is shown."""
 
 
 class SampleOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -45,6 +49,8 @@ class SampleOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     fim_rate: float = 0.5
     psm_rate: float = 0.5
     mix: Mix = Mix()
+    context_rate: float = 0.5
+    """The share of the rows with a gap that show other files of the repository, if any are shown at all."""
     seed: int = 0
 
 
@@ -72,9 +78,9 @@ class Sampler:
         provenance: Provenance,
         licence: Licence | None,
         drops: Drops,
-        context: Callable[[int], list[ContextFile]] | None = None,
+        neighbours: Sequence[tuple[str, str]] | None = None,
     ) -> Iterator[Record]:
-        """The rows of a file, in order. `context` gives files to show before a row, of at most so many tokens.
+        """The rows of a file, in order. `neighbours`: paths and texts of other files to show before a gap; None: none at all.
 
         Joined, the texts of the rows are the text of the file, without the pieces that are counted in `drops`.
         """
@@ -85,7 +91,10 @@ class Sampler:
             return
         if self._tokenizer is None:
             drops.note(STEP, f"files whose tokens are estimated ({BYTES_PER_TOKEN} bytes each), without a tokenizer")
-        found, too_long = pieces(text, self._count, self._options.max_tokens - self.overhead)
+        budget = self._options.max_tokens - self.overhead
+        if neighbours is not None:
+            budget = int(budget * (1 - _CONTEXT_SHARE))
+        found, too_long = pieces(text, self._count, budget)
         for piece in too_long:
             drops.drop(STEP, "line longer than a row", where, text[piece.begin : piece.end])
         nodes = _SyntaxNodes(source)
@@ -100,10 +109,8 @@ class Sampler:
             record.provenance = provenance
             record.licence = licence
             record.links = [f"path:{where}"]
-            if context is not None and record.kind == "fim":
-                shown = context(self._options.max_tokens - self.overhead - piece.tokens)
-                record.context = shown or None
-                record.links += [f"path:{provenance.repository}/{each.path}" for each in shown]
+            if neighbours and record.kind == "fim" and draws.uniform() < self._options.context_rate:
+                self._show(record, piece, neighbours)
             record.id = content_id(record)
             yield record
 
@@ -168,6 +175,35 @@ class Sampler:
             return len(render_fim(record, self._markers, self._tokenizer.encode).ids) <= most
         parts = (record.prefix or "", record.middle or "", record.suffix or "")
         return sum(len(self._tokenizer.encode(part)) for part in parts) + self.overhead - _SLACK <= most
+
+    def _show(self, record: Record, piece: Piece, neighbours: Sequence[tuple[str, str]]) -> None:
+        """Put into a row the beginnings of other files, cut at a line, as far as they fit; and link it to these files."""
+        free = self._options.max_tokens - self.overhead - piece.tokens
+        shown: list[ContextFile] = []
+        for path, text in neighbours:
+            lines = text.splitlines(keepends=True)
+            free -= _SLACK + sum(self._count([path]))
+            kept = 0
+            for tokens in self._count(lines):
+                if tokens > free:
+                    break
+                free -= tokens
+                kept += 1
+            head = "".join(lines[:kept])
+            if free < 0 or not head.strip():
+                break
+            shown.append(ContextFile(path=legible(path), text=head))
+            if free < _LEAST_CONTEXT:
+                break
+        if self._tokenizer is not None and self._markers is not None:
+            while shown:
+                record.context = shown
+                if len(render_fim(record, self._markers, self._tokenizer.encode).ids) <= self._options.max_tokens:
+                    break
+                shown.pop()
+        record.context = shown or None
+        repository = record.provenance.repository
+        record.links = [*(record.links or ()), *(f"path:{repository}/{each.path}" for each in shown)]
 
 
 class _SyntaxNodes:
