@@ -17,9 +17,11 @@ Check = Callable[[re.Match[str], str], bool]
 """Whether a find counts, from the match and the text of the secret."""
 
 _PLACEHOLDER = re.compile(
-    r"""(?ix) (?<![a-z0-9]) (?: example | change[_-]?(?:me|it|this) | placeholder | (?:your|my|some|the|an?)[_\- ]
-    | dummy | fake | sample | redacted | insert | replace | todo | fixme | tbd | test | foo | bar | qwerty | deadbeef | swordfish ) (?![a-z]{2}|[A-Z0-9a-z]{5})
-    | changeme | x{4} | \*{3} | \.{3} | … | 0{6} | 12345 | ^1234 | abcdef | ^abcd
+    r"""(?ix) (?<![a-z0-9]) (?: example | change[_-]?(?:me|it|this) | placeholder
+    | dummy | fake | sample | redacted | insert | replace
+    | todo | fixme | tbd | test | foo | bar | qwerty | deadbeef | swordfish )
+    (?![a-z]{2}|[A-Z0-9a-z]{5})
+    | (?<![a-z0-9]) (?:your|my|some|the)[_\- ][a-z] | changeme | x{4} | \*{3} | \.{3} | … | 0{6} | 12345 | ^1234 | abcdef | ^abcd
     | ^(?:none|null|nil|undefined|true|false|secret|password|passwd|pass|token|string|changed|hidden)\d{0,3}$
     | ^(?:required|optional|default)$ | <[^<>]*> | \[[A-Za-z_ ]+\] | \$[({A-Za-z_] | \{\{? | %[(s] | %\w+%
     | ^env[.:] | ^(?:os|self|this|process|config|settings|args|options|request|secrets|vars|var|data|local|module)\.
@@ -30,8 +32,8 @@ _PASSWORD_KEYS = ("passw", "_pass", "passphrase", "pwd", "contrasena")
 _NOT_A_SECRET = re.compile(
     r"""(?ix) (?:^|[_.\-]|(?<=[a-z])(?=[A-Z])) (?: types? | urls? | uris? | endpoints? | files? | filename | paths? | dirs?
     | names? | ids? | fields? | labels? | length | len | counts? | size | limits? | index | idx | pos | offset | kind
-    | class | errors?
-    | exists | valid | regex | re | pattern | prompt | input | hint | placeholder | expir\w* | ttl | dates? | time\w* | polic\w+
+    | class | errors? | exists | valid | regex | re | pattern | prompt | input | hint | placeholder | expir\w*
+    | ttl | dates? | time\w* | polic\w+
     | reset | iterations | version | format | encoding | manager | provider | store | service | handler | view | form | page
     | status | state | scopes? | issuer | algorithm | alg | mode | env | arn | ref | header | prefix | suffix | hash\w* | chars
     | set | list | map | num | max | min | start | end | stream | usage | budget | per_\w+ ) (?: \d* $ | (?=[_.\-]) | $ )"""
@@ -72,9 +74,9 @@ def _kinds(value: str) -> tuple[bool, bool, bool, bool]:
 
 
 def is_random(value: str, least: float = 3.0) -> bool:
-    """Whether a value looks as if it were drawn at random: letters and digits mixed, no words, enough entropy."""
+    """Whether a value looks as if it were drawn at random: letters and digits mixed (a long one needs no digits), no words."""
     lower, upper, digit, _ = _kinds(value)
-    if not ((lower or upper) and digit) or is_wordlike(value):
+    if is_wordlike(value) or not ((lower or upper) and (digit or (lower and upper and len(value) >= 24))):
         return False
     return entropy(value) >= least
 
@@ -92,7 +94,7 @@ def _has_digit(match: re.Match[str], value: str) -> bool:
 
 
 def _mixed(match: re.Match[str], value: str) -> bool:
-    lower, upper, digit, _ = _kinds(value.partition("_")[2] or value)
+    lower, upper, digit, _ = _kinds(re.sub(r"^[a-z]{2,8}_", "", value))
     return lower + upper + digit >= 2 and digit
 
 
@@ -256,7 +258,7 @@ def _ipv4(match: re.Match[str], value: str) -> bool:
     except ValueError:
         return False
     octets = [int(part) for part in value.split(".")]
-    if not address.is_global or address.is_multicast or value in _WELL_KNOWN or max(octets) < 20 or octets[0] == 0:
+    if not address.is_global or address.is_multicast or value in _WELL_KNOWN or octets[0] == 0:
         return False
     if (
         (octets[0] < 10 and max(octets[:3]) < 20)
@@ -282,10 +284,18 @@ def _ipv6(match: re.Match[str], value: str) -> bool:
 
 
 def _user(match: re.Match[str], value: str) -> bool:
-    return value.lower() not in known_words("impersonal_users") and not is_placeholder(value)
+    return (
+        value.lower() not in known_words("impersonal_users")
+        and not is_placeholder(value)
+        and any(char.isalpha() for char in value)
+        and not re.search(r"\.[a-z]{2,4}$", value)
+    )
 
 
 def _name(match: re.Match[str], value: str) -> bool:
+    start = max(0, match.string.rfind("\n", 0, match.start()))
+    if re.search(r"(?i)copyright|\(c\)|©", match.string[start : match.start()][-200:]):
+        return False  # the notice of a licence stays
     words = {word.lower() for word in re.findall(r"\w+", value)}
     return words.isdisjoint(known_words("impersonal_names")) and any(char.islower() for char in value)
 
