@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from planted_secrets import filled
 
+from planted_secrets import filled
 from seedbed.curation.redaction.redactor import RedactionOptions, Redactor
 from seedbed.curation.redaction.rules import Rule, known_words, rule_table
 from seedbed.curation.redaction.scanner import Scanner

@@ -207,6 +207,8 @@ def _phone(match: re.Match[str], value: str) -> bool:
     groups = re.findall(r"\d+", value)
     if len(groups) == 1:
         return 11 <= len(digits) <= 13 and not _REPEATED.search(digits) and not _in_diff(match)
+    if "." in value and len(groups) < 4:
+        return False  # a decimal number
     if (
         max(len(group) for group in groups[1:]) < 2
         or sum(len(group) == 1 for group in groups[1:]) > 1
@@ -260,6 +262,8 @@ def _ipv4(match: re.Match[str], value: str) -> bool:
     octets = [int(part) for part in value.split(".")]
     if not address.is_global or address.is_multicast or value in _WELL_KNOWN or octets[0] == 0:
         return False
+    if max(octets) <= 32 or re.match(r"/\d", match.string[match.end() : match.end() + 2]):
+        return False  # the number of a section, or a network
     if (
         (octets[0] < 10 and max(octets[:3]) < 20)
         or octets[2:] == [0, 0]
