@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 import msgspec
 
@@ -15,6 +15,7 @@ from seedbed.curation.record import Record, texts_of
 _PROSE_SUFFIXES = frozenset((".adoc", ".asciidoc", ".htm", ".html", ".md", ".markdown", ".org", ".rst", ".tex", ".txt"))
 _UNKNOWN_LICENCES = frozenset(("", "unknown", "noassertion", "none"))
 _SPACES = re.compile(r"\s+")
+_BLANKS = " \t\r\f\v"
 _DIGEST_BYTES = 16
 
 
@@ -60,7 +61,7 @@ def is_code(record: Record) -> bool:
     if record.kind == "chat":
         return False
     path = record.provenance.path
-    if path is not None and PurePosixPath(path).suffix.lower() in _PROSE_SUFFIXES:
+    if path is not None and splitext(path)[1].lower() in _PROSE_SUFFIXES:
         return False
     return record.kind == "fim" or path is not None
 
@@ -109,7 +110,10 @@ def _nfc(text: str) -> str:
 
 
 def _without_trailing(text: str) -> str:
-    return "\n".join([line.rstrip() for line in text.rstrip().split("\n")])
+    text = text.rstrip(_BLANKS + "\n")
+    if any(blank + "\n" in text for blank in _BLANKS):
+        return "\n".join([line.rstrip(_BLANKS) for line in text.split("\n")])
+    return text
 
 
 def _digest(*parts: str) -> bytes:

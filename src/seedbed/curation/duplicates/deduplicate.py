@@ -38,7 +38,7 @@ from seedbed.curation.record import Record, decode
 from seedbed.errors import SeedbedError
 from seedbed.files import explained
 from seedbed.hardware.cpu import usable_cores
-from seedbed.text import quoted
+from seedbed.text import printable, quoted
 
 STEP, VERSION = "deduplicate", 1
 _RANGE_BYTES = 16 << 20
@@ -120,9 +120,8 @@ class Deduplicated:
                     reason = "exact duplicate" if self._exact[number] else "near duplicate"
                     drops.drop(STEP, reason, place_of(record), whole_text(record))
                     continue
-                if cluster >= 0:
-                    record.cluster = self._clusters.names[cluster]
-                    record.cluster_size = int(self._clusters.sizes[cluster])
+                record.cluster = self._clusters.names[cluster] if cluster >= 0 else None
+                record.cluster_size = int(self._clusters.sizes[cluster]) if cluster >= 0 else None
                 record.lineage = [*(record.lineage or ()), f"{STEP}@{VERSION}"]
                 yield record
         if next(numbers, None) is not None:
@@ -224,7 +223,7 @@ def read_records(path: Path, begin: int = 0, end: int | None = None) -> Iterator
                     record = decode(line)
                 except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                     raise SeedbedError(
-                        f"{quoted(path)} has a line at byte {place:,} that is no record: {error}.",
+                        f"{quoted(path)} has a line at byte {place:,} that is no record: {printable(str(error))}.",
                         "Prepare this dataset again.",
                     ) from error
                 yield record
