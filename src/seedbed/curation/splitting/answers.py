@@ -44,12 +44,12 @@ class Answers:
         """Answers that are too short to be measured."""
         self.looked = False
         """Whether `look` was called."""
-        self._runs: list[Runs] = []
-        self._hash = np.empty(0, np.uint64)
+        self._new: list[Runs] = []
         self._answer = np.empty(0, np.int64)
         self._sizes = np.empty(0, np.int64)
+        self._ends = np.empty(0, np.int64)
         self._everywhere = np.empty(0, bool)
-        # Sightings of runs in rows, sorted by run: positions in self._hash, and numbers of rows.
+        # Sightings of runs in rows: the number of the run, counted over all answers, and of the row.
         self._seen_run: list[np.ndarray] = []
         self._seen_row: list[np.ndarray] = []
 
@@ -62,7 +62,7 @@ class Answers:
         self.too_short += too_short
         for each in runs:
             self.rows.append(row)
-            self._runs.append(each)
+            self._new.append(each)
 
     def look(self, rows: Rows, group: np.ndarray, skipped: np.ndarray, report: Callable[[int], None]) -> None:
         """Read all rows, and note which runs of the answers added since the last call they show.
@@ -71,7 +71,7 @@ class Answers:
         """
         self.looked = True
         start = len(self._sizes)
-        new = self._runs[start:]
+        new, self._new = self._new, []
         sizes = np.array([len(each.hashes) for each in new], np.int64)
         hashes = np.concatenate([each.hashes for each in new]) if new else np.empty(0, np.uint64)
         answer = np.repeat(np.arange(start, start + len(new)), sizes)
@@ -119,6 +119,7 @@ class Answers:
         self._seen_row.append(row[np.repeat(starts, counts) + steps])
         self._answer = np.concatenate([self._answer, answer])
         self._sizes = np.concatenate([self._sizes, sizes])
+        self._ends = np.cumsum(self._sizes)
         self._everywhere = np.concatenate([self._everywhere, everywhere[place]])
 
     def contained(self, shown: np.ndarray) -> np.ndarray:
@@ -141,7 +142,8 @@ class Answers:
 
     def sizes(self, answer: int) -> tuple[int, int]:
         """How many runs of an answer are looked for, and how many of these are everywhere."""
-        return int(self._sizes[answer]), int(self._everywhere[self._answer == answer].sum())
+        start, end = int(self._ends[answer] - self._sizes[answer]), int(self._ends[answer])
+        return end - start, int(self._everywhere[start:end].sum())
 
 
 class Table:
@@ -172,11 +174,11 @@ class Table:
                 owners.append(number)
                 waiting += len(text)
             if waiting >= BATCH_CHARACTERS:
-                yield self._found(texts, owners)
+                yield self._found(texts, owners, rows.place)
                 texts, owners, waiting = [], [], 0
-        yield self._found(texts, owners)
+        yield self._found(texts, owners, rows.place)
 
-    def _found(self, texts: list[str], owners: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    def _found(self, texts: list[str], owners: list[int], place_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pairs = [np.empty(0, np.int64)]
         owner = np.array(owners, np.int64)
         tokens = tokens_of(texts)
@@ -190,7 +192,7 @@ class Table:
             equal = self.hashes[place] == runs
             pairs.append(place[equal] * width + owner[text[equal]] - base)
         found = np.unique(np.concatenate(pairs))
-        return found // width, found % width + base
+        return found // width, place_of[found % width + base]
 
 
 def runs_of_answers(record: Record) -> tuple[list[Runs], int]:

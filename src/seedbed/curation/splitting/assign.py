@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seedbed.curation.splitting.groups import Groups
-from seedbed.curation.splitting.scan import Rows
+from seedbed.curation.splitting.scan import NO_TIME, Rows
 
 TRAIN, EVAL, DROPPED = 0, 1, 2
 OVERSHOOT = 1.5
@@ -30,8 +30,8 @@ def wanted(count: int, eval_frac: float, eval_size: int | None) -> Wanted:
     most = max(round(aim * OVERSHOOT), 1)
     if eval_size is not None:
         aim, most = min(aim, eval_size), min(most, eval_size)
-    half = max(count // 2, 1)
-    return Wanted(max(min(aim, half), 1), max(min(most, half), 1))
+    half = count // 2
+    return Wanted(min(max(aim, 1), half), min(max(most, 1), half))
 
 
 def lot(salt: str, keys: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def _choose_by_lot(
     drawn: np.ndarray, sizes: np.ndarray, chosen: np.ndarray, size: Wanted, here: int, total: int
 ) -> None:
     """Choose groups in the order of their lots; `here` of `total` rows are chosen from, so that share of what is wanted."""
-    if not here:
+    if not here or not size.rows:
         return
     share = here / total
     aim, most = max(round(size.rows * share), 1), max(round(size.most * share), 1)
@@ -105,24 +105,16 @@ def _choose_newest(
 ) -> None:
     """Choose the newest groups of those that a time divides, more than wanted, since some of them will leak."""
     newest = np.zeros(len(sizes), np.int64)
-    known = rows.time != 0xFFFFFFFF
+    known = rows.time != NO_TIME
     np.maximum.at(newest, where[known], rows.time[known].astype(np.int64))
     here = int(sizes[timed].sum())
     aim = round(size.rows * here / max(int(sizes.sum()), 1) * CANDIDATES)
-    aim = min(aim, here // 2)
+    aim = min(aim, size.most, here // 2)
     reached = int(sizes[chosen & timed].sum())
-    key = np.lexsort((rows_key(rows, where, len(sizes)), -newest))
-    for place in key:
+    for place in np.argsort(-newest, kind="stable"):
         if not timed[place] or chosen[place] or not sizes[place]:
             continue
         if reached + sizes[place] > aim:
             break
         chosen[place] = True
         reached += int(sizes[place])
-
-
-def rows_key(rows: Rows, where: np.ndarray, count: int) -> np.ndarray:
-    """The lowest content id of each group, (count,), which orders groups of the same time."""
-    lowest = np.full(count, np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(lowest, where, rows.id)
-    return lowest

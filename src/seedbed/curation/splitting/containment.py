@@ -71,8 +71,8 @@ class Spool:
 def contained_pairs(spool: Spool, order: np.ndarray) -> Contained:
     """The pairs of rows that share more than half of the fingerprints of one of them.
 
-    `order`: the rank of each row, (N,), by which the pairs of frequent fingerprints are chosen, so that the order of reading
-    does not matter.
+    `order`: the number of each row of the spool in the result, int64 (N,), a permutation. The pairs of frequent fingerprints
+    are chosen by it, so that the order of reading does not matter.
     """
     sizes = np.zeros(len(order), np.int64)
     keys: list[np.ndarray] = []
@@ -93,9 +93,7 @@ def contained_pairs(spool: Spool, order: np.ndarray) -> Contained:
     parents = np.bincount(low[in_high & ~in_low], minlength=len(order))
     parents += np.bincount(high[in_low & ~in_high], minlength=len(order))
     ties = (in_high & in_low) | (in_high & (parents[low] <= WIDESPREAD)) | (in_low & (parents[high] <= WIDESPREAD))
-    rows = np.empty(len(order), np.int64)
-    rows[order] = np.arange(len(order))
-    return Contained(rows[low[ties]], rows[high[ties]], frequent, int((parents > WIDESPREAD).sum()))
+    return Contained(low[ties], high[ties], frequent, int((parents > WIDESPREAD).sum()))
 
 
 def _sorted(entries: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

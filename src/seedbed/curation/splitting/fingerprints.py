@@ -92,7 +92,7 @@ def winnowed(runs: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _token_starts(data: np.ndarray, classes: np.ndarray) -> np.ndarray:
     kinds = classes[data]
     word = kinds == _WORD
-    starts = kinds == _SINGLE
+    starts: np.ndarray = kinds == _SINGLE
     if (kinds == _FOLLOWING).any():
         # The second byte of a two-byte character is part of a word; those of longer characters are not.
         after_short = np.r_[False, (data[:-1] >= 0xC0) & (data[:-1] < 0xE0)]

@@ -16,9 +16,9 @@ from seedbed.curation.splitting.scan import Rows
 JOINS = 3
 """Rounds in which groups are joined."""
 ROUNDS = 6
-FEW = 2
+FEW = 3
 """At most this many training rows are left out for one answer; if it needs more, its own group goes to training."""
-MOST_DROPPED = 0.02
+MOST_DROPPED = 0.05
 """The largest share of all rows that is left out so that answers are not seen."""
 WORST = 10
 
@@ -54,6 +54,20 @@ class Outcome(NamedTuple):
     visible: np.ndarray
     """Old evaluation rows that were left out since training rows show their answers, bool (N,)."""
     worst: tuple[Pair, ...]
+
+
+class _Members:
+    """The rows of each group."""
+
+    def __init__(self, group: np.ndarray) -> None:
+        self._group = group
+        self._order = np.argsort(group, kind="stable")
+        self._sorted = group[self._order]
+
+    def of(self, row: int) -> np.ndarray:
+        """The rows in the group of a row."""
+        start = np.searchsorted(self._sorted, self._group[row])
+        return self._order[start : np.searchsorted(self._sorted, self._group[row], side="right")]
 
 
 class Gate:
@@ -176,6 +190,7 @@ class Gate:
 
     def _resolve(self) -> None:
         """Leave out the few training rows that show an answer, or move the answer's group to training, until none leaks."""
+        self._members = _Members(self.groups.group)
         while True:
             leaks = self._leaks()
             moved = False
@@ -199,27 +214,27 @@ class Gate:
             return bool(hiding)
         if owner == NO_ROW:
             return False
-        group = self.groups.group == self.groups.group[owner]
+        group = self._members.of(owner)
         if self.old[group].any():
             self.split[owner] = DROPPED
             self.visible[owner] = True
             return True
-        self.barred |= group
-        self.split[group & (self.split == EVAL)] = TRAIN
+        self.barred[group] = True
+        self.split[group[self.split[group] == EVAL]] = TRAIN
         return True
 
     def _hiding(self, shown: dict[int, set[int]], total: int, everywhere: int) -> list[int] | None:
         """The fewest training rows, found greedily, without which less than half of an answer is seen; None if there are none."""
         if everywhere > ACT * total:
             return None
-        order = sorted(shown, key=lambda row: (-len(shown[row]), int(self.rows.id[row])))
+        order = sorted(shown, key=lambda row: (-len(shown[row]), row))
         for count in range(len(order) + 1):
             if everywhere + len(set().union(*(shown[row] for row in order[count:]))) <= ACT * total:
                 return order[:count]
         return None
 
     def _most(self, shown: dict[int, set[int]]) -> int:
-        return min(shown, key=lambda row: (-len(shown[row]), int(self.rows.id[row])))
+        return min(shown, key=lambda row: (-len(shown[row]), row))
 
     def _worst(self) -> tuple[Pair, ...]:
         train = self.split == TRAIN
@@ -230,5 +245,5 @@ class Gate:
             if shown:
                 row = self._most(shown)
                 pairs.append(Pair(len(shown[row]) / self.answers.sizes(answer)[0], self.answers.rows[answer], row))
-        pairs.sort(key=lambda each: (-each.share, int(self.rows.id[each.eval_row]), int(self.rows.id[each.train_row])))
+        pairs.sort(key=lambda each: (-each.share, each.eval_row, each.train_row))
         return tuple(pairs[:WORST])

@@ -13,8 +13,8 @@ Level = Literal["auto", "links", "repository", "time"]
 """What a group is. `links`: rows that are tied by links or contain each other. `repository`: all rows of a repository, too.
 `time`: a session, a commit or a file, and the newest of these are evaluated. `auto`: `repository` for many repositories,
 else `links`, and `time` for the rows of a group that is too large to be in one split."""
-TOO_LARGE = 0.3
-"""The largest share of rows that one group may hold before `auto` divides it."""
+TOO_LARGE = 0.2
+"""The largest share of rows that one group may hold before `auto` divides it: a larger one could never be evaluated."""
 MANY_REPOSITORIES = 20
 DIVIDED = 20
 """A group of this many rows or fewer is never divided."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
 
-from seedbed.curation.record import Record, content_id, decode, is_trained
+from seedbed.curation.record import Kind, Record, content_id, decode, is_trained
 from seedbed.curation.splitting.containment import Spool
 from seedbed.curation.splitting.content import shown_of
 from seedbed.curation.splitting.fingerprints import RUN, hash64, runs_of, tokens_of, winnowed
@@ -24,15 +25,22 @@ BATCH_CHARACTERS = 1 << 18
 STRONG, PATH, FILE, OPENING, PREFIX = range(5)
 """Kinds of links. STRONG: the same session, commit, cluster or content. PATH: the same file of a repository. FILE: a file
 that a session changed. OPENING: the same first user turns. PREFIX: the turns of one row begin those of another."""
+KINDS: tuple[Kind, ...] = ("chat", "text", "fim")
 NO_TIME = 0xFFFFFFFF
+MOST_OPEN = 32
 _TIED = ("session", "commit")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of all parts in order of reading, (N,) each unless noted, and their links, (L,)."""
+    """The rows of all parts, (N,) each unless noted, and their links, (L,).
+
+    Rows are numbered by their content ids, so that the order of reading changes nothing. `place` has the number of each row
+    in order of reading.
+    """
 
     parts: tuple[Path, ...]
+    place: np.ndarray
     part: np.ndarray
     offset: np.ndarray
     """Where the line begins in its part, in bytes."""
@@ -46,6 +54,8 @@ class Rows:
     """Which keys go before others in a group: 0 session or commit, 1 other links, 2 file, 3 content."""
     tied_key: np.ndarray
     """The same without files, but for rows without a time that belong to one file only."""
+    kind: np.ndarray
+    """The place of its kind in KINDS."""
     repository: np.ndarray
     conversation: np.ndarray
     """The hash of all turns of a chat row, else 0."""
@@ -59,20 +69,19 @@ class Rows:
         return len(self.id)
 
     def read(self, numbers: Sequence[int] | np.ndarray) -> Iterator[tuple[int, Record]]:
-        """The records with these numbers, which must rise, read again from their parts."""
-        part, handle = -1, None
+        """The records with these numbers, in this order, read again from their parts."""
+        handles: dict[int, BinaryIO] = {}
         try:
             for number in numbers:
-                if self.part[number] != part:
-                    if handle:
-                        handle.close()
-                    part = int(self.part[number])
-                    handle = self.parts[part].open("rb")
-                assert handle is not None
-                handle.seek(int(self.offset[number]))
-                yield int(number), decode(handle.readline())
+                part = int(self.part[number])
+                if part not in handles:
+                    if len(handles) >= MOST_OPEN:
+                        handles.pop(next(iter(handles))).close()
+                    handles[part] = self.parts[part].open("rb")
+                handles[part].seek(int(self.offset[number]))
+                yield int(number), decode(handles[part].readline())
         finally:
-            if handle:
+            for handle in handles.values():
                 handle.close()
 
 
@@ -99,7 +108,7 @@ def read_parts(parts: Sequence[Path], report: Callable[[int], None]) -> Iterator
 
 
 def scan(parts: Sequence[Path], spool: Spool, report: Callable[[int], None]) -> Rows:
-    """Read all rows: their numbers are returned, and their fingerprints go to the spool."""
+    """Read all rows: what is kept of them is returned, and their fingerprints go to the spool, by their order of reading."""
     columns = _Columns()
     texts: list[str] = []
     owners: list[int] = []
@@ -129,7 +138,7 @@ class _Columns:
     def __init__(self) -> None:
         self.part, self.offset, self.id, self.time = array("I"), array("Q"), array("Q"), array("I")
         self.key, self.key_rank, self.tied_key = array("Q"), array("B"), array("Q")
-        self.repository, self.conversation = array("Q"), array("Q")
+        self.kind, self.repository, self.conversation = array("B"), array("Q"), array("Q")
         self.link, self.link_row, self.link_kind = array("Q"), array("I"), array("B")
 
     def add(self, part: int, offset: int, record: Record) -> int:
@@ -139,6 +148,7 @@ class _Columns:
         self.offset.append(offset)
         self.id.append(hash64(name))
         self.time.append(time_of(record))
+        self.kind.append(KINDS.index(record.kind))
         self.repository.append(hash64(record.provenance.repository or ""))
         self._add_keys(record, name)
         self._link(number, hash64("content:" + name), STRONG)
@@ -189,21 +199,27 @@ class _Columns:
 
     def rows(self, parts: tuple[Path, ...]) -> Rows:
         def column(values: array[int], kind: type) -> np.ndarray:
-            return np.frombuffer(values, dtype=kind).copy() if len(values) else np.empty(0, kind)
+            return np.frombuffer(values, dtype=kind) if len(values) else np.empty(0, kind)
 
+        ids, times, keys = column(self.id, np.uint64), column(self.time, np.uint32), column(self.key, np.uint64)
+        order = np.lexsort((keys, times, ids))
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
         return Rows(
             parts,
-            column(self.part, np.uint32),
-            column(self.offset, np.uint64),
-            column(self.id, np.uint64),
-            column(self.time, np.uint32),
-            column(self.key, np.uint64),
-            column(self.key_rank, np.uint8),
-            column(self.tied_key, np.uint64),
-            column(self.repository, np.uint64),
-            column(self.conversation, np.uint64),
+            place,
+            column(self.part, np.uint32)[order],
+            column(self.offset, np.uint64)[order],
+            ids[order],
+            times[order],
+            keys[order],
+            column(self.key_rank, np.uint8)[order],
+            column(self.tied_key, np.uint64)[order],
+            column(self.kind, np.uint8)[order],
+            column(self.repository, np.uint64)[order],
+            column(self.conversation, np.uint64)[order],
             column(self.link, np.uint64),
-            column(self.link_row, np.uint32),
+            place[column(self.link_row, np.uint32)],
             column(self.link_kind, np.uint8),
         )
 

@@ -18,7 +18,7 @@ from seedbed.curation.splitting.content import answers_of
 from seedbed.curation.splitting.gate import Gate, Outcome, Pair
 from seedbed.curation.splitting.groups import Groups, Level, grouped
 from seedbed.curation.splitting.ledger import Entry, entry_of, old_rows, read_ledger
-from seedbed.curation.splitting.scan import Rows, read_parts, scan
+from seedbed.curation.splitting.scan import KINDS, Rows, read_parts, scan
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import printable, shorten
 
@@ -26,6 +26,8 @@ STEP = "split"
 MOST_LEAKED = 0.01
 """The largest share of evaluation answers that may be more than half seen in training."""
 EXCERPT = 200
+UNEVALUATED = 50
+"""With this many rows of a kind and none evaluated, people are told."""
 
 
 class SplitOptions(NamedTuple):
@@ -125,9 +127,7 @@ def split(
         rows = scan(parts, spool, report)
         if not rows.count:
             raise SeedbedError("There is no row to split.", "See what was left out, and why: `rejects/`.")
-        order = np.empty(rows.count, np.int64)
-        order[np.lexsort((rows.offset, rows.part, rows.id))] = np.arange(rows.count)
-        pairs = contained_pairs(spool, order)
+        pairs = contained_pairs(spool, rows.place)
     finally:
         spool.close()
     groups = grouped(rows, pairs, options.level)
@@ -153,7 +153,7 @@ def split(
     known = {entry.row for entry in entries}
     evaluated = np.flatnonzero(outcome.split == EVAL)
     added = tuple(each for _, record in rows.read(evaluated) if (each := entry_of(record)).row not in known)
-    return SplitResult(outcome.split, gate.groups.key, leakage, added)
+    return SplitResult(outcome.split[rows.place], gate.groups.key[rows.place], leakage, added)
 
 
 def rows_of(
@@ -204,9 +204,20 @@ def _leakage(rows: Rows, groups: Groups, outcome: Outcome, old: np.ndarray) -> L
         joined_groups=outcome.joined,
         returned_rows=outcome.returned,
         old_rows=int((old & (outcome.split == EVAL)).sum()),
-        messages=list(groups.messages),
+        messages=[*groups.messages, *_unevaluated(rows, outcome)],
         worst=_worst(rows, outcome.worst),
     )
+
+
+def _unevaluated(rows: Rows, outcome: Outcome) -> Iterator[str]:
+    """Kinds of rows that are in training only."""
+    if not (outcome.split == EVAL).any():
+        yield "No row is evaluated: all rows are in one group, or none is long enough to be measured."
+        return
+    for number, kind in enumerate(KINDS):
+        here = outcome.split[rows.kind == number]
+        if len(here) >= UNEVALUATED and not (here == EVAL).any():
+            yield f"No {kind} row is evaluated: the groups of all {len(here):,} are too large, or were not chosen."
 
 
 def _worst(rows: Rows, pairs: Sequence[Pair]) -> list[LeakedPair]:
