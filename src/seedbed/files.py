@@ -94,6 +94,23 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
         handle.write(data.encode() if isinstance(data, str) else data)
 
 
+def write_secret(path: Path, data: bytes) -> None:
+    """Create a file that only its owner may read. If another process has just created it, that file stays."""
+    import tempfile
+
+    with explained(path):
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
+        try:
+            with os.fdopen(fd, "wb") as handle:
+                handle.write(data)
+                handle.flush()
+                sync(handle.fileno())
+            with suppress(FileExistsError):
+                os.link(name, path)
+        finally:
+            os.unlink(name)
+
+
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Context manager: open a new file, which replaces that at `path` when the `with` block ends without an error.
@@ -182,6 +199,29 @@ def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
         os.rename(prepared, final)
         if durable:
             fsync_dir(final.parent)
+
+
+def replace_dir(prepared: Path, final: Path) -> None:
+    """Put the finished folder `prepared` in the place of the folder `final`, if there is one: as a whole or not at all.
+
+    The old folder is kept until the new one is there. After a kill between the two renames it has a hidden name.
+    """
+    import tempfile
+
+    old = None
+    with explained(final):
+        if final.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".old", dir=final.parent))
+            os.rename(final, old)
+    try:
+        publish_dir(prepared, final)
+    except SeedbedError:
+        if old is not None:
+            with suppress(OSError):
+                os.rename(old, final)
+        raise
+    if old is not None:
+        remove_tree(old)
 
 
 def publish_file(prepared: Path, final: Path) -> None:
