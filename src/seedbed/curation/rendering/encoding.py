@@ -51,7 +51,9 @@ class SpanEncoder:
         control = {text: id_ for text, id_ in added.items() if text in tokenizer.control}
         self._added = added
         kept = _any_of([*control, *others])
-        self._kept = re.compile(f"{CONTROL_BEGIN}({kept}){CONTROL_END}?|({kept}){CONTROL_END}|[{CONTROL_BEGIN}{CONTROL_END}]")
+        self._kept = re.compile(
+            f"{CONTROL_BEGIN}({kept}){CONTROL_END}?|({kept}){CONTROL_END}|[{CONTROL_BEGIN}{CONTROL_END}]"
+        )
         self._control = re.compile(f"({_any_of(list(control))})")
         self._bulk = BulkEncoder(tokenizer, _IDS)
         self._cache: dict[str, list[int]] = {}
@@ -119,7 +121,9 @@ class SpanEncoder:
             return False
         tokens = self._tokenizer.spec.get("added_tokens") or ()
         return not any(
-            token.get(flag) for token in tokens for flag in ("lstrip", "rstrip", "single_word", "normalized")
+            token.get(flag)
+            for token in tokens
+            for flag in ("lstrip", "rstrip", "single_word", "normalized")
             if token["content"] in self._tokenizer.control
         )
 
@@ -131,7 +135,9 @@ class SpanEncoder:
         if piece.kind == "text":
             return self._plain(piece.text)
         if piece.kind == "kept":
-            ids = self._plain(piece.text) if self._apart else self._from_inside(piece.text, first=first, control=False)[0]
+            ids = (
+                self._plain(piece.text) if self._apart else self._from_inside(piece.text, first=first, control=False)[0]
+            )
             if self._added[piece.text] in ids:
                 raise CannotStayTextError(
                     f"{quoted(piece.text)} cannot stay text: this tokenizer makes the same token of it.",

@@ -44,10 +44,19 @@ def probes(control: Sequence[str], arguments: Arguments) -> list[Probe]:
         Probe("system", [_system("Be brief."), _user("Hi there"), _assistant("Hello!")]),
         Probe(
             "several turns",
-            [_user("Hi"), _assistant("Hello!"), _user("  How are you? \n"), _assistant("  Well,\n\nthanks. \n")]
-            + [_user("Bye"), _assistant("Bye!")],
+            [
+                _user("Hi"),
+                _assistant("Hello!"),
+                _user("  How are you? \n"),
+                _assistant("  Well,\n\nthanks. \n"),
+                _user("Bye"),
+                _assistant("Bye!"),
+            ],
         ),
-        Probe("empty texts", [_user(""), _assistant("Yes?"), _user("Nothing."), _assistant(""), _user("a"), _assistant("b")]),
+        Probe(
+            "empty texts",
+            [_user(""), _assistant("Yes?"), _user("Nothing."), _assistant(""), _user("a"), _assistant("b")],
+        ),
         Probe("tool calls", [asked, called, found, told], tools),
         Probe(
             "tool calls without a list of tools",
@@ -55,15 +64,27 @@ def probes(control: Sequence[str], arguments: Arguments) -> list[Probe]:
         ),
         Probe("system and tools", [_system("Be brief."), asked, called, found, called, found, told], tools),
         Probe("two calls at once", [asked, _call("Both:", arguments, 2), found, found, told], tools),
-        Probe("reasoning", [_user("Hi"), _assistant("Hello!", REASONING), _user("Hi"), _assistant("Hello.", REASONING)]),
+        Probe(
+            "reasoning", [_user("Hi"), _assistant("Hello!", REASONING), _user("Hi"), _assistant("Hello.", REASONING)]
+        ),
         Probe(
             "reasoning before tool calls",
-            [asked, _call("", arguments) | {"reasoning_content": REASONING}, found, told | {"reasoning_content": REASONING}],
+            [
+                asked,
+                _call("", arguments) | {"reasoning_content": REASONING},
+                found,
+                told | {"reasoning_content": REASONING},
+            ],
             tools,
         ),
         Probe(
             "control tokens as text",
-            [_user(f"{signs} a"), _assistant(f"b {signs} c"), _user(f"<tool_response>\n{signs}"), _assistant(f"{signs}")],
+            [
+                _user(f"{signs} a"),
+                _assistant(f"b {signs} c"),
+                _user(f"<tool_response>\n{signs}"),
+                _assistant(f"{signs}"),
+            ],
         ),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import signal
 import subprocess
@@ -53,14 +54,13 @@ class TemplateProcess:
             frame = self._answers.get(timeout=WAIT_LIMIT_S)
         except queue.Empty:
             frame = None
-        chat = self._waiting.popleft()
+        self._waiting.popleft()
         if frame is not None:
             return self._decoder.decode(frame)
         answer = self._ended()
         rest = list(self._waiting)
         self._waiting.clear()
         self.send(rest)
-        del chat
         return answer
 
     def ask(self, chats: Sequence[Chat]) -> list[Answer]:
@@ -75,10 +75,8 @@ class TemplateProcess:
         if process is None:
             return
         assert process.stdin is not None
-        try:
+        with contextlib.suppress(OSError):
             process.stdin.close()
-        except OSError:
-            pass
         try:
             process.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -99,11 +97,9 @@ class TemplateProcess:
         assert self._process is not None
         assert self._process.stdin is not None
         content = msgspec.msgpack.encode(value)
-        try:
+        with contextlib.suppress(OSError):  # it has ended; `next_answer` finds out
             self._process.stdin.write(len(content).to_bytes(SIZE_BYTES, "big") + content)
             self._process.stdin.flush()
-        except OSError:
-            pass  # it has ended; `next_answer` finds out
 
     def _ended(self) -> Answer:
         """Why the process ended, as the answer to the chat that it was at."""

@@ -25,7 +25,14 @@ from seedbed.curation.rendering.protocol import (
     Span,
     Strategy,
 )
-from seedbed.tokenizer.template_rendering import MARK_SIGNS, environment, limited, normalised, problem_of, written_tokens
+from seedbed.tokenizer.template_rendering import (
+    MARK_SIGNS,
+    environment,
+    limited,
+    normalised,
+    problem_of,
+    written_tokens,
+)
 
 DATE = "2024-07-26"
 """The date for templates that write one, if a chat has none: the one that Llama 3.1 writes by default."""
@@ -70,7 +77,7 @@ class ChatRenderer:
             if chat.whole:
                 text = self._text(messages, tools)[0]
                 return Answer(samples=[RenderedSample(text=text, length=len(messages))])
-            return Answer(samples=list(self._samples(messages, tools, chat.turns)))
+            return Answer(samples=list(self._samples(messages, tools, chat.turns))[::-1])
         except _ProblemError as error:
             return Answer(problem=error.problem, message=str(error))
         except Exception as error:  # a template's expressions can raise anything that Python's operators raise
@@ -82,7 +89,8 @@ class ChatRenderer:
     def _samples(self, messages: Messages, tools: Any, turns: Sequence[int]) -> Iterator[RenderedSample]:
         """The samples of a chat: one, or, if the template rewrites earlier turns, one per turn.
 
-        In the latter case, earlier turns share a sample if it has them, and all before them, exactly as their own has.
+        In the latter case, earlier turns share a sample if it has them, and all before them, exactly as their own has. The
+        samples come from the last to the first.
         """
         if not turns:
             return
@@ -103,9 +111,7 @@ class ChatRenderer:
                 covered.insert(0, left.pop())
             yield self._sample(messages[: last + 1], tools, covered, (text, spans))
 
-    def _sample(
-        self, messages: Messages, tools: Any, turns: Sequence[int], found: tuple[str, Spans]
-    ) -> RenderedSample:
+    def _sample(self, messages: Messages, tools: Any, turns: Sequence[int], found: tuple[str, Spans]) -> RenderedSample:
         text, spans = found
         return RenderedSample(text=text, spans=[spans[turn] for turn in turns], turns=list(turns), length=len(messages))
 
@@ -129,7 +135,7 @@ class ChatRenderer:
             ends = [span[1] for span in spans.values() if span]
             yield ProbedTurn(
                 text=text,
-                spans={**spans},
+                spans=dict(spans.items()),
                 lasts=bool(ends) and whole.startswith(text[: ends[0]]),
                 whole_spans={each: of_whole[each].get(turn) for each in STRATEGIES},
             )

@@ -10,7 +10,16 @@ import msgspec
 
 from seedbed import files
 from seedbed.curation.rendering.encoding import CannotStayTextError, Sample, SpanEncoder
-from seedbed.curation.rendering.probes import ARGUMENT, PLACE, REASONING, TOOL_MEANING, TOOL_NAME, Arguments, Probe, probes
+from seedbed.curation.rendering.probes import (
+    ARGUMENT,
+    PLACE,
+    REASONING,
+    TOOL_MEANING,
+    TOOL_NAME,
+    Arguments,
+    Probe,
+    probes,
+)
 from seedbed.curation.rendering.protocol import (
     CONTROL_BEGIN,
     CONTROL_END,
@@ -57,8 +66,14 @@ class TemplateFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The probes that the template refuses, and why."""
 
 
-def verified(setup: Setup, tokenizer: Tokenizer, encoder: SpanEncoder, process: TemplateProcess, where: str,
-             cache: Path | None = None) -> TemplateFacts:
+def verified(
+    setup: Setup,
+    tokenizer: Tokenizer,
+    encoder: SpanEncoder,
+    process: TemplateProcess,
+    where: str,
+    cache: Path | None = None,
+) -> TemplateFacts:
     """The facts about the template of a setup. `where`: whose template it is, for messages.
 
     `cache`: a folder that keeps them for the same template and tokenizer. Raises SeedbedError if the template fails, or if the
@@ -127,13 +142,15 @@ class _Verification:
         """Try the template on the probes. Raises SeedbedError."""
         self._process.set_up(self._setup)
         arguments, tried, texts, refused = self._tried()
+        every = "\n".join(texts)
+        writes_calls = any(TOOL_NAME in text and ARGUMENT in text for text in texts)
+        if not writes_calls:  # then chats with tool calls are left out
+            tried = [probe for probe in tried if not any("tool_calls" in message for message in probe.messages)]
         header, leads = self._headers(tried)
         ends = self._turn_ends(tried)
         setup = msgspec.structs.replace(self._setup, header=header, leads=leads, ends=ends)
         self._process.set_up(setup)
-        answers = self._process.ask(
-            [Chat(messages=each.messages, tools=each.tools, task="probe") for each in tried]
-        )
+        answers = self._process.ask([Chat(messages=each.messages, tools=each.tools, task="probe") for each in tried])
         for answer in answers:
             if answer.problem:
                 raise template_problem(answer, self._where)
@@ -147,7 +164,6 @@ class _Verification:
                 f"only {len(agreeing)} of 3 strategies finds them.",
                 _CORRECT,
             )
-        every = "\n".join(texts)
         return TemplateFacts(
             header=header,
             leads=leads,
@@ -156,7 +172,7 @@ class _Verification:
             strategies=agreeing,
             per_turn=per_turn,
             arguments=arguments,
-            writes_calls=any(TOOL_NAME in text and ARGUMENT in text for text in texts),
+            writes_calls=writes_calls,
             writes_tools=TOOL_MEANING in every,
             writes_reasoning=REASONING in every,
             refused=refused,
@@ -210,7 +226,9 @@ class _Verification:
     def _turn_ends(self, tried: list[Probe]) -> list[str]:
         """The control tokens that end the turns of the probes. Raises SeedbedError if a turn has none."""
         before = [(probe, turn) for probe in tried for turn in _turns(probe) if turn]
-        prompts = self._ask([Chat(messages=probe.messages[:turn], tools=probe.tools, prompt=True) for probe, turn in before])
+        prompts = self._ask(
+            [Chat(messages=probe.messages[:turn], tools=probe.tools, prompt=True) for probe, turn in before]
+        )
         wholes = self._ask([Chat(messages=probe.messages[: turn + 1], tools=probe.tools) for probe, turn in before])
         stops = {text for text, id_ in self._added().items() if id_ in self._tokenizer.stop_ids}
         ends: set[str] = set()
@@ -218,7 +236,9 @@ class _Verification:
             if not whole.startswith(prompt) or not prompt:
                 continue
             written = whole[len(prompt) :].rstrip()
-            end = next((each for each in sorted(self._setup.control, key=len, reverse=True) if written.endswith(each)), None)
+            end = next(
+                (each for each in sorted(self._setup.control, key=len, reverse=True) if written.endswith(each)), None
+            )
             special = end in self._tokenizer.special or end in stops
             if end is None or not special:
                 raise SeedbedError(
@@ -229,7 +249,8 @@ class _Verification:
             ends.add(end)
         if not ends:
             raise SeedbedError(
-                f"The chat template of {self._where} never writes the prompt for a turn before the turn itself.", _CORRECT
+                f"The chat template of {self._where} never writes the prompt for a turn before the turn itself.",
+                _CORRECT,
             )
         return sorted(ends)
 
@@ -248,7 +269,8 @@ class _Verification:
                 spans |= {f"{each} in the whole chat": span for each, span in turn.whole_spans.items() if span}
             if not spans:
                 raise SeedbedError(
-                    f"The turns of the assistant cannot be found in the chat template of {self._where}: {place}.", _CORRECT
+                    f"The turns of the assistant cannot be found in the chat template of {self._where}: {place}.",
+                    _CORRECT,
                 )
             masks = {name: self._encoded(turn, span) for name, span in spans.items()}
             (first, expected), *others = masks.items()
@@ -303,7 +325,9 @@ def _difference(tokenizer: Tokenizer, first: str, one: Sample, second: str, othe
     """The tokens that only one of two strategies trains, in words."""
     parts = []
     for name, own, against in ((first, one, other), (second, other, one)):
-        only = [id_ for id_, mine, theirs in zip(own.ids, own.trained, against.trained, strict=False) if mine and not theirs]
+        only = [
+            id_ for id_, mine, theirs in zip(own.ids, own.trained, against.trained, strict=False) if mine and not theirs
+        ]
         if only:
             text = tokenizer.library.decode(only, skip_special_tokens=False)
             parts.append(f"Only {_HOW.get(name, name)}, it trains {_shown(text)} ({len(only)} tokens).")  # type: ignore[call-overload]
@@ -330,5 +354,3 @@ def facts_in_words(facts: TemplateFacts) -> list[str]:
         if not written:
             found.append(f"The template does not write {what}.")
     return found
-
-
