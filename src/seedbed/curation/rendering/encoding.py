@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,13 +11,14 @@ import numpy as np
 
 from seedbed.curation.rendering.protocol import CONTROL_BEGIN, CONTROL_END, Span
 from seedbed.errors import SeedbedError
-from seedbed.text import quoted
 from seedbed.tokenizer.bulk_encoder import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer, well_formed
 
 _CACHED_CHARACTERS = 64
 _CACHED_PIECES = 1 << 14
 _IDS = np.dtype("<u4")
+_IN_PLACE = ("Split", "ByteLevel", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit")
+"""The pre-tokenizers that split a text without regard to what stands before it."""
 
 
 class Sample(NamedTuple):
@@ -57,6 +58,7 @@ class SpanEncoder:
         self._control = re.compile(f"({_any_of(list(control))})")
         self._bulk = BulkEncoder(tokenizer, _IDS)
         self._cache: dict[str, list[int]] = {}
+        self._batch: dict[str, list[int]] = {}
         self._apart = self._splits_at_control()
 
     def encode(self, text: str, spans: Sequence[Span]) -> Sample:
@@ -64,13 +66,35 @@ class SpanEncoder:
 
         Raises CannotStayTextError.
         """
-        pieces = self._pieces(text)
+        (sample,) = self.encode_batch([(text, spans)])
+        if sample is None:
+            raise CannotStayTextError(
+                "A control token in a message cannot stay text: this tokenizer makes the same token of its characters.",
+                "Leave out the rows that contain it.",
+            )
+        return sample
+
+    def encode_batch(self, texts: Sequence[tuple[str, Sequence[Span]]]) -> list[Sample | None]:
+        """The samples of several texts with their spans; None for one with a control token that cannot stay text.
+
+        What several texts have in common, as the samples of one chat do, is encoded once.
+        """
+        split = [self._pieces(text) for text, _ in texts]
+        if self._apart:
+            self._remember(piece.text for pieces in split for piece in pieces if piece.kind in ("text", "kept"))
+        made = [self._sample(pieces, spans) for pieces, (_, spans) in zip(split, texts, strict=True)]
+        self._batch.clear()
+        return made
+
+    def _sample(self, pieces: list[_Piece], spans: Sequence[Span]) -> Sample | None:
         ids: list[int] = []
         trained = bytearray()
         spans = sorted(spans)
         at = 0
         for piece in pieces:
             own = self._ids_of(piece, first=piece.begin == 0)
+            if own is None:
+                return None
             while at < len(spans) and spans[at][1] <= piece.begin:
                 at += 1
             trained += self._mask(piece, own, spans[at:])
@@ -78,12 +102,8 @@ class SpanEncoder:
         return Sample(ids, bytes(trained))
 
     def count(self, text: str) -> int:
-        """How many ids a rendered text has."""
-        return sum(len(self._ids_of(piece, first=piece.begin == 0)) for piece in self._pieces(text))
-
-    def plain(self, text: str) -> list[int]:
-        """The ids of a text in which control tokens stay text, as `Tokenizer.encode` gives them."""
-        return self._plain(text)
+        """How many ids a rendered text has. Raises CannotStayTextError."""
+        return len(self.encode(text, []).ids)
 
     # ------------------------------------------------------------------------------------------ pieces
 
@@ -117,42 +137,49 @@ class SpanEncoder:
 
     def _splits_at_control(self) -> bool:
         """Whether the library encodes what stands between control tokens by itself, so that it can be encoded apart."""
-        if not self._bulk.caches_words or not self._tokenizer.control:
+        spec = self._tokenizer.spec
+        if self._tokenizer.kind == "char" or not self._tokenizer.byte_level:
             return False
-        tokens = self._tokenizer.spec.get("added_tokens") or ()
+        if (spec.get("normalizer") or {"type": "NFC"}).get("type") != "NFC":
+            return False
+        steps = spec.get("pre_tokenizer") or {}
+        steps = steps.get("pretokenizers", [steps])
+        if any(step.get("type") not in _IN_PLACE or step.get("add_prefix_space") for step in steps):
+            return False
+        control = [token for token in spec.get("added_tokens") or () if token["content"] in self._tokenizer.control]
         return not any(
-            token.get(flag)
-            for token in tokens
-            for flag in ("lstrip", "rstrip", "single_word", "normalized")
-            if token["content"] in self._tokenizer.control
+            token.get(flag) for token in control for flag in ("lstrip", "rstrip", "single_word", "normalized")
         )
 
     # ------------------------------------------------------------------------------------------ ids and masks
 
-    def _ids_of(self, piece: _Piece, *, first: bool) -> list[int]:
+    def _ids_of(self, piece: _Piece, *, first: bool) -> list[int] | None:
+        """The ids of a piece; None for a control token that cannot stay text."""
         if piece.kind == "control":
             return [self._added[piece.text]]
         if piece.kind == "text":
-            return self._plain(piece.text)
+            return self.plain(piece.text)
         if piece.kind == "kept":
             ids = (
-                self._plain(piece.text) if self._apart else self._from_inside(piece.text, first=first, control=False)[0]
+                self.plain(piece.text) if self._apart else self._from_inside(piece.text, first=first, control=False)[0]
             )
-            if self._added[piece.text] in ids:
-                raise CannotStayTextError(
-                    f"{quoted(piece.text)} cannot stay text: this tokenizer makes the same token of it.",
-                    "Leave out the rows that contain it.",
-                )
-            return ids
+            return None if self._added[piece.text] in ids else ids
         return self._from_inside(piece.text, first=first, control=True)[0]
 
-    def _plain(self, text: str) -> list[int]:
-        ids = self._cache.get(text)
-        if ids is None:
-            ids = np.frombuffer(self._bulk.encode([well_formed(text)])[0], _IDS).tolist()
-            if len(text) <= _CACHED_CHARACTERS and len(self._cache) < _CACHED_PIECES:
-                self._cache[text] = ids
-        return ids
+    def plain(self, text: str) -> list[int]:
+        """The ids of a text in which control tokens stay text, as `Tokenizer.encode` gives them."""
+        found = self._batch.get(text) or self._cache.get(text)
+        if found is None:
+            self._remember([text])
+            found = self._batch.pop(text, None) or self._cache[text]
+        return found
+
+    def _remember(self, texts: Iterable[str]) -> None:
+        """Encode texts together, and keep the ids: those of short texts for good, others until the batch is done."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._cache]
+        for text, ids in zip(new, self._bulk.encode([well_formed(text) for text in new]), strict=True):
+            short = len(text) <= _CACHED_CHARACTERS and len(self._cache) < _CACHED_PIECES
+            (self._cache if short else self._batch)[text] = np.frombuffer(ids, _IDS).tolist()
 
     def _from_inside(self, text: str, *, first: bool, control: bool) -> tuple[list[int], list[Span]]:
         """The ids of a piece and their spans in it, by the library; not `first`: without the space that a text begins with.
@@ -193,7 +220,7 @@ class SpanEncoder:
 
     def _cut_mask(self, piece: _Piece, ids: list[int], spans: Sequence[Span], cuts: list[int]) -> bytes:
         if self._apart and piece.kind == "text" and len(cuts) == 3:
-            left = self._plain(piece.text[: cuts[1]])
+            left = self.plain(piece.text[: cuts[1]])
             if ids[: len(left)] == left:  # then the rest of the ids is the rest of the text: tokens are bytes
                 counts = (len(left), len(ids) - len(left))
                 return b"".join(

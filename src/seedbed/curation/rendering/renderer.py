@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
@@ -15,7 +15,7 @@ from seedbed.curation.rendering.clipping import clip
 from seedbed.curation.rendering.conversations import UnreadableError
 from seedbed.curation.rendering.encoding import CannotStayTextError, Sample, SpanEncoder
 from seedbed.curation.rendering.programs import ChatProgram, ChatPrograms, other_tokens
-from seedbed.curation.rendering.protocol import Answer, Chat, RenderedSample
+from seedbed.curation.rendering.protocol import Chat, RenderedSample
 from seedbed.curation.rendering.verification import TemplateFacts
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.tokenizer.tokenizer import Tokenizer
@@ -137,58 +137,63 @@ class Renderer:
         return sent
 
     def _receive(self, sent: list[_Sent], drops: Drops) -> Iterator[tuple[Record, Sample]]:
-        for record, program, left_out in sent:
+        answers = [None if each.program is None else each.program.process.next_answer() for each in sent]
+        rendered = [sample for answer in answers if answer for sample in answer.samples]
+        samples = iter(self._encoded(rendered))
+        for (record, program, left_out), answer in zip(sent, answers, strict=True):
             if left_out:
                 continue
-            if program is None:
+            if program is None or answer is None:
                 yield from self._plain(record, drops)
                 continue
-            for sample in self._of_answer(record, program, program.process.next_answer(), drops):
-                if 1 not in sample.trained:
-                    _drop(drops, record, "no trained token")
-                    continue
-                yield record, sample
+            if answer.problem:
+                _drop(drops, record, _REASONS.get(answer.problem, answer.problem), answer.message)
+            for each in answer.samples:
+                yield from self._checked(record, program, each, next(samples), drops)
 
     # ------------------------------------------------------------------------------------------ chats
 
-    def _of_answer(self, record: Record, program: ChatProgram, answer: Answer, drops: Drops) -> Iterator[Sample]:
-        if answer.problem:
-            _drop(drops, record, _REASONS.get(answer.problem, answer.problem), answer.message)
-            return
-        for rendered in answer.samples:
-            try:
-                sample = self._encoded(rendered)
-            except CannotStayTextError:
-                _drop(drops, record, "a control token in a message cannot stay text")
-                return
-            if self.max_tokens is None or len(sample.ids) <= self.max_tokens:
-                yield sample
-            else:
-                yield from self._clipped(_upto(record, rendered), program, len(sample.ids), drops)
+    def _encoded(self, rendered: Sequence[RenderedSample]) -> list[Sample | None]:
+        found = self._encoder.encode_batch([(each.text, each.spans) for each in rendered])
+        if self.loss == "assistant":
+            return found
+        return [each and Sample(each.ids, b"\x01" * len(each.ids)) for each in found]
 
-    def _encoded(self, rendered: RenderedSample) -> Sample:
-        sample = self._encoder.encode(rendered.text, rendered.spans)
-        return sample if self.loss == "assistant" else Sample(sample.ids, b"\x01" * len(sample.ids))
+    def _checked(
+        self, record: Record, program: ChatProgram, rendered: RenderedSample, sample: Sample | None, drops: Drops
+    ) -> Iterator[tuple[Record, Sample]]:
+        """The sample of a chat, or, if it is too long, those of the chat after it is clipped."""
+        if sample is None:
+            _drop(drops, record, "a control token in a message cannot stay text")
+        elif self.max_tokens is not None and len(sample.ids) > self.max_tokens:
+            yield from self._clipped(_upto(record, rendered), program, len(sample.ids), drops)
+        elif 1 not in sample.trained:
+            _drop(drops, record, "no trained token")
+        else:
+            yield record, sample
 
-    def _clipped(self, record: Record, program: ChatProgram, length: int, drops: Drops) -> Iterator[Sample]:
+    def _clipped(
+        self, record: Record, program: ChatProgram, length: int, drops: Drops
+    ) -> Iterator[tuple[Record, Sample]]:
         """The samples of a chat that is too long, after it is clipped."""
         assert self.max_tokens is not None
         found = clip(record, self.max_tokens, self, length=length)
         if not found.records:
             _drop(drops, record, found.reason)
             return
-        drops.note(STEP, "tokens left out of rows that were too long", found.lost_tokens)
+        drops.note(STEP, "tokens left out of chats that were too long", found.lost_tokens)
         drops.note(STEP, "chats that were shortened")
         for each in found.records:
             (answer,) = program.ask_aside([program.chat(each, whole=self.loss == "all")])
             if answer.problem:
                 _drop(drops, record, _REASONS.get(answer.problem, answer.problem), answer.message)
-            for rendered in answer.samples:
-                sample = self._encoded(rendered)
-                if len(sample.ids) > self.max_tokens:
+            for sample in self._encoded(answer.samples):
+                if sample is None or len(sample.ids) > self.max_tokens:
                     _drop(drops, record, _TOO_LONG)
+                elif 1 not in sample.trained:
+                    _drop(drops, record, "no trained token")
                 else:
-                    yield sample
+                    yield each, sample
 
     def count(self, record: Record) -> int | None:
         """How many tokens a chat has when it is rendered as a whole; None if the template cannot render it."""
