@@ -30,6 +30,7 @@ class TemplateProcess:
         self._setup = setup
         self._waiting: deque[Chat] = deque()
         self._process: subprocess.Popen[bytes] | None = None
+        self._frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._decoder = msgspec.msgpack.Decoder(Answer)
 
@@ -37,7 +38,7 @@ class TemplateProcess:
         """Use another template, or more knowledge about it, for the chats that are sent from now on."""
         self._setup = setup
         if self._process is not None:
-            self._write(setup)
+            self._put(setup)
 
     def send(self, chats: Sequence[Chat]) -> None:
         """Ask for these chats. Call `next_answer` once for each."""
@@ -46,7 +47,7 @@ class TemplateProcess:
         if self._process is None:
             self._start()
         self._waiting.extend(chats)
-        self._write(list(chats))
+        self._put(list(chats))
 
     def next_answer(self) -> Answer:
         """The answer to the chat that waits longest. One that ends the process gives an answer with `problem`."""
@@ -74,9 +75,7 @@ class TemplateProcess:
         self._waiting.clear()
         if process is None:
             return
-        assert process.stdin is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
+        self._frames.put(None)
         try:
             process.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -87,24 +86,23 @@ class TemplateProcess:
         self._process = subprocess.Popen(
             _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-        self._answers = queue.SimpleQueue()
-        assert self._process.stdout is not None
-        # The answers are read as they come: a process whose answers nobody reads could not read its chats.
-        threading.Thread(target=_read, args=(self._process.stdout, self._answers), daemon=True).start()
-        self._write(self._setup)
+        self._frames, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
+        # Threads write and read, so that neither this process nor the other waits for the other one to read.
+        for target, *values in (
+            (_write, self._process.stdin, self._frames),
+            (_read, self._process.stdout, self._answers),
+        ):
+            threading.Thread(target=target, args=values, daemon=True).start()
+        self._put(self._setup)
 
-    def _write(self, value: object) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        content = msgspec.msgpack.encode(value)
-        with contextlib.suppress(OSError):  # it has ended; `next_answer` finds out
-            self._process.stdin.write(len(content).to_bytes(SIZE_BYTES, "big") + content)
-            self._process.stdin.flush()
+    def _put(self, value: object) -> None:
+        self._frames.put(msgspec.msgpack.encode(value))
 
     def _ended(self) -> Answer:
         """Why the process ended, as the answer to the chat that it was at."""
         process, self._process = self._process, None
         assert process is not None
+        self._frames.put(None)
         try:
             code = process.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -114,6 +112,14 @@ class TemplateProcess:
         if -code in (signal.SIGXCPU, signal.SIGKILL):
             return Answer(problem="time")
         return Answer(problem="memory" if code else "failed", message=f"exit status {code}")
+
+
+def _write(stream: IO[bytes], frames: queue.SimpleQueue[bytes | None]) -> None:
+    """Write the frames of a queue to a stream, until it has None, and close the stream."""
+    with contextlib.suppress(OSError), stream:  # the process may have ended; `next_answer` finds out
+        while (content := frames.get()) is not None:
+            stream.write(len(content).to_bytes(SIZE_BYTES, "big") + content)
+            stream.flush()
 
 
 def _read(stream: IO[bytes], answers: queue.SimpleQueue[bytes | None]) -> None:
