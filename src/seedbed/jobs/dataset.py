@@ -6,7 +6,8 @@ from functools import partial
 
 from seedbed.config.directories import CACHE_HINT, cache_dir
 from seedbed.config.schema import Config
-from seedbed.data.build import build_dataset, emit_contents
+from seedbed.data.build import build_dataset
+from seedbed.data.building import emit_contents
 from seedbed.data.dataset_cache import different_text_error
 from seedbed.data.interruption import Check
 from seedbed.data.messages import replay_messages

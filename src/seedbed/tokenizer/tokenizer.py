@@ -310,6 +310,17 @@ class Tokenizer:
         return LibraryDecoder(self.decode)
 
     @cached_property
+    def byte_lengths(self) -> np.ndarray | None:
+        """The UTF-8 bytes of text that each id stands for, int64 [vocab_size], control tokens 0; None if that varies."""
+        if self.kind != "char" and not self.byte_level:
+            return None
+        lengths = np.zeros(self.vocab_size, dtype=np.int64)
+        for id_, name in (self._characters if self.kind == "char" else self._names).items():
+            pieces = name.encode() if self.kind == "char" else self._bytes_of(id_)
+            lengths[id_] = len(pieces or b"")
+        return lengths
+
+    @cached_property
     def _hidden(self) -> frozenset[int]:
         return frozenset(self.special.values())
 
