@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
+from seedbed.config.source import is_rows
 from seedbed.data import shards
-from seedbed.data.building import MESSAGES, Builder, emit_contents, open_or_build
+from seedbed.data.build_samples import build_samples
+from seedbed.data.building import MESSAGES, Base, Builder, emit_contents, open_or_build
 from seedbed.data.byte_streams import NoTextError, UnreadableError
 from seedbed.data.interruption import Check, never_stop, run_interruptibly
 from seedbed.data.messages import FILES_SKIPPED, MessageRecorder, replay_messages
@@ -48,11 +50,13 @@ def build_dataset(
     emit: Emit,
     check: Check = never_stop,
     expected_fingerprint: str | None = None,
-    reused: Tokenizer | None = None,
+    base: Base | None = None,
+    context: int = 0,
 ) -> Dataset:
     """Open the dataset that a config describes if it is prepared or cached; otherwise build it.
 
-    `reused`: a base model's tokenizer, in place of the one that `tokenizer` describes.
+    `base`: the base model's tokenizer, in place of the one that `tokenizer` describes, and its chat template. `context`: tokens
+    per training sequence, which decides how long the samples of a dataset of rows are.
 
     The same source content and tokenizer config give byte-identical files, whatever the number of workers and
     interruptions. `check` is called several times a second, also while nothing is emitted. An exception from `check` or
@@ -61,9 +65,20 @@ def build_dataset(
     Raises SeedbedError (UsageError for an invalid config), also if a different dataset would have to be built although the
     cache contains the dataset with `expected_fingerprint`.
     """
-    prepared = prepared_folder(data.source)
+    prepared, reused = prepared_folder(data.source), base.tokenizer if base is not None else None
     if prepared is not None:
         return _open_prepared(prepared, tokenizer, emit, check, reused)
+    if not _SCHEME.match(data.source) and is_rows(data.source.strip(), Path()):
+        return build_samples(
+            data,
+            tokenizer,
+            context=context,
+            cache=cache,
+            emit=emit,
+            check=check,
+            expected_fingerprint=expected_fingerprint,
+            base=base,
+        )
     if reused is None and not tokenizer.path:
         check_vocab_size(tokenizer)
     recorder = MessageRecorder(emit)

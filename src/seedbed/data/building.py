@@ -13,7 +13,7 @@ import contextlib
 import weakref
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from seedbed import files, locks
 from seedbed.data import shards
@@ -24,10 +24,18 @@ from seedbed.data.shard_writer import PROGRESS
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError
 from seedbed.events import Data, Emit, Message
+from seedbed.tokenizer.tokenizer import Tokenizer
 
 CACHE_LOCK_REMEDY = "Set SEEDBED_CACHE to a folder on a local disk."
 MESSAGES = "messages.json"
 _KEY_LENGTH = 32
+
+
+class Base(NamedTuple):
+    """The tokenizer and the chat template (Jinja; None if it has none) of the model that is trained on."""
+
+    tokenizer: Tokenizer
+    template: str | None = None
 
 
 class Builder(ABC):
@@ -68,9 +76,7 @@ class Builder(ABC):
         files.publish_dir(self._partial, self.final)
 
 
-def open_or_build(
-    builder: Builder, emit: Emit, check: Check, expected_fingerprint: str | None
-) -> tuple[Dataset, bool]:
+def open_or_build(builder: Builder, emit: Emit, check: Check, expected_fingerprint: str | None) -> tuple[Dataset, bool]:
     """The dataset of a builder from the cache, or newly built; and whether it was built.
 
     While the dataset is in use, a lock protects it from pruning. Raises SeedbedError if a different dataset would have to be

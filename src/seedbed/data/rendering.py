@@ -1,6 +1,6 @@
 """Turn rows of a dataset into samples (token ids with a mask of what is trained), here or in worker processes.
 
-`python -m seedbed.data.rendering TOKENIZER_FOLDER SETTINGS` runs a worker; SETTINGS is the JSON text of `Settings`.
+`python -m seedbed.data.rendering FOLDER` runs a worker; FOLDER, that of the dataset, has the tokenizer and the settings.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.record import Record, decode
 from seedbed.curation.rendering import Renderer, Sample
 from seedbed.data.interruption import Check, never_stop
+from seedbed.data.shards import TOKENIZER
 from seedbed.data.worker_pool import PYTHON, SINGLE_PROCESS_BYTES, WorkerPool, serve
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 VERSION = 1
 """Raised when the same rows give other samples, so that data prepared earlier are not used."""
 INVALID, UNTRAINED, TOO_LONG = "invalid row", "nothing in it is trained", "longer than the context"
+SETTINGS = "rendering.json"
+"""The file of a dataset of samples that has its `Settings`."""
 _STEP = "render"
 
 
@@ -135,12 +138,12 @@ class RowRenderer:
     def __init__(
         self, tokenizer: Tokenizer, folder: Path, settings: Settings, workers: int, check: Check = never_stop
     ) -> None:
-        """`folder`: the saved tokenizer, which the workers load. `workers` 1: this process renders everything.
+        """`folder`: of the dataset; the workers load its tokenizer and settings. `workers` 1: this process renders everything.
 
         `check` is called often; an exception from it stops the work.
         """
         self._local = SampleEncoder(tokenizer, settings, check)
-        self._folder, self._settings, self._workers, self._check = folder, settings, workers, check
+        self._folder, self._workers, self._check = folder, workers, check
         self._pool: WorkerPool[RowBlock, SampleBlock] | None = None
         self._done_bytes = 0
 
@@ -154,8 +157,7 @@ class RowRenderer:
             self._done_bytes += block.size_bytes
             yield block, self._local.encode(block)
         if self._pool is None:
-            settings = msgspec.json.encode(self._settings).decode()
-            command = [*PYTHON, "seedbed.data.rendering", str(self._folder), settings]
+            command = [*PYTHON, "seedbed.data.rendering", str(self._folder)]
             self._pool = WorkerPool(command, SampleBlock, self._workers, self._check)
         yield from self._pool.encode(rest)
 
@@ -177,9 +179,10 @@ def _by_name(counts: Counter[tuple[str, str]]) -> dict[str, int]:
     return dict(found)
 
 
-def main(folder: str, settings: str) -> None:
+def main(folder: str) -> None:
     """Run a worker process until stdin closes."""
-    encoder = SampleEncoder(Tokenizer.of_model(Path(folder)), msgspec.json.decode(settings, type=Settings))
+    settings = msgspec.json.decode(Path(folder, SETTINGS).read_bytes(), type=Settings)
+    encoder = SampleEncoder(Tokenizer.of_model(Path(folder, TOKENIZER)), settings)
     try:
         serve(RowBlock, encoder.encode)
     finally:

@@ -149,7 +149,7 @@ class Split:
         self.num_trained: int = described.get("trained", self.num_tokens)
         """Number of tokens that the loss counts."""
         dtype = np.dtype(manifest["dtype"])
-        self._shards = [_map_file(folder / shard["file"], dtype) for shard in described["shards"]]
+        self._shards = [map_file(folder / shard["file"], dtype) for shard in described["shards"]]
         self._indices = [folder / f"{shard['file']}.index" for shard in described["shards"]]
         self._offsets = [0, *itertools.accumulate(shard["tokens"] for shard in described["shards"])]
 
@@ -210,7 +210,8 @@ class Split:
         return numbers
 
 
-def _map_file(path: Path, dtype: np.dtype) -> np.ndarray:
+def map_file(path: Path, dtype: np.dtype) -> np.ndarray:
+    """A file of numbers, as an array that is read from disk where it is used."""
     return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype=dtype)
 
 

@@ -23,6 +23,7 @@ from seedbed.checkpoint.tokenizer_files import TEMPLATE, TOKENIZER_CONFIG, TOKEN
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 from seedbed.tokenizer import patterns
+from seedbed.tokenizer.chatml import IM_END
 from seedbed.tokenizer.incremental_decoder import ByteDecoder, IncrementalDecoder, LibraryDecoder
 from seedbed.tokenizer.model_files import (
     ModelFiles,
@@ -76,6 +77,8 @@ class Tokenizer:
             self.eot_token: str = self._config["eos_token"]
             self.eot_id: int = self._id_of(self.eot_token)
             self.pad_id: int = self._id_of(self._config["pad_token"])
+            if self.chat_template is not None and IM_END in self.chat_template:
+                stop_ids |= {token["id"] for token in self._spec["added_tokens"] if token["content"] == IM_END}
         else:
             self._spec, self._config = spec, config
             self.eot_id, self.eot_token = end_of_document(original)
@@ -149,6 +152,17 @@ class Tokenizer:
         }
 
     # -------------------------------------------------------------------------------------------- properties
+
+    @property
+    def chat_template(self) -> str | None:
+        """The chat template in tokenizer_config.json (Jinja); None if there is none, or there are several."""
+        template = self._config.get("chat_template")
+        return template if isinstance(template, str) else None
+
+    def with_chat_template(self, template: str) -> Tokenizer:
+        """This tokenizer with a chat template, whose end of a turn then also ends a text. Only for Seedbed's tokenizers."""
+        assert self._original is None
+        return Tokenizer(self._spec, {**self._config, "chat_template": template}, stop_ids=self.stop_ids)
 
     @cached_property
     def kind(self) -> str:
