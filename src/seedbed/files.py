@@ -94,23 +94,6 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True, mode: i
         handle.write(data.encode() if isinstance(data, str) else data)
 
 
-def write_secret(path: Path, data: bytes) -> None:
-    """Create a file that only its owner may read. If another process has just created it, that file stays."""
-    import tempfile
-
-    with explained(path):
-        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
-        try:
-            with os.fdopen(fd, "wb") as handle:
-                handle.write(data)
-                handle.flush()
-                sync(handle.fileno())
-            with suppress(FileExistsError):
-                os.link(name, path)
-        finally:
-            os.unlink(name)
-
-
 @contextmanager
 def replacing(path: Path, *, durable: bool = True, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Context manager: open a new file, which replaces that at `path` when the `with` block ends without an error.

@@ -133,9 +133,7 @@ def _compiled(source: str, now: str) -> jinja2.Template:
     return environment(datetime.fromisoformat(now) if now else None).from_string(source)
 
 
-def environment(
-    now: datetime | None, generation_marks: tuple[str, str] | None = None
-) -> ImmutableSandboxedEnvironment:
+def environment(now: datetime | None, generation_marks: tuple[str, str] | None = None) -> ImmutableSandboxedEnvironment:
     """The environment of a chat template, as transformers defines it: sandboxed, with a few functions of its own.
 
     `generation_marks`: texts to write at the beginning and the end of each `{% generation %}` block.

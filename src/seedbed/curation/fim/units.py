@@ -28,6 +28,7 @@ from seedbed.curation.repositories.files import (
     where_of,
 )
 from seedbed.curation.repositories.filters import Limits, path_reason
+from seedbed.curation.repositories.git import Repository
 from seedbed.curation.repositories.licences import LICENCE_BYTES, Licences, gate, licence_paths
 from seedbed.errors import UsageError
 from seedbed.text import legible, listed
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised when the same files give other rows."""
 CHARACTERS_PER_TOKEN = 4
+_BYTES_OF_FILE = 8000
+"""About how much text a source file has, for the progress."""
 UNIT_FILES = 1000
 """The most files of a unit; a larger repository is several units, so that processes can share it."""
 
@@ -81,6 +84,16 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
     def name(self) -> str:
         """The name of the repository, with the number of the part if there are several."""
         return self.tree.name if self.parts == 1 else f"{self.tree.name} ({self.number + 1} of {self.parts})"
+
+    @property
+    def repository(self) -> Repository | None:
+        """The repository of the files; None for a folder that is in none."""
+        return self.tree.repository
+
+    @property
+    def repository_name(self) -> str:
+        """The name of the repository in the provenance of its rows."""
+        return self.tree.name
 
     def fingerprint(self) -> str:
         """Hex digest that changes with the files, the options and the way in which rows are made."""
@@ -155,7 +168,13 @@ def fim_units(path: Path, options: FimOptions) -> list[FimUnit]:
     licence_entries = [by_path[path] for path in licence_paths(by_path) if path_reason(path) is None]
     return [
         FimUnit(
-            tree=tree, entries=part, licence_entries=licence_entries, options=options, number=number, parts=len(parts)
+            tree=tree,
+            entries=part,
+            licence_entries=licence_entries,
+            options=options,
+            number=number,
+            parts=len(parts),
+            size_bytes=_BYTES_OF_FILE * len(part),
         )
         for number, part in enumerate(parts)
     ]
