@@ -50,9 +50,15 @@ class _Report:
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
         self._next_s = 0.0
+        self._complete = ""
+        """The phase whose end was logged last."""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         self._lifecycle.check_requests()
-        if time.monotonic() >= self._next_s or done == total:
+        if stage == self._complete:
+            return
+        if done >= total:
+            self._complete = stage
+        if time.monotonic() >= self._next_s or done >= total:
             self._next_s = time.monotonic() + _REPORT_EVERY_S
             self._lifecycle.emit(Data(stage=stage, done=done, total=total, unit="bytes"))
