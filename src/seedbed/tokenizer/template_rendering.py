@@ -22,6 +22,7 @@ import msgspec
 from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
+from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
@@ -138,9 +139,7 @@ def environment(now: datetime | None, generation_marks: tuple[str, str] | None =
 
     `generation_marks`: texts to write at the beginning and the end of each `{% generation %}` block.
     """
-    made = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, "jinja2.ext.loopcontrols"]
-    )
+    made = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, "jinja2.ext.loopcontrols"])
     made.extend(generation_marks=generation_marks)
     made.filters["tojson"] = _tojson
     made.globals["raise_exception"] = _raise_exception
@@ -148,6 +147,24 @@ def environment(now: datetime | None, generation_marks: tuple[str, str] | None =
     made.globals["dict"] = _Dict()
     made.globals["namespace"] = _GuardedNamespace
     return made
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, with a short way for what templates do most: keys of dictionaries and plain methods of texts."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """As in the sandbox; it is asked only about what could be unsafe."""
+        kind = type(obj)
+        if kind is dict and attribute not in _DICT_NAMES:
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        if (kind is str and attribute in _TEXT_METHODS) or (kind is LoopContext and attribute in _LOOP_NAMES):
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
+
+_DICT_NAMES = frozenset(dir(dict))
+_LOOP_NAMES = frozenset(("first", "last", "index", "index0", "length", "previtem", "nextitem"))
+_TEXT_METHODS = frozenset(("startswith", "endswith", "strip", "lstrip", "rstrip", "split", "replace", "lower", "upper"))
 
 
 class _GenerationTag(Extension):

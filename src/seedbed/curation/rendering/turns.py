@@ -95,35 +95,37 @@ class ChatRenderer:
         if not turns:
             return
         if not self._setup.per_turn:
-            yield self._sample(messages, tools, turns, self._located(messages, tools, turns))
+            text, generated = self._text(messages, tools)
+            yield self._sample(messages, turns, text, self._turns_in(messages, tools, text, generated, turns))
             return
         left = sorted(turns)
-        found = self._located(messages[: left[-1] + 1], tools, left[-1:])
+        own, generated = self._text(messages[: left[-1] + 1], tools)
         while left:
-            last = left.pop()
-            text, spans = found
-            covered = [last]
+            upto = messages[: left[-1] + 1]
+            text = own
+            spans = self._turns_in(upto, tools, text, generated, left[-1:])
+            covered = [left.pop()]
             while left:
-                found = self._located(messages[: left[-1] + 1], tools, left[-1:])
-                own, span = found[0], found[1][left[-1]]
-                if spans.get(left[-1]) != span or text[: span[1]] != own[: span[1]]:
+                own, generated = self._text(messages[: left[-1] + 1], tools)
+                span = spans.get(left[-1])
+                if span is None or not own.startswith(text[: span[1]]):
                     break
                 covered.insert(0, left.pop())
-            yield self._sample(messages[: last + 1], tools, covered, (text, spans))
+            yield self._sample(upto, covered, text, spans)
 
-    def _sample(self, messages: Messages, tools: Any, turns: Sequence[int], found: tuple[str, Spans]) -> RenderedSample:
-        text, spans = found
+    def _sample(self, messages: Messages, turns: Sequence[int], text: str, spans: Spans) -> RenderedSample:
         return RenderedSample(text=text, spans=[spans[turn] for turn in turns], turns=list(turns), length=len(messages))
 
-    def _located(self, messages: Messages, tools: Any, turns: Sequence[int]) -> tuple[str, Spans]:
-        """The text of messages and the spans of turns in it, at least of `turns`. Raises _ProblemError."""
-        text, generated = self._text(messages, tools)
+    def _turns_in(
+        self, messages: Messages, tools: Any, text: str, generated: list[Span], turns: Sequence[int]
+    ) -> Spans:
+        """The spans of turns in the text of messages, at least of `turns`. Raises _ProblemError if one is not found."""
         found = self._by(self._setup.strategy, messages, tools, text, generated)
         if any(turn not in found for turn in turns) and self._setup.strategy != "prefix":
             found = self._by("prefix", messages, tools, text, generated)
         if any(turn not in found for turn in turns):
             raise _ProblemError(UNLOCATED, "")
-        return text, found
+        return found
 
     def _probed(self, messages: Messages, tools: Any) -> Iterator[ProbedTurn]:
         whole, generated = self._text(messages, tools)
