@@ -18,7 +18,10 @@ from seedbed.runs.tasks import create_task
 
 KEY = "AK" + "IA" + "QYLPMN5HFIQR7XYA"
 """An id of an access key in the form of AWS; no one's."""
-WORDS = ["amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heron", "inlet", "jetty", "knoll", "larch", "marsh", "north", "otter", "prism", "quill", "ridge"]
+WORDS = (
+    *("amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heron", "inlet"),
+    *("jetty", "knoll", "larch", "marsh", "north", "otter", "prism", "quill", "ridge"),
+)
 
 
 def source(number: int, functions: int = 12) -> str:
