@@ -170,11 +170,8 @@ class _Reading:
         if not any(is_trained(each) for each in messages):
             self.drops.drop(STEP, "nothing new after the turns of another session", where)
             return
-        if self.talk.ends_badly:
-            self.drops.note(STEP, f"session ends with: {self.talk.ends_badly}")
-            if not self.options.failed_sessions:
-                self.drops.drop(STEP, f"session ends with: {self.talk.ends_badly}", where)
-                return
+        if self.talk.left_out_as_failed(where):
+            return
         yield self._made(segment, messages, families, abandoned)
 
     def _made(
