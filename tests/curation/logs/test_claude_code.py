@@ -236,6 +236,22 @@ def test_a_compaction_begins_a_segment_whose_summary_is_a_turn_of_the_user(tmp_p
     assert not drops.counts
 
 
+def test_a_compaction_that_keeps_turns_loses_no_earlier_ones(tmp_path: Path) -> None:
+    """Kept turns stand behind the boundary, whose `logicalParentUuid` names one of them."""
+    log = Session()
+    log.user("q")
+    log.assistant("a")
+    log.add("system", parent=None, subtype="compact_boundary", logicalParentUuid="kept")
+    log.user("This session is being continued", isCompactSummary=True)
+    log.assistant("kept turn", uuid="kept")
+    log.user("q2")
+    log.assistant("a2")
+    log.write(tmp_path / "p")
+    records, drops = read(tmp_path)
+    assert [shape(each)[-1] for each in records] == ["assistant: a", "assistant: a2"]
+    assert not drops.counts
+
+
 def test_a_record_whose_parent_was_never_written_stays_in_its_place(tmp_path: Path) -> None:
     log = Session()
     log.user("q")

@@ -201,3 +201,47 @@ def test_a_named_format_is_used_whatever_the_file_looks_like(tmp_path: Path) -> 
     records, drops = read(tmp_path, "alpaca")
     assert [contents(record) for record in records] == [[("user", "q"), ("assistant", "a")]]
     assert reasons(drops) == {"no instruction or no answer": 1}
+
+
+def test_a_history_of_aider_without_its_two_spaces_is_read_by_the_beginnings_of_lines(tmp_path: Path) -> None:
+    source = (FIXTURES / "aider" / "shop" / ".aider.chat.history.md").read_text("utf-8")
+    stripped = "\n".join(line.rstrip() for line in source.split("\n"))
+    (tmp_path / ".aider.chat.history.md").write_text(stripped)
+    records, _ = read(tmp_path)
+    assert contents(records[0])[0] == ("user", "Round the total\nto two places")
+    assert contents(records[-1]) == [("user", "Undo that"), ("assistant", "Sorry, I can not")]
+
+
+def test_a_longer_fence_of_aider_may_have_shorter_ones_inside(tmp_path: Path) -> None:
+    (tmp_path / ".aider.chat.history.md").write_text(
+        "# aider chat started at 2025-01-01 00:00:00\n\n#### q  \n\n````md\n```\n#### inside  \n```\n````\n\n#### q2  \n\nb\n"
+    )
+    (record,), _ = read(tmp_path)
+    assert [text for role, text in contents(record) if role == "user"] == ["q", "q2"]
+
+
+@pytest.mark.parametrize(
+    ("output", "text", "failed"),
+    [
+        ("plain", "plain", False),
+        ('{"output":"x","metadata":{"exit_code":2}}', "x", True),
+        ('[{"text":"a","type":"text"},{"text":"b","type":"text"}]', "a\nb", False),
+        ("Exit code: 1\nWall time: 2s\nOutput:\nno", "Exit code: 1\nWall time: 2s\nOutput:\nno", True),
+        ({"content": "c", "success": False}, "c", True),
+        (7, "", False),
+    ],
+)
+def test_outputs_of_codex_have_many_forms(tmp_path: Path, output: object, text: str, failed: bool) -> None:
+    def item(**payload: Any) -> dict[str, Any]:
+        return {"timestamp": "2026-01-01T00:00:00Z", "type": "response_item", "payload": payload}
+
+    write_rows(
+        tmp_path / "rollout-1.jsonl",
+        item(type="message", role="user", content=[{"type": "input_text", "text": "q"}]),
+        item(type="function_call", name="f", arguments="{}", call_id="c"),
+        item(type="function_call_output", call_id="c", output=output),
+        item(type="message", role="assistant", content=[{"type": "output_text", "text": "a"}]),
+    )
+    (record,), drops = read(tmp_path)
+    assert contents(record)[2] == ("tool", text)
+    assert notes(drops).get("tool error", 0) == failed

@@ -2,7 +2,8 @@
 
 Aider writes `# aider chat started at TIME` for a session, `#### ` before lines of the user and `> ` before its own
 messages, and ends these lines with two spaces; all else is the model's answer. Headings and quotations of the model
-look the same, but without the two spaces, which tells them apart. Source: aider/io.py, append_chat_history.
+look the same, but without the two spaces, which tells them apart. In a history from which an editor removed these
+spaces, the beginnings of lines alone decide. Source: aider/io.py, append_chat_history.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _MODEL = re.compile(r"(?:Main model|Model|Models): (\S+)")
 _VERSION = re.compile(r"Aider v(\S+)")
 _EDITED = re.compile(r"Applied edit to (.+)")
 _ASKING = ("/ask ", "/code ", "/architect ")
-_FENCE = "```"
+_FENCE = re.compile(r"\s{0,3}(`{3,})\s*(.*?)\s*$")
+_SPACED = re.compile(rb"^(?:####|>) .*  \r?$", re.MULTILINE)
+_HEAD = 1 << 20
 _PROGRAM = ("> Tokens: ", "> ^C", "> Applied edit to ", "> Commit ")
 """Messages that also end an answer whose code block is not closed."""
 
@@ -50,12 +53,15 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
         if handle is None:
             continue
         with handle:
-            yield from _History(path, name, options, drops).records(lines_of(handle, name, drops))
+            spaced = _SPACED.search(handle.read(_HEAD)) is not None
+            handle.seek(0)
+            yield from _History(path, name, spaced, options, drops).records(lines_of(handle, name, drops))
 
 
 class _History:
-    def __init__(self, path: Path, name: str, options: LogOptions, drops: Drops) -> None:
+    def __init__(self, path: Path, name: str, spaced: bool, options: LogOptions, drops: Drops) -> None:
         self.name = name
+        self.end = "  " if spaced else ""  # how lines of the user and of Aider end
         self.options = options
         self.drops = drops
         self.repository = path.resolve().parent.name or None
@@ -71,7 +77,7 @@ class _History:
         self.changed: set[str] = set()
         self.question: list[str] = []
         self.answer: list[str] = []
-        self.in_fence = False
+        self.fence = 0  # how many backticks opened the code block that is open; 0: none is
         self.skipping = False  # what follows a command of the program
 
     def records(self, lines: Iterator[tuple[int, int, bytes]]) -> Iterator[Record]:
@@ -86,19 +92,26 @@ class _History:
             if line.startswith(_START):
                 yield from self._record()
                 self._begin(line[len(_START) :].strip())
-            elif not self.in_fence and line.startswith("####") and line.endswith("  "):
+            elif not self.fence and line.startswith("####") and line.endswith(self.end):
                 self._answer()
-                self.question.append(line.removeprefix("####").removeprefix(" ").removesuffix("  "))
-            elif line.startswith(_PROGRAM if self.in_fence else "> ") and line.endswith("  "):
+                self.question.append(line.removeprefix("####").removeprefix(" ").removesuffix(self.end))
+            elif line.startswith(_PROGRAM if self.fence else "> ") and line.endswith(self.end):
                 self._ask()
                 self._answer()
                 self._message(line[2:].strip())
             else:
                 self._ask()
-                if line.lstrip().startswith(_FENCE):
-                    self.in_fence = not self.in_fence
+                self._look_for_fence(line)
                 self.answer.append(line)
         yield from self._record()
+
+    def _look_for_fence(self, line: str) -> None:
+        if found := _FENCE.match(line):
+            ticks = len(found[1])
+            if not self.fence:
+                self.fence = ticks
+            elif ticks >= self.fence and not found[2]:
+                self.fence = 0
 
     def _ask(self) -> None:
         if not self.question:
@@ -118,7 +131,7 @@ class _History:
     def _answer(self) -> None:
         text = "\n".join(self.answer).strip("\n")
         self.answer = []
-        self.in_fence = False
+        self.fence = 0
         if not text.strip():
             return
         if self.skipping:

@@ -305,8 +305,16 @@ class _Session:
                 return str(value["output"]), failed or code != 0
             except (msgspec.DecodeError, AttributeError, KeyError, RecursionError):
                 pass
+        if output.startswith('[{"'):  # what a server of the Model Context Protocol returned
+            try:
+                parts = msgspec.json.decode(output, type=list[Part])
+                if parts and all(part.text is not None for part in parts):
+                    return "\n".join(part.text or "" for part in parts), failed
+            except (msgspec.DecodeError, RecursionError):
+                pass
         found = _EXIT_CODE.search(output, 0, 300)
-        return output, failed or (found is not None and found[1] != "0")
+        failed = failed or output.startswith("tool call error:") or (found is not None and found[1] != "0")
+        return output, failed
 
     def _end_turn(self) -> None:
         if self.texts or self.calls or self.thoughts:
