@@ -206,6 +206,15 @@ def test_names_from_logs_cannot_control_the_terminal(tmp_path: Path) -> None:
     assert not any("\x1b" in what or "\n" in what for what in notes(drops))
 
 
+def test_a_session_whose_first_line_is_longer_than_what_is_looked_at_is_recognised(tmp_path: Path) -> None:
+    log = Session()
+    log.user("x" * 500_000)
+    log.assistant("a")
+    log.write(tmp_path / "p")
+    (record,), _ = read(tmp_path)
+    assert record.provenance.source == "claude-code"
+
+
 def test_units_give_the_same_records_again() -> None:
     one, _ = read(FIXTURES)
     two, _ = read(FIXTURES)

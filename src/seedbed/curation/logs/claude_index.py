@@ -159,7 +159,7 @@ class Index:
         uuid = head.uuid or f"{file}:{line}"
         known = self._numbers.get(uuid)
         if known is not None:
-            self._drops.note(STEP, "record of a resumed session that is there already")
+            self._drops.note(STEP, "repeated record left out")
             self._join(session, self.nodes[known].session)
             return
         node = Node(

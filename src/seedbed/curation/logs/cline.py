@@ -167,8 +167,8 @@ class _Task:
         if self.talk.left_out_as_failed(name):
             return
         answers = sum(each.role == "assistant" for each in messages)
-        if self.models:
-            self.drops.note(STEP, model_note(", ".join(self.models)), answers)
+        for model in self.models:  # which of several models wrote which turn is not in the files
+            self.drops.note(STEP, model_note(model), max(answers // len(self.models), 1))
         repository = repository_of(self.cwd)
         files = [path for each in self.changed if (path := path_within(each, self.cwd)) is not None]
         yield Record(

@@ -189,7 +189,7 @@ class _Session:
                 self.drops.drop(STEP, "abandoned branch", self.name, text)
                 self.drops.note(STEP, "turns of abandoned branches", len(taken))
         else:
-            self.drops.note(STEP, f"record type: {printable(line.type or 'state')}")
+            self.drops.note(STEP, "record type: event_msg" if line.type == "event_msg" else "record type: state")
 
     def _meta(self, item: Item) -> None:
         if item.id:
