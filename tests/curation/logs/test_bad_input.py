@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.logs import elements, lines
 from seedbed.curation.logs.options import LogOptions
 from seedbed.curation.logs.units import find_units
+from seedbed.curation.record import encode
 from seedbed.errors import SeedbedError, UsageError
 
 
@@ -257,3 +260,51 @@ def test_repair_never_fails(data: bytes) -> None:
     drops = Drops()
     lines.repaired(data, msgspec.json.Decoder(dict), "x", drops)
     assert drops.total <= 1
+
+
+JUNK = [b"\0", b"\xff", b'"', b"{", b"}", b"[", b"]", b"null", b"\n", b"\\", b"\\ud800", b"1e999", b"-1", b'"x":']
+VALUES: list[Any] = [None, 7, -1, "x", "2026", [], {}, [1], {"a": 1}, True, 1e30, ["text"], [None]]
+
+
+def damaged(data: bytes, suffix: str, rng: random.Random) -> bytes:
+    """A file with some bytes, or one value of its JSON, replaced by others."""
+    if suffix == ".md" or rng.random() < 0.4:
+        changed = bytearray(data)
+        for _ in range(rng.randint(1, 5)):
+            at = rng.randrange(len(changed) + 1)
+            changed[at : at + rng.choice([0, 0, 1, 30])] = rng.choice(JUNK)
+        return bytes(changed)
+    texts = data.decode().splitlines() if suffix == ".jsonl" else [data.decode()]
+    at = rng.randrange(len(texts))
+    texts[at] = json.dumps(with_other_value(json.loads(texts[at]), rng))
+    return "\n".join(texts).encode()
+
+
+def with_other_value(value: Any, rng: random.Random) -> Any:
+    """A JSON value in which one value, at any depth, is another."""
+    if not isinstance(value, dict | list) or not value or rng.random() < 0.2:
+        return rng.choice(VALUES)
+    key = rng.choice(list(value)) if isinstance(value, dict) else rng.randrange(len(value))
+    value[key] = with_other_value(value[key], rng)
+    return value
+
+
+SOURCES = sorted(path for path in FIXTURES.rglob("*") if path.is_file() and "golden" not in path.name)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(FIXTURES).as_posix())
+def test_no_damage_ends_the_reading_or_leaves_a_call_without_its_result(source: Path, tmp_path: Path) -> None:
+    for seed in range(25):
+        rng = random.Random(f"{source.name} {seed}")
+        path = tmp_path / str(seed) / source.relative_to(FIXTURES)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(damaged(source.read_bytes(), source.suffix, rng))
+        try:
+            records, _ = read(tmp_path / str(seed), thinking="keep", rejected_branches=True)
+        except SeedbedError:  # no file of a known format is left
+            continue
+        for record in records:
+            encode(record)
+            called = [call.id for message in record.messages or () for call in message.tool_calls or ()]
+            answered = [message.tool_call_id for message in record.messages or () if message.role == "tool"]
+            assert sorted(called) == sorted(map(str, answered))

@@ -49,7 +49,7 @@ def recognise(path: Path, head: Head) -> str | None:
     if path.suffix != ".jsonl":
         return None
     for value in head.values:
-        if value.get("type") in _TYPES and not _KEYS.isdisjoint(value):
+        if str(value.get("type")) in _TYPES and not _KEYS.isdisjoint(value):
             return next((str(each["version"]) for each in head.values if isinstance(each.get("version"), str)), "")
     return "" if {"sessionId", "parentUuid"} <= head.keys else None
 

@@ -80,12 +80,12 @@ def recognise(path: Path, head: Head) -> str | None:
     if path.suffix != ".jsonl":
         return None
     for value in head.values:
-        if value.get("type") in _ENVELOPES and isinstance(value.get("payload"), dict):
+        if str(value.get("type")) in _ENVELOPES and isinstance(value.get("payload"), dict):
             versions = (
                 each["payload"].get("cli_version") for each in head.values if isinstance(each.get("payload"), dict)
             )
             return next((each for each in versions if isinstance(each, str)), "")
-        if value.get("record_type") == "state" or (value.get("type") in _ITEMS and "rollout" in path.name):
+        if value.get("record_type") == "state" or (str(value.get("type")) in _ITEMS and "rollout" in path.name):
             return "0"
     return "" if {"session_meta", "payload"} <= head.keys or b'"type":"session_meta"' in head.data[:500] else None
 

@@ -87,8 +87,8 @@ class _Filler:
 
     def _calls(self, turn: Row, talk: Conversation) -> list[ToolCall]:
         made: list[ToolCall] = []
-        for each in turn.get("tool_calls") or ():
-            function = each.get("function", each) if isinstance(each, dict) else None
+        for each in turns_of(turn.get("tool_calls") or [], "tool_calls"):
+            function = each.get("function", each)
             if not isinstance(function, dict) or not isinstance(function.get("name"), str):
                 raise UnreadableRow("tool call: unknown form")
             call_id = each.get("id")

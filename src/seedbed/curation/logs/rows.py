@@ -49,6 +49,7 @@ def read_rows(
                 continue
             talk = Conversation(options, drops)
             try:
+                tools = tools_of(row)
                 fill(row, talk)
             except UnreadableRow as error:
                 drops.drop(STEP, str(error), where, _sample(data))
@@ -63,7 +64,7 @@ def read_rows(
             yield Record(
                 kind="chat",
                 messages=messages,
-                tools=tools_of(row),
+                tools=tools,
                 provenance=Provenance(
                     source=source, file=name, model=model if isinstance(model, str) and model else None
                 ),
