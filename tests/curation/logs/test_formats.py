@@ -180,6 +180,25 @@ def test_rows_that_prepare_wrote_can_be_read_again(tmp_path: Path) -> None:
     assert [record.messages for record in again] == [record.messages for record in records]
 
 
+def test_parts_may_be_reasoning_and_calls_and_turns_may_have_a_weight(tmp_path: Path) -> None:
+    call = {"type": "tool_call", "value": '{"name": "f", "arguments": {"x": 1}}'}
+    path = write_rows(
+        tmp_path / "rows.jsonl",
+        {"messages": [
+            {"role": "user", "content": [{"type": "image_url", "value": "1.jpg"}, {"type": "text", "value": "q"}]},
+            {"role": "assistant", "content": [{"type": "reasoning", "value": "hm"}, call], "loss_weight": 0.0},
+            {"role": "tool", "content": [{"type": "text", "value": "r"}]},
+            {"role": "assistant", "content": [{"type": "text", "value": "a"}], "loss_weight": 1.0},
+        ]},
+        {"chosen_messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "good"}],
+         "rejected_messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "bad"}]},
+    )  # fmt: skip
+    (one, two), _ = read(path, thinking="keep")
+    assert contents(one) == [("user", "[image]\n\nq"), ("assistant", ""), ("tool", "r"), ("assistant", "a")]
+    assert [(each.trained, each.reasoning) for each in one.messages or ()][1::2] == [(False, "hm"), (None, None)]
+    assert contents(two)[-1] == ("assistant", "good")
+
+
 def test_preference_rows_give_the_chosen_answer_only(tmp_path: Path) -> None:
     path = write_rows(
         tmp_path / "rows.jsonl",

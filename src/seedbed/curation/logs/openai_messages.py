@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.logs.conversation import Conversation, call
@@ -16,6 +18,16 @@ from seedbed.curation.record import Record, ToolCall
 NAME = "openai"
 
 _SYSTEM = ("system", "developer")
+_CONVERSATIONS = ("messages", "chosen_messages", "prompt", "chosen")
+_MEDIA = ("image", "audio", "video", "file")
+
+
+class _Parts(NamedTuple):
+    """What the content of a turn has."""
+
+    texts: list[str]
+    thoughts: list[str]
+    calls: list[ToolCall]
 
 
 def recognise(path: Path, head: Head) -> str | None:
@@ -23,7 +35,7 @@ def recognise(path: Path, head: Head) -> str | None:
     if path.suffix not in (".json", ".jsonl", ".ndjson"):
         return None
     for value in head.values:
-        turns = value.get("messages", value.get("prompt", value.get("chosen")))
+        turns = next((value[key] for key in _CONVERSATIONS if key in value), None)
         if isinstance(turns, list) and turns and isinstance(turns[0], dict) and "role" in turns[0]:
             return ""
     return "" if not head.values and {"messages", "role", "content"} <= head.keys else None
@@ -45,13 +57,13 @@ class _Filler:
 
     def fill(self, row: Row, talk: Conversation) -> None:
         """Add the turns of a row."""
-        first = "messages" if "messages" in row else "prompt"
+        first = next((key for key in ("messages", "chosen_messages") if key in row), "prompt")
         turns = turns_of(row.get(first) or [], first)
         answer = row.get("chosen", row.get("completion"))
         if answer is not None:
             answers = turns_of(answer, "answer")
             turns = answers if answers[: len(turns)] == turns and turns else turns + answers
-        if "rejected" in row:
+        if "rejected" in row or "rejected_messages" in row:
             self._drops.note(STEP, "rejected answer left out")
         if not turns:
             raise UnreadableRow("no messages")
@@ -60,20 +72,23 @@ class _Filler:
 
     def _turn(self, turn: Row, talk: Conversation) -> None:
         role = turn.get("role")
-        text = self._content(turn.get("content"))
+        parts = self._parts(turn.get("content"), talk)
+        text = "\n\n".join(parts.texts)
         if role in _SYSTEM:
             talk.system(text)
         elif role == "user":
             talk.user(text)
         elif role == "assistant":
             trained = turn.get("trained")
-            if turn.get("weight") == 0:
+            if turn.get("weight", turn.get("loss_weight")) == 0:
                 trained = False
             reasoning = turn.get("reasoning_content") or turn.get("reasoning") or turn.get("thinking")
+            if isinstance(reasoning, str):
+                parts.thoughts.append(reasoning)
             talk.assistant(
-                text or self._content(turn.get("refusal")),
-                self._calls(turn, talk),
-                reasoning if isinstance(reasoning, str) else None,
+                text or text_of(turn.get("refusal"), "refusal"),
+                self._calls(turn, parts.calls, talk),
+                "\n\n".join(parts.thoughts),
                 trained=trained if isinstance(trained, bool) else None,
             )
         elif role in ("tool", "function"):
@@ -85,35 +100,51 @@ class _Filler:
         else:
             raise unknown_role(role)
 
-    def _calls(self, turn: Row, talk: Conversation) -> list[ToolCall]:
-        made: list[ToolCall] = []
+    def _calls(self, turn: Row, made: list[ToolCall], talk: Conversation) -> list[ToolCall]:
+        """The calls of a turn, after those among its parts."""
         for each in turns_of(turn.get("tool_calls") or [], "tool_calls"):
-            function = each.get("function", each)
-            if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-                raise UnreadableRow("tool call: unknown form")
-            call_id = each.get("id")
-            name = call_id if isinstance(call_id, str) and call_id else talk.new_id(len(made))
-            made.append(call(name, function["name"], arguments_of(function.get("arguments"))))
-        older = turn.get("function_call")
-        if isinstance(older, dict) and isinstance(older.get("name"), str):
-            made.append(call(talk.new_id(len(made)), older["name"], arguments_of(older.get("arguments"))))
+            made.append(_call(each.get("function", each), each.get("id"), talk.new_id(len(made))))
+        if turn.get("function_call"):
+            made.append(_call(turn["function_call"], None, talk.new_id(len(made))))
         return made
 
-    def _content(self, content: Any) -> str:
+    def _parts(self, content: Any, talk: Conversation) -> _Parts:
+        """The content of a turn: a text, null, or a list of parts, whose text some datasets call `value`."""
+        parts = _Parts([], [], [])
         if not isinstance(content, list):
-            return text_of(content, "content")
-        parts = []
+            parts.texts.append(text_of(content, "content"))
+            return parts
         for part in content:
             if isinstance(part, str):
-                parts.append(part)
-            elif isinstance(part, dict) and isinstance(part.get("text"), str):
-                parts.append(part["text"])
-            elif isinstance(part, dict):
-                kind = str(part.get("type", "part")).removesuffix("_url").removeprefix("input_")
-                if kind not in ("image", "audio", "file", "video"):
-                    raise UnreadableRow("content: unknown form")
-                self._drops.note(STEP, f"{kind} replaced by a mark")
-                parts.append(f"[{kind}]")
+                parts.texts.append(part)
+                continue
+            if not isinstance(part, dict):
+                raise UnreadableRow("content: unknown form")
+            kind = str(part.get("type", "text"))
+            value = part.get("text", part.get("value", part.get("thinking")))
+            if kind == "tool_call":
+                parts.calls.append(_call(_json(value), None, talk.new_id(len(parts.calls))))
+            elif kind in ("reasoning", "thinking"):
+                parts.thoughts.append(text_of(value, "reasoning"))
+            elif (name := kind.removesuffix("_url").removeprefix("input_")) in _MEDIA:
+                self._drops.note(STEP, f"{name} replaced by a mark")
+                parts.texts.append(f"[{name}]")
+            elif isinstance(value, str):
+                parts.texts.append(value)
             else:
                 raise UnreadableRow("content: unknown form")
-        return "\n\n".join(parts)
+        return parts
+
+
+def _call(function: Any, call_id: Any, new_id: str) -> ToolCall:
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise UnreadableRow("tool call: unknown form")
+    name = call_id if isinstance(call_id, str) and call_id else new_id
+    return call(name, function["name"], arguments_of(function.get("arguments")))
+
+
+def _json(value: Any) -> Any:
+    try:
+        return msgspec.json.decode(value) if isinstance(value, str) else value
+    except (msgspec.DecodeError, RecursionError):
+        return None
