@@ -24,6 +24,23 @@ _FUNCTIONS = frozenset(
         *("lambda", "lambda_expression", "closure_expression", "func_literal", "generator_function_declaration"),
     )
 )
+_STATEMENTS = frozenset(
+    (
+        "assignment",
+        "if",
+        "unless",
+        "while",
+        "until",
+        "for",
+        "case",
+        "when",
+        "return",
+        "module",
+        "class",
+        "begin",
+        "rescue",
+    )
+)
 _BODIES = frozenset(
     (
         *("block", "statement_block", "compound_statement", "body_statement", "class_body", "declaration_list"),
