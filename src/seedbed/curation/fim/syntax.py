@@ -26,21 +26,11 @@ _FUNCTIONS = frozenset(
 )
 _STATEMENTS = frozenset(
     (
-        "assignment",
-        "if",
-        "unless",
-        "while",
-        "until",
-        "for",
-        "case",
-        "when",
-        "return",
-        "module",
-        "class",
-        "begin",
-        "rescue",
+        *("assignment", "if", "unless", "while", "until", "for", "case", "when", "return", "module", "class", "begin"),
+        *("rescue", "ensure", "yield"),
     )
 )
+_STATEMENT_ENDS = ("_statement", "_declaration", "_definition", "_item", "_clause")
 _BODIES = frozenset(
     (
         *("block", "statement_block", "compound_statement", "body_statement", "class_body", "declaration_list"),
@@ -96,10 +86,7 @@ def kind_of(node_type: str) -> str | None:
         return "arguments"
     if node_type in _EXPRESSIONS or node_type.endswith("_expression"):
         return "expression"
-    if (
-        node_type.endswith(("_statement", "_declaration", "_definition", "_item", "_clause"))
-        or node_type == "assignment"
-    ):
+    if node_type in _STATEMENTS or node_type.endswith(_STATEMENT_ENDS):
         return "statement"
     return None
 
