@@ -219,6 +219,8 @@ def test_any_number_of_processes_gives_the_same_rows(tmp_path: Path, monkeypatch
 def test_the_fingerprint_of_a_unit_changes_with_files_and_options(tmp_path: Path) -> None:
     plain = folder_of(tmp_path / "plain", {"a.py": CODE})
 
+    assert [unit.size_bytes for unit in fim_units(plain, FimOptions())] == [len(CODE)]
+
     def fingerprints(options: FimOptions) -> list[str]:
         return [unit.fingerprint() for unit in fim_units(plain, options)]
 

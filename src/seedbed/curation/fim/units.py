@@ -24,6 +24,7 @@ from seedbed.curation.repositories.files import (
     UnreadableError,
     fingerprint,
     open_tree,
+    size_of,
     sources,
     where_of,
 )
@@ -76,6 +77,7 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
     """Which part of the repository it is, from 0."""
     parts: int = 1
     size_bytes: int = 0
+    """About; of files in a commit, which are not measured, as if each had 8 kB."""
 
     @property
     def name(self) -> str:
@@ -155,7 +157,13 @@ def fim_units(path: Path, options: FimOptions) -> list[FimUnit]:
     licence_entries = [by_path[path] for path in licence_paths(by_path) if path_reason(path) is None]
     return [
         FimUnit(
-            tree=tree, entries=part, licence_entries=licence_entries, options=options, number=number, parts=len(parts)
+            tree=tree,
+            entries=part,
+            licence_entries=licence_entries,
+            options=options,
+            number=number,
+            parts=len(parts),
+            size_bytes=size_of(tree, part, options.limits),
         )
         for number, part in enumerate(parts)
     ]
