@@ -84,18 +84,18 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+def write_atomic(path: Path, data: bytes | str, *, durable: bool = True, mode: int = 0o644) -> None:
     """Write `data` to the file at `path`: replace it as a whole, or leave it unchanged.
 
-    `durable`: also fsync the file and its folder. Raises StorageError (DiskFullError if the disk is full). The
+    `durable`: also fsync the file and its folder. `mode`: its permissions. Raises StorageError (DiskFullError if full). The
     temporary file is removed in any case.
     """
-    with replacing(path, durable=durable) as handle:
+    with replacing(path, durable=durable, mode=mode) as handle:
         handle.write(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = True, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Context manager: open a new file, which replaces that at `path` when the `with` block ends without an error.
 
     `durable`: also fsync the file and its folder. Raises StorageError (DiskFullError if the disk is full).
@@ -107,7 +107,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         try:
             with os.fdopen(fd, "wb") as handle:
                 with suppress(PermissionError):  # FAT and SMB do not support file modes
-                    os.fchmod(handle.fileno(), 0o644)
+                    os.fchmod(handle.fileno(), mode)
                 yield handle
                 handle.flush()
                 if durable:
@@ -182,6 +182,29 @@ def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
         os.rename(prepared, final)
         if durable:
             fsync_dir(final.parent)
+
+
+def replace_dir(prepared: Path, final: Path) -> None:
+    """Put the finished folder `prepared` in the place of the folder `final`, if there is one: as a whole or not at all.
+
+    The old folder is kept until the new one is there. After a kill between the two renames it has a hidden name.
+    """
+    import tempfile
+
+    old = None
+    with explained(final):
+        if final.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".old", dir=final.parent))
+            os.rename(final, old)
+    try:
+        publish_dir(prepared, final)
+    except SeedbedError:
+        if old is not None:
+            with suppress(OSError):
+                os.rename(old, final)
+        raise
+    if old is not None:
+        remove_tree(old)
 
 
 def publish_file(prepared: Path, final: Path) -> None:

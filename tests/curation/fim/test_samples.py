@@ -205,6 +205,7 @@ def test_any_number_of_processes_gives_the_same_rows(tmp_path: Path, monkeypatch
     monkeypatch.setattr("seedbed.curation.fim.units.UNIT_FILES", 3)
     plain = folder_of(tmp_path / "plain", {f"{number:02}.py": FUNCTION.format(number) * 5 for number in range(10)})
     units = fim_units(plain, FimOptions(samples=SampleOptions(max_tokens=100)))
+    assert fim_units(plain, FimOptions(), name="me/app")[0].name == "me/app (1 of 4)"
     assert [unit.name for unit in units] == [f"plain ({number} of 4)" for number in (1, 2, 3, 4)]
     expected = [encode(record) for unit in units for record in unit.read(Drops())]
     for world in (2, 8):

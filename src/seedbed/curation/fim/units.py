@@ -29,6 +29,7 @@ from seedbed.curation.repositories.files import (
     where_of,
 )
 from seedbed.curation.repositories.filters import Limits, path_reason
+from seedbed.curation.repositories.git import Repository
 from seedbed.curation.repositories.licences import LICENCE_BYTES, Licences, gate, licence_paths
 from seedbed.errors import UsageError
 from seedbed.text import legible, listed
@@ -84,6 +85,16 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
         """The name of the repository, with the number of the part if there are several."""
         return self.tree.name if self.parts == 1 else f"{self.tree.name} ({self.number + 1} of {self.parts})"
 
+    @property
+    def repository(self) -> Repository | None:
+        """The repository of the files; None for a folder that is in none."""
+        return self.tree.repository
+
+    @property
+    def repository_name(self) -> str:
+        """The name of the repository in the provenance of its rows."""
+        return self.tree.name
+
     def fingerprint(self) -> str:
         """Hex digest that changes with the files, the options and the way in which rows are made."""
         facts = msgspec.json.encode(
@@ -135,10 +146,10 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
         return read
 
 
-def fim_units(path: Path, options: FimOptions) -> list[FimUnit]:
+def fim_units(path: Path, options: FimOptions, *, name: str | None = None) -> list[FimUnit]:
     """The units of a repository, a folder in one, a bare repository, or a folder without a repository.
 
-    Raises UsageError or SeedbedError if there is nothing to read, a package is missing, or the tokenizer lacks the markers of
+    `name`: that of the repository in rows and messages, where its own could be that of another one, too. Raises UsageError or SeedbedError if there is nothing to read, a package is missing, or the tokenizer lacks the markers of
     the family. A repository without files has no units.
     """
     if options.family is not None:
@@ -152,6 +163,7 @@ def fim_units(path: Path, options: FimOptions) -> list[FimUnit]:
     syntax.require()
     _sampler(options)  # refuses a tokenizer that does not fit before anything is read
     tree, entries = open_tree(path, commit=options.commit, untracked=options.untracked)
+    tree = tree if name is None else msgspec.structs.replace(tree, name=name)
     parts = [entries[at : at + UNIT_FILES] for at in range(0, len(entries), UNIT_FILES)]
     by_path = {each.path: each for each in entries}
     licence_entries = [by_path[path] for path in licence_paths(by_path) if path_reason(path) is None]

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -282,6 +283,16 @@ def untracked_files(repository: Repository) -> list[str]:
         repository, f"--work-tree={top}", "ls-files", "-z", "--others", "--exclude-standard", "--full-name", cwd=top
     )
     return [os.fsdecode(path) for path in listed.split(b"\0") if path]
+
+
+@cache
+def authors(repository: Repository) -> tuple[str, ...]:
+    """The names of all authors and committers in the history of a repository, sorted; none if it cannot be read."""
+    try:
+        named = run(repository, "log", "--all", "--format=%an%n%cn")
+    except GitError:
+        return ()
+    return tuple(sorted(set(named.decode("utf-8", "replace").splitlines()) - {""}))
 
 
 def name_of(repository: Repository) -> str:
