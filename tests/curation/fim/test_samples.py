@@ -22,6 +22,7 @@ from seedbed.curation.fim.families import markers
 from seedbed.curation.fim.neighbours import GROUP_FILES, Neighbours, imported_names
 from seedbed.curation.fim.rendering import render_fim, render_text
 from seedbed.curation.fim.samples import SampleOptions, Sampler
+from seedbed.curation.fim.spans import Mix
 from seedbed.curation.fim.units import FimOptions, FimUnit, fim_units
 from seedbed.curation.record import Provenance, Record, content_id, decode, encode
 from seedbed.curation.repositories.files import Source, open_tree
@@ -268,6 +269,19 @@ def test_short_files_and_long_lines_are_counted() -> None:
     found = rows(text, SampleOptions(max_tokens=150), drops=drops)
     assert drops.counts["fim", "line longer than a row"] == 1
     assert "".join(map(piece_of, found)) == CODE + CODE
+
+
+def test_pieces_of_a_very_long_file_have_syntax_nodes_and_their_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "# äöü 世界\n" + CODE.replace("total", "tötal")
+    options = SampleOptions(max_tokens=200, fim_rate=1.0, mix=Mix(character=0, syntax=1))
+    whole = rows(text, options)
+    monkeypatch.setattr("seedbed.curation.fim.samples._PARSED_CHARACTERS", 100)
+    apart = rows(text, options)
+    for found in (whole, apart):
+        assert "".join(map(piece_of, found)) == text
+        assert {record.span for record in found} == {"syntax"}
+        for record in found:
+            assert (record.middle or "").strip() == record.middle
 
 
 def test_families_without_an_order_get_the_other_one() -> None:

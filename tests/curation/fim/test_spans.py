@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sysconfig
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -167,6 +168,15 @@ def test_nodes_with_a_syntax_error_are_left_out() -> None:
             while node is not None:
                 assert not node.is_error
                 node = node.parent
+
+
+def test_deeply_nested_brackets_take_no_time() -> None:
+    content = b"f(\n" * 60_000
+    tree = syntax.parse(content, languages()["JavaScript"])
+    assert tree is not None
+    begin = time.process_time()
+    syntax.candidates(tree, 0, len(content), Draws("deep"))
+    assert time.process_time() - begin < 5
 
 
 def test_the_standard_library_is_cut_without_loss() -> None:

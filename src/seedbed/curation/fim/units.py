@@ -149,8 +149,9 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
 def fim_units(path: Path, options: FimOptions, *, name: str | None = None) -> list[FimUnit]:
     """The units of a repository, a folder in one, a bare repository, or a folder without a repository.
 
-    `name`: that of the repository in rows and messages, where its own could be that of another one, too. Raises UsageError or SeedbedError if there is nothing to read, a package is missing, or the tokenizer lacks the markers of
-    the family. A repository without files has no units.
+    `name`: that of the repository in rows and messages, where its own could be that of another one, too. Raises UsageError
+    or SeedbedError if there is nothing to read, a package is missing, or the tokenizer lacks the markers of the family. A
+    repository without files has no units.
     """
     if options.family is not None:
         options = msgspec.structs.replace(options, family=family_named(options.family))
