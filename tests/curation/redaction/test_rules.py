@@ -25,6 +25,7 @@ CONTEXTS = {
     "YAML": "services:\n  - {}\n  - other\n",
     "chat": "Here it is:\n\n    {}\n\nThanks!",
     "lines": "before\n{}\nafter",
+    "escapes of source code": 'text = "before\\n{}\\nafter"',
 }
 
 
