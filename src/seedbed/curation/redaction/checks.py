@@ -321,6 +321,10 @@ def is_assigned_secret(key: str, value: str) -> bool:
     return _is_secret_value(value, name.startswith(_PASSWORD_KEYS))
 
 
+def _compared(match: re.Match[str], value: str) -> bool:
+    return not is_placeholder(value) and not any(char.isspace() for char in value) and _is_secret_value(value, False)
+
+
 def _is_secret_value(value: str, password: bool) -> bool:
     lower, upper, digit, other = _kinds(value)
     if password and len(value) >= 6:
@@ -339,6 +343,7 @@ CHECKS: dict[str, Check] = {
     "password": _password,
     "netrc": _netrc,
     "assignment": _assignment,
+    "compared": _compared,
     "email": _email,
     "phone": _phone,
     "phone_north_american": _phone_north_american,
