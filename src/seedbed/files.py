@@ -184,6 +184,29 @@ def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
             fsync_dir(final.parent)
 
 
+def replace_dir(prepared: Path, final: Path) -> None:
+    """Put the finished folder `prepared` in the place of the folder `final`, if there is one: as a whole or not at all.
+
+    The old folder is kept until the new one is there. After a kill between the two renames it has a hidden name.
+    """
+    import tempfile
+
+    old = None
+    with explained(final):
+        if final.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".old", dir=final.parent))
+            os.rename(final, old)
+    try:
+        publish_dir(prepared, final)
+    except SeedbedError:
+        if old is not None:
+            with suppress(OSError):
+                os.rename(old, final)
+        raise
+    if old is not None:
+        remove_tree(old)
+
+
 def publish_file(prepared: Path, final: Path) -> None:
     """Rename the finished file `prepared` to `final` in the same file system, after an fsync; replaces a file there."""
     with explained(final):

@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("evaluate", "measure loss and bits per byte of models on a text"),
     "score": ("score", "score the stories that a model generates"),
     "models": ("models", "show what a model is, or list the models here"),
+    "prepare": ("prepare", "make a dataset from logs, source files or commits"),
+    "data": ("data", "merge, split, check and describe datasets"),
     "config": ("config", "show or check a config"),
     "plan": ("plan", "predict time, memory and money of a training"),
     "presets": ("presets", "list the presets with model size, hardware and time"),

@@ -41,6 +41,8 @@ _COMMANDS = {
     "evaluate": "benchmark bpb compare eval perplexity ppl test validate",
     "score": "accuracy grade judge",
     "models": "checkpoints download hub model model-info pull show-model weights",
+    "prepare": "dataset import ingest make-dataset",
+    "data": "datasets dedupe merge-data",
     "config": "configs configure conf options params parameters settings",
     "presets": "models-list preset sizes zoo",
     "doctor": "check-env checkup diagnose env health selftest sysinfo verify",

@@ -11,6 +11,8 @@ from seedbed.config.environment import env, set_env
 from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.text import quoted
 
+RECORDS_CACHE, RECORDS_LOCK = "records", "in-use"
+"""The folder in the cache with what `seedbed prepare` has finished of its inputs, and the file in it that users lock."""
 CACHE_HINT = "Set SEEDBED_CACHE to a writable folder, for example: export SEEDBED_CACHE=/tmp/seedbed-cache"
 
 

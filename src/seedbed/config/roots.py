@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from seedbed.config.evaluation import Evaluation
+    from seedbed.config.preparing import Merging, Preparation
     from seedbed.config.schema import Config, Table
     from seedbed.config.simulation import Simulation
 
@@ -82,10 +83,14 @@ SIMULATE: Root[Simulation] = Root(
 EVALUATE: Root[Evaluation] = Root(
     "evaluate", "seedbed.config.evaluation:Evaluation", rules_at="seedbed.config.evaluation_rules:contradictions"
 )
+PREPARE: Root[Preparation] = Root("prepare", "seedbed.config.preparing:Preparation")
+MERGE: Root[Merging] = Root("merge", "seedbed.config.preparing:Merging")
 
 ROOTS: dict[str, Root[Any]] = {
     "train": TRAIN,
     "simulate": SIMULATE,
     "evaluate": EVALUATE,
+    "prepare": PREPARE,
+    "merge": MERGE,
 }
 """Every kind of config by its name."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 SAMPLES = 20
 """The most samples that are kept of one reason."""
 SAMPLE_CHARACTERS = 2000
+_MARGIN = 4000
+"""Further characters that are kept until the samples are redacted, so that no half of a secret remains at the end."""
 
 
 class Dropped(msgspec.Struct, kw_only=True, frozen=True):
@@ -37,7 +39,9 @@ class Drops:
         """Count something that is left out. `where`: file and line, path or id; `text`: its content, as a sample."""
         self.counts[step, reason] += 1
         if self.counts[step, reason] <= SAMPLES:
-            self.samples.append(Dropped(step=step, reason=reason, where=where, text=text[:SAMPLE_CHARACTERS]))
+            self.samples.append(
+                Dropped(step=step, reason=reason, where=where, text=text[: SAMPLE_CHARACTERS + _MARGIN])
+            )
 
     def note(self, step: str, what: str, count: int = 1) -> None:
         """Count a fact that drops nothing."""
@@ -53,6 +57,13 @@ class Drops:
             if before[key] < SAMPLES:
                 before[key] += 1
                 self.samples.append(sample)
+
+    def mask(self, redact: Callable[[str], str]) -> None:
+        """Redact the samples: their texts and where they were. Call it before they are written anywhere."""
+        self.samples = [
+            msgspec.structs.replace(sample, where=redact(sample.where), text=redact(sample.text)[:SAMPLE_CHARACTERS])
+            for sample in self.samples
+        ]
 
     @property
     def total(self) -> int:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from seedbed.config.environment import env
 from seedbed.config.schema import DataConfig
-from seedbed.config.source import Address, is_prepared, parse_address, parse_source, unknown_source
+from seedbed.config.source import Address, is_prepared, is_rows, parse_address, parse_source, unknown_source
+from seedbed.curation.folder import EVAL, TRAIN, describe
 from seedbed.data import own_files
 from seedbed.data.byte_streams import COMPRESSED_SUFFIXES, INSTALL_HINT, UnreadableError
 from seedbed.data.hub_revisions import revision_file
 from seedbed.data.readers import read_file
 from seedbed.data.records import ReadOptions
+from seedbed.data.row_folder import refuse_unsplit
 from seedbed.data.sources.dataset_folder import INSIDE_HINT, is_saved_dataset, refuse_folder
 from seedbed.data.sources.readable_files import TextFile, TextFiles, TooManyFilesError, files_at
 from seedbed.data.sources.wikitext_files import local_files
@@ -46,6 +48,9 @@ def refuse_unusable(data: DataConfig, context: int, store: Path | None = None) -
         if own_files.folder_kind(expand_home(source)) != own_files.DATASET:
             raise unknown_source(source)
         return
+    if is_rows(source, Path()):
+        _check_rows(expand_home(source))
+        return
     word, rest = parse_source(source, data.validation_path)
     if word == "text":
         _check_text(data, rest, context)
@@ -53,6 +58,21 @@ def refuse_unusable(data: DataConfig, context: int, store: Path | None = None) -
         _check_wikitext(word, data)
     elif word == "hf":
         _check_hub_dataset(parse_address(rest), store)
+
+
+# Datasets of rows
+
+
+def _check_rows(folder: Path) -> None:
+    """Raise an error for a damaged dataset, one that is not split, and one without rows for training or evaluation."""
+    description = describe(folder)
+    refuse_unsplit(folder, description)
+    for name, part in ((TRAIN, "training"), (EVAL, "evaluation")):
+        if not description.files[name].rows:
+            raise SeedbedError(
+                f"{quoted(folder)} has no rows for {part}.",
+                "Make it from more data, with a larger or smaller --eval-frac.",
+            )
 
 
 # text:PATH

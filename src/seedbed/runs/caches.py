@@ -1,6 +1,7 @@
 """The caches of prepared data and compiled kernels: lists their entries and the runs that use them, and deletes entries.
 
-Prepared data is in `datasets` in the cache folder. Compiled kernels are in a folder next to it, or in
+Prepared data is in `datasets` in the cache folder; what `seedbed prepare` has finished of its inputs is in `records`.
+Compiled kernels are in a folder next to it, or in
 TORCHINDUCTOR_CACHE_DIR. torch does not report which run uses which kernel, so all kernels are deleted together, and only
 while no run seems to use them.
 """
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from seedbed.config.directories import cache_dir, compiled_dir
+from seedbed.config.directories import RECORDS_CACHE, RECORDS_LOCK, cache_dir, compiled_dir
 from seedbed.errors import SeedbedError
 from seedbed.events import Data, Step
 from seedbed.files import read_json, remove_tree
@@ -26,6 +27,7 @@ from seedbed.runs.statuses import BUSY
 from seedbed.runs.store import RunDir, Store
 
 DATASET, UNFINISHED, KERNELS = "dataset", "unfinished dataset", "compiled kernels"
+PARTS = "parts of datasets"
 SETTLED_S = 3600.0
 """Seconds for which compiled kernels and unfinished datasets are kept after their last use, at least."""
 _HEAD_BYTES = 64 << 10
@@ -66,7 +68,7 @@ class CacheEntry(NamedTuple):
 
 
 def cache_entries(store: Store) -> list[CacheEntry]:
-    """Prepared datasets, unfinished datasets and compiled kernels in the caches, the largest first."""
+    """Prepared datasets, unfinished datasets, parts of datasets and compiled kernels in the caches, the largest first."""
     users: dict[str, list[str]] = {}
     living: set[str] = set()
     compiling = False
@@ -78,7 +80,7 @@ def cache_entries(store: Store) -> list[CacheEntry]:
             current = current_status(run)
             compiling = compiling or (current.status in BUSY and current.view.run.get("compile") is not False)
             living |= {fingerprint} if fingerprint is not None else set()
-    found = [*_datasets(cache_dir() / "datasets", users, living), *_kernels(compiling)]
+    found = [*_datasets(cache_dir() / "datasets", users, living), *_parts(), *_kernels(compiling)]
     return sorted(found, key=lambda entry: -entry.size_bytes)
 
 
@@ -139,6 +141,13 @@ def _datasets(folder: Path, users: dict[str, list[str]], living: set[str]) -> It
             yield CacheEntry(DATASET, path, name, tree_bytes(path), _modified(path / _MANIFEST), used_by, busy)
 
 
+def _parts() -> Iterator[CacheEntry]:
+    path = cache_dir() / RECORDS_CACHE
+    if not path.is_symlink() and path.is_dir() and (size_bytes := tree_bytes(path)):
+        busy = is_locked(path / RECORDS_LOCK, shared=True)
+        yield CacheEntry(PARTS, path, str(path), size_bytes, _newest(path), (), busy)
+
+
 def _described(path: Path) -> tuple[str, str]:
     """The name and the fingerprint (hash) of the dataset in a folder; the latter is "" if its manifest cannot be read."""
     try:
@@ -167,6 +176,9 @@ def _locks(entry: CacheEntry) -> list[Path]:
         manifest = entry.path / _MANIFEST
         maker = entry.path.with_name(f".{entry.path.name}.lock")
         return [maker, manifest] if manifest.exists() else [maker]
+    if entry.kind == PARTS:
+        lock = entry.path / RECORDS_LOCK
+        return [lock] if lock.exists() else []
     partial = _PARTIAL.fullmatch(entry.path.name)
     return [entry.path.with_name(f".{partial[1]}.lock")] if partial else []
 

@@ -78,6 +78,24 @@ KINDS: dict[str, Kind] = {
         checks="seedbed.actions.evaluating:check_evaluation",
         summary="seedbed.presentation.evaluation:summary",
     ),
+    "prepare": Kind(
+        "prepare",
+        "seedbed.jobs.prepare:run",
+        config="prepare",
+        is_run=False,
+        noun="a preparation of a dataset",
+        checks="seedbed.actions.preparing:check_preparation",
+        summary="seedbed.presentation.dataset:summary",
+    ),
+    "merge": Kind(
+        "merge",
+        "seedbed.jobs.merge:run",
+        config="merge",
+        is_run=False,
+        noun="a merge of datasets",
+        checks="seedbed.actions.preparing:check_merge",
+        summary="seedbed.presentation.dataset:summary",
+    ),
 }
 """Every kind of work, by the name that meta.json records."""
 

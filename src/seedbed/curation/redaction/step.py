@@ -36,7 +36,7 @@ class RedactStep:
     version = 1
 
     def __init__(self, redactor: Redactor, names_of: NamesOf | None = None) -> None:
-        self._redactor = redactor
+        self.redactor = self._redactor = redactor
         self._names_of = names_of
         self._personal = redactor.personal_rules
         self._noted: set[str] = set()

@@ -1,0 +1,117 @@
+"""Prepares and merges datasets: checks what is asked, and starts the task. Needs no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from seedbed.actions import launching
+from seedbed.config.preparing import Merging, Preparation
+from seedbed.config.resolving import Resolved
+from seedbed.curation.folder import describe, refuse_existing
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.files import expand_home, normal_path
+from seedbed.runs.kinds import KINDS
+from seedbed.runs.store import Store
+from seedbed.text import is_utf_8, quoted
+
+_URL = ("https://", "http://", "ssh://", "git://", "git@", "file://")
+
+
+def models_in_logs(config: Preparation) -> Counter[str]:
+    """How many answers each model wrote in the logs that a config names. Reads them all.
+
+    Raises UsageError or SeedbedError if there are no logs.
+    """
+    from seedbed.curation.drops import Drops
+    from seedbed.curation.logs.configured import log_units
+    from seedbed.curation.logs.units import models_of
+
+    drops = Drops()
+    for unit in log_units(config.prepare.inputs, config.logs):
+        for _ in unit.read(drops):
+            pass
+    return models_of(drops)
+
+
+def is_url(name: str) -> bool:
+    """Whether an input names a repository elsewhere, which is cloned first."""
+    return name.startswith(_URL)
+
+
+def with_inputs(resolved: Resolved[Any], table: str, inputs: Sequence[str]) -> Resolved[Any]:
+    """The config with these inputs in `table` (`prepare` or `merge`), as absolute paths. Raises UsageError without any."""
+    if not inputs:
+        raise UsageError("No input is given.", "Name at least one file or folder.")
+    found = []
+    for name in inputs:
+        path = name if is_url(name) else str(normal_path(name))
+        if not is_utf_8(path):
+            raise UsageError(f"The path {quoted(path)} is not UTF-8.", "Rename it, or make a link to it.")
+        if path not in found:
+            found.append(path)
+    table_config = getattr(resolved.config, table)
+    executor = getattr(table_config, "executor", "processes")
+    if executor != "processes":
+        table_config = replace(table_config, executor=str(normal_path(executor)))
+    config = replace(resolved.config, **{table: replace(table_config, inputs=tuple(found))})
+    return Resolved(config, resolved.origins | {f"{table}.inputs": "command line"})
+
+
+def start_dataset_task(
+    store: Store,
+    kind: str,
+    resolved: Resolved[Any],
+    output: Path,
+    name: str | None = None,
+    command: Sequence[str] = (),
+    *,
+    force: bool = False,
+) -> launching.Launch:
+    """Create the task `kind` (prepare or merge), whose output is the folder `output`, and start its job.
+
+    Raises UsageError, before anything is written, for a config, output or name that cannot work.
+    """
+    target = normal_path(expand_home(output))
+    above = next(each for each in target.parents if each.exists())
+    if not above.is_dir():
+        raise UsageError(f"{quoted(above)} is a file, not a folder.", "Give another folder with --out.")
+    refuse_existing(target, force=force)
+    inputs = getattr(resolved.config, kind).inputs
+    if any(normal_path(each) == target or target in normal_path(each).parents for each in inputs if not is_url(each)):
+        raise UsageError(f"{quoted(output)} is an input, too.", "Give another folder with --out.")
+    return launching.start_new_task(store, KINDS[kind], target, resolved, name, command)
+
+
+def check_preparation(config: Preparation, store: Store) -> None:
+    """Raise UsageError or SeedbedError if a quick check shows that a preparation cannot work."""
+    for name in config.prepare.inputs:
+        if is_url(name):
+            if config.prepare.what != "harvest":
+                raise UsageError(f"{quoted(name)} is an address, not a path.", "`seedbed prepare harvest` clones it.")
+        elif not Path(name).exists():
+            raise UsageError(f"{quoted(name)} does not exist.", "Check the path.")
+    executor = config.prepare.executor
+    if executor == "processes":
+        return
+    if not Path(executor).is_file():
+        raise UsageError(
+            f"--executor {quoted(executor)} is neither `processes` nor a file.",
+            "Give a TOML file that configures the executor, or leave --executor out.",
+        )
+    if find_spec("datatrove") is None:
+        raise SeedbedError("--executor needs the package datatrove.", "Install it: pip install 'seedbed[cluster]'.")
+
+
+def check_merge(config: Merging, store: Store) -> None:
+    """Raise UsageError or SeedbedError if a quick check shows that a merge cannot work."""
+    for name in config.merge.inputs:
+        describe(Path(name))
+    for name in config.decontamination.against:
+        if not Path(name).exists():
+            raise UsageError(f"{quoted(name)} does not exist.", "Check the path of the evaluation set.")

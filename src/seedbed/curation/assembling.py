@@ -1,0 +1,90 @@
+"""Puts the parts of a preparation together: a dataset folder with all records, before the split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seedbed import files
+from seedbed.curation import folder as layout
+from seedbed.curation.drops import Drops
+from seedbed.curation.folder import Description
+from seedbed.curation.parts import Part, Ticker
+from seedbed.curation.preparing import Preparer
+from seedbed.curation.record import Record
+from seedbed.curation.result import most_frequent
+from seedbed.errors import SeedbedError
+
+
+def assemble(
+    preparer: Preparer, parts: Sequence[Part], output: Path, meta: Mapping[str, Any], check: Callable[[], None]
+) -> Description:
+    """Write the dataset and put it in the place of `output`, as a whole or not at all.
+
+    `meta`: the task's meta.json, for the command that is recorded. Raises SeedbedError if there is not one record.
+    """
+    check = Ticker(check)
+    drops = Drops()
+    drops.add(preparer.found)
+    for part in parts:
+        drops.add(part.drops)
+    numbers = unique_rows(parts, drops, check)
+    if not numbers:
+        raise SeedbedError(
+            "Nothing of the input can be used: " + (most_frequent(drops) or "it has no content") + ".",
+            "Look at the reasons, and give another path or other options.",
+        )
+
+    def records() -> Iterator[Record]:
+        for number, record in enumerate(each for part in parts for each in part.records()):
+            check()
+            if number in numbers:
+                yield record
+
+    prepared = files.temporary_dir(files.make_dir(output.parent), output.name)
+    try:
+        facts = {layout.RECORDS: layout.write_rows(prepared / layout.RECORDS, records)}
+        layout.write_rejects(prepared, drops)
+        description = Description(
+            name=output.name,
+            made=preparer.config.prepare.what,
+            command=command_of(meta),
+            settings=msgspec.to_builtins(preparer.config),
+            fingerprint=layout.fingerprint_of(facts),
+            files=facts,
+            steps=[f"{step.name}@{step.version}" for step in preparer.steps],
+            inputs=[{"name": unit.name, "rows": part.rows} for unit, part in zip(preparer.units, parts, strict=True)],
+            drops=drops.as_json(),
+        )
+        layout.finish(prepared, description)
+        files.replace_dir(prepared, output)
+    except BaseException:
+        files.remove_tree(prepared)
+        raise
+    return description
+
+
+def unique_rows(parts: Sequence[Part], drops: Drops, check: Callable[[], None]) -> set[int]:
+    """The numbers of the records, counted over all parts, whose content occurs for the first time."""
+    known: set[bytes] = set()
+    kept: set[int] = set()
+    for number, record in enumerate(each for part in parts for each in part.records()):
+        check()
+        key = bytes.fromhex(record.id)
+        if key in known:
+            drops.drop("unique", "same content as an earlier row", record.provenance.file or record.id)
+        else:
+            known.add(key)
+            kept.add(number)
+    return kept
+
+
+def command_of(meta: Mapping[str, Any]) -> str:
+    """The command that made a task, as it is typed; "" if it is not known."""
+    import shlex
+
+    words = [str(word) for word in meta.get("command") or ()]
+    return shlex.join(["seedbed", *words[1:]]) if words else ""

@@ -1,0 +1,1 @@
+"""Finds exact and near duplicates among records, and keeps the best of each."""

@@ -1,0 +1,212 @@
+"""Finds the clusters of near duplicates among signatures: candidates by bands, verification, connected components.
+
+The method is that of Broder (1997) and of chapter 3 of Mining of Massive Datasets (Leskovec, Rajaraman and Ullman).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from seedbed.curation.duplicates.minhash import BANDS, PERMUTATIONS, ROWS, Signature, permutations
+from seedbed.curation.duplicates.signature_files import Digests, RecordRows, SignatureFiles
+
+Numbers = npt.NDArray[np.int64]
+
+CODE_SIMILARITY, PROSE_SIMILARITY = 0.7, 0.8
+"""From these estimated Jaccard similarities on, two texts are near duplicates; for code and prose, that of prose counts."""
+_NEIGHBOURS = 8
+"""Within a band's bucket, each text is compared with the first and with so many before it, so that large buckets stay cheap."""
+_PAIRS = _BLOCK = 1 << 13
+"""How many pairs of signatures are compared, and how many signatures are looked at, at once."""
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The clusters of n records.
+
+    `of_record` (n): the number of each record's cluster, or -1. `sizes`: how many documents each cluster has, two or more.
+    `names`: 32 hex digits of the hash of the smallest id of a record in each cluster.
+    """
+
+    of_record: npt.NDArray[np.int32]
+    sizes: Numbers
+    names: list[str]
+
+
+def find_clusters(
+    files: Sequence[Path], code_similarity: float = CODE_SIMILARITY, prose_similarity: float = PROSE_SIMILARITY
+) -> Clusters:
+    """The clusters of the records in signature files, numbered in the order of the files.
+
+    The clusters and their names are the same for every order of the records and every division into files. Takes about
+    800 bytes per document at most. Raises SeedbedError if a file is incomplete or the files do not fit together.
+    """
+    opened = SignatureFiles(files)
+    return clusters_of(opened, opened.record_rows(), code_similarity, prose_similarity)
+
+
+def clusters_of(
+    files: SignatureFiles, records: RecordRows, code_similarity: float, prose_similarity: float
+) -> Clusters:
+    """As `find_clusters`, of files whose rows of records are read."""
+    _, of_record = numbered(records.documents)
+    documents, code, values = _sorted_signatures(files)
+    thresholds = np.where(code, code_similarity, prose_similarity).astype(np.float32)
+    roots = _components(values, thresholds)
+    del values
+    # From the sorted documents that have a signature to the sorted documents of all records.
+    root_of_document = np.full(int(of_record.max(initial=-1)) + 1, -1, np.int64)
+    all_documents = np.empty((len(root_of_document), 2), np.uint64)
+    all_documents[of_record] = records.documents
+    places = _places(documents, all_documents)
+    root_of_document[places] = places[roots]
+    return _named(root_of_document, of_record, records.ids)
+
+
+def numbered(digests: Digests) -> tuple[int, Numbers]:
+    """How many different digests there are, and the number of each in their sorted order."""
+    order = np.lexsort((digests[:, 1], digests[:, 0]))
+    ordered = digests[order]
+    new = np.ones(len(order), bool)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.cumsum(new) - 1
+    return int(new.sum()), numbers
+
+
+def _places(wanted: Digests, among: Digests) -> Numbers:
+    """Where each of some sorted digests is among other sorted digests, which have all of them."""
+    _, numbers = numbered(np.concatenate([among, wanted]))
+    return numbers[len(among) :]
+
+
+def _sorted_signatures(files: SignatureFiles) -> tuple[Digests, npt.NDArray[np.bool_], Signature]:
+    """The documents with a signature, sorted by their digest and each once; whether they are code; their signatures."""
+    digests = np.empty((files.signatures, 2), np.uint64)
+    place = 0
+    for documents, _, _ in files.signature_blocks():
+        digests[place : place + len(documents)] = documents
+        place += len(documents)
+    count, numbers = numbered(digests)
+    code = np.zeros(count, bool)
+    values = np.empty((count, PERMUTATIONS), np.uint32)
+    place = 0
+    for documents, is_code, block in files.signature_blocks():
+        rows = numbers[place : place + len(documents)]
+        digests[rows], code[rows], values[rows] = documents, is_code, block
+        place += len(documents)
+    return digests[:count], code, values
+
+
+def _components(values: Signature, thresholds: npt.NDArray[np.float32]) -> Numbers:
+    """The connected components of documents whose estimated similarity reaches both thresholds: the root of each."""
+    parents = np.arange(len(values))
+    if not len(values):
+        return parents
+    parents[:] = _first_of_equal(values)
+    single = np.flatnonzero(parents == np.arange(len(values)))
+    for columns in _bands():
+        keys = _band_keys(values, columns)[single]
+        order = np.argsort(keys, kind="stable")
+        for left, right in _candidates(keys[order]):
+            _join(parents, single[order[left]], single[order[right]], values, thresholds)
+        parents = _flattened(parents)
+    return parents
+
+
+def _bands() -> Iterator[range]:
+    """The columns of each band: 16 bands of neighbours, and 16 of every sixteenth column.
+
+    The second 16 find most of what the first 16 miss: at a similarity of .8, 0.7 % are missed instead of 5 %.
+    """
+    yield from (range(band * ROWS, (band + 1) * ROWS) for band in range(BANDS))
+    yield from (range(band, PERMUTATIONS, BANDS) for band in range(BANDS))
+
+
+def _band_keys(values: Signature, columns: range) -> npt.NDArray[np.uint64]:
+    """A number for each document that tells its values in some columns: a sum with odd random factors, modulo 2^64."""
+    factors = np.array([factor for factor, _ in permutations()], np.uint64)
+    chosen = slice(columns.start, columns.stop, columns.step)
+    keys = np.empty(len(values), np.uint64)
+    for begin in range(0, len(values), _BLOCK):
+        block = values[begin : begin + _BLOCK, chosen].astype(np.uint64)
+        np.matmul(block, factors[chosen], out=keys[begin : begin + _BLOCK])
+    return keys
+
+
+def _first_of_equal(values: Signature) -> Numbers:
+    """For each document, the first whose values are all equal."""
+    combined = np.zeros(len(values), np.uint64)
+    for columns in _bands():
+        combined ^= _band_keys(values, columns)
+        combined *= np.uint64(0xBF58476D1CE4E5B9)
+        combined ^= combined >> np.uint64(29)
+    _, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
+    made: Numbers = first[inverse]
+    return made
+
+
+def _candidates(keys: npt.NDArray[np.uint64]) -> list[tuple[Numbers, Numbers]]:
+    """Pairs of places with equal keys, of sorted keys: each with those before it, up to a number, and with the first."""
+    places = np.arange(len(keys))
+    new = np.ones(len(keys), bool)
+    new[1:] = keys[1:] != keys[:-1]
+    begins = np.maximum.accumulate(np.where(new, places, 0))
+    places = places[~new]
+    found = [(begins[places], places)]
+    for distance in range(1, _NEIGHBOURS + 1):
+        places = places[places - distance > begins[places]]  # the pair with the first is there already
+        if not len(places):
+            break
+        found.append((places - distance, places))
+    return found
+
+
+def _join(
+    parents: Numbers, left: Numbers, right: Numbers, values: Signature, thresholds: npt.NDArray[np.float32]
+) -> None:
+    """Join the components of the pairs that are similar enough."""
+    apart = parents[left] != parents[right]
+    left, right = left[apart], right[apart]
+    for begin in range(0, len(left), _PAIRS):
+        one, other = left[begin : begin + _PAIRS], right[begin : begin + _PAIRS]
+        equal = (values[one] == values[other]).sum(axis=1, dtype=np.int32)
+        similar = equal >= np.maximum(thresholds[one], thresholds[other]) * PERMUTATIONS
+        for first, second in zip(one[similar].tolist(), other[similar].tolist(), strict=True):
+            root, joined = _root(parents, first), _root(parents, second)
+            if root != joined:
+                parents[max(root, joined)] = min(root, joined)
+
+
+def _root(parents: Numbers, number: int) -> int:
+    while (parent := int(parents[number])) != number:
+        parents[number] = parents[parent]
+        number = parent
+    return number
+
+
+def _flattened(parents: Numbers) -> Numbers:
+    while not np.array_equal(above := parents[parents], parents):
+        parents = above
+    return parents
+
+
+def _named(root_of_document: Numbers, of_record: Numbers, ids: Digests) -> Clusters:
+    """Number the components with two or more documents, and name them by the smallest id of their records."""
+    roots, counts = np.unique(root_of_document[root_of_document >= 0], return_counts=True)
+    roots, counts = roots[counts > 1], counts[counts > 1]
+    numbers = np.full(len(root_of_document) + 1, -1, np.int32)
+    numbers[roots] = np.arange(len(roots))
+    clusters = numbers[root_of_document][of_record]  # a root of -1 finds the last, which is -1
+    inside = np.flatnonzero(clusters >= 0)
+    order = inside[np.lexsort((ids[inside, 1], ids[inside, 0], clusters[inside]))]
+    _, first = np.unique(clusters[order], return_index=True)
+    smallest = ids[order[first]].astype(">u8")
+    names = [hashlib.blake2b(row.tobytes(), digest_size=16, person=b"cluster").hexdigest() for row in smallest]
+    return Clusters(clusters, counts.astype(np.int64), names)

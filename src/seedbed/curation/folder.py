@@ -1,0 +1,244 @@
+"""Dataset folders: the files of a dataset, what describes them, and reading and writing both.
+
+    data/full/
+      dataset.json      what the folder is: fingerprint, counts, drops, lineage; written last
+      train.jsonl       rows for training, eval.jsonl rows for evaluation; before the split there is records.jsonl instead
+      rejects/          samples of what was left out, a file for each step
+      report.html       the report card, report.json its figures
+      README.md         a short description, in the form of a dataset card
+
+Rows are records (see record.py). The first rows of a file have, between them, every column that the file uses, so that
+`datasets.load_dataset("json", ...)`, which takes the types of columns from the first 10 MB, opens files of any size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from seedbed import __version__, files
+from seedbed.curation.drops import Drops
+from seedbed.curation.record import Record, decode, encode
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.text import quoted
+
+DESCRIPTION = "dataset.json"
+KIND = "seedbed-records"
+"""The value of `kind` in dataset.json."""
+FORMAT = 1
+RECORDS, TRAIN, EVAL = "records.jsonl", "train.jsonl", "eval.jsonl"
+REJECTS, REPORT_JSON, REPORT_HTML, CARD, LEDGER = (
+    "rejects",
+    "report.json",
+    "report.html",
+    "README.md",
+    "eval-ledger.jsonl",
+)
+_REMEDY = "Make the dataset again, or restore the folder from a copy."
+
+
+class FileFacts(msgspec.Struct, kw_only=True, frozen=True):
+    """What dataset.json says about a file of rows."""
+
+    rows: int
+    size_bytes: int
+    sha256: str
+
+
+class Description(msgspec.Struct, kw_only=True):
+    """The content of dataset.json."""
+
+    kind: str = KIND
+    format: int = FORMAT
+    name: str
+    made_by: str = f"seedbed {__version__}"
+    made: str
+    """The kind of work that made it: logs, fim, commits, harvest, merge or clip."""
+    command: str = ""
+    """The command that makes it again."""
+    settings: dict[str, Any] = {}
+    """The config of that work, table by table."""
+    fingerprint: str
+    """SHA-256 of the names and hashes of the files of rows: equal fingerprints mean the same rows in the same order."""
+    files: dict[str, FileFacts]
+    steps: list[str] = []
+    """The steps that every record passed, such as redact@1."""
+    inputs: list[dict[str, Any]] = []
+    """What it was made from: for each input its name and fingerprint, and for datasets their own `made` and `inputs`."""
+    drops: dict[str, Any] = {}
+    """What was left out: see Drops.as_json."""
+    facts: dict[str, Any] = {}
+    """Results of the work that are not drops, such as `split`, `leakage`, `duplicates` and `models`."""
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the rows are divided into training and evaluation."""
+        return TRAIN in self.files
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder is a dataset made by Seedbed; only its dataset.json is looked at."""
+    try:
+        with (folder / DESCRIPTION).open("rb") as handle:
+            head = handle.read(1 << 12)
+    except OSError:
+        return False
+    return re.match(rb'\s*\{\s*"kind"\s*:\s*"' + KIND.encode() + rb'"', head) is not None
+
+
+def describe(folder: Path) -> Description:
+    """The description of a dataset. Raises UsageError if the folder is no dataset, SeedbedError if it cannot be read."""
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        what = "has no dataset.json" if folder.is_dir() else "is not a folder" if folder.exists() else "does not exist"
+        raise UsageError(
+            f"{quoted(folder)} {what}, so it is not a dataset.",
+            "Make one with `seedbed prepare` or `seedbed data merge`.",
+        )
+    value = files.read_json(path, _REMEDY)
+    if not isinstance(value, dict) or value.get("kind") != KIND:
+        raise UsageError(f"{quoted(path)} was not written by Seedbed.", "Give the folder of a dataset.")
+    if value.get("format") != FORMAT:
+        raise SeedbedError(
+            f"{quoted(folder)} has format {value.get('format')}; this version reads format {FORMAT}.",
+            "Use the version of Seedbed that made it, or make it again.",
+        )
+    try:
+        return msgspec.convert(value, Description)
+    except msgspec.ValidationError as error:
+        raise SeedbedError(f"{quoted(path)} is damaged: {error}.", _REMEDY) from None
+
+
+def read_rows(folder: Path, name: str) -> Iterator[Record]:
+    """Yield the records of a file of rows. Raises SeedbedError, with the line, if one cannot be read."""
+    path = folder / name
+    with files.explained(path), path.open("rb") as handle:
+        yield from _decoded(handle, path)
+
+
+def _decoded(handle: BinaryIO, path: Path) -> Iterator[Record]:
+    for number, line in enumerate(handle, 1):
+        try:
+            yield decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SeedbedError(f"Line {number} of {quoted(path)} is no row of a dataset: {error}.", _REMEDY) from None
+
+
+def verify(folder: Path, description: Description) -> None:
+    """Check sizes and SHA-256 of all files of rows. Raises SeedbedError, which names the first file that differs."""
+    for name, facts in description.files.items():
+        path = folder / name
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise SeedbedError(f"{quoted(path)} cannot be read: {error.strerror}.", _REMEDY) from error
+        if size != facts.size_bytes or files.sha256_file(path) != facts.sha256:
+            raise SeedbedError(f"{quoted(path)} has changed since the dataset was made.", _REMEDY)
+
+
+def write_rows(path: Path, records: Callable[[], Iterable[Record]]) -> FileFacts:
+    """Write a file of rows, and return its size and hash. `records` is called twice and must yield the same both times.
+
+    The first rows have, between them, every column that any row uses; all others keep their order.
+    """
+    first = _showing_every_column(records())
+    digest, size, rows = hashlib.sha256(), 0, 0
+    with files.replacing(path) as handle:
+        for part in (True, False):
+            for number, record in enumerate(records()):
+                if (number in first) is part:
+                    line = encode(record) + b"\n"
+                    handle.write(line)
+                    digest.update(line)
+                    size, rows = size + len(line), rows + 1
+                if part and number >= max(first, default=-1):
+                    break
+    return FileFacts(rows=rows, size_bytes=size, sha256=digest.hexdigest())
+
+
+def _showing_every_column(records: Iterable[Record]) -> set[int]:
+    """The numbers of the records that are the first to use a column or a key within one."""
+    known: set[str] = set()
+    first: set[int] = set()
+    for number, record in enumerate(records):
+        used = _columns(record)
+        if not used <= known:
+            known |= used
+            first.add(number)
+    return first
+
+
+def _columns(record: Record) -> set[str]:
+    """The columns and keys of a record that are not null. An empty list shows no type, so it does not count."""
+    used = {name for name in record.__struct_fields__ if getattr(record, name) not in (None, [])}
+    for part, value in (("provenance", record.provenance), ("licence", record.licence)):
+        if value is not None:
+            used |= {f"{part}.{name}" for name in value.__struct_fields__ if getattr(value, name) is not None}
+    for message in record.messages or ():
+        used |= {f"messages.{name}" for name in message.__struct_fields__ if getattr(message, name) not in (None, [])}
+    return used
+
+
+def fingerprint_of(facts: dict[str, FileFacts]) -> str:
+    """The fingerprint of a dataset with these files of rows."""
+    content = {name: each.sha256 for name, each in sorted(facts.items())}
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+
+
+def write_rejects(folder: Path, drops: Drops) -> None:
+    """Write the samples of what was left out into `rejects/`, a file of JSON lines for each step."""
+    by_step: dict[str, list[bytes]] = {}
+    for sample in drops.samples:
+        by_step.setdefault(sample.step, []).append(msgspec.json.encode(sample) + b"\n")
+    made = files.make_dir(folder / REJECTS)
+    for step, lines in sorted(by_step.items()):
+        name = re.sub(r"[^a-z0-9]+", "-", step.lower()).strip("-") or "step"
+        files.write_atomic(made / f"{name}.jsonl", b"".join(lines), durable=False)
+
+
+def finish(folder: Path, description: Description) -> None:
+    """Write what describes a folder whose rows are complete: report card, dataset card and dataset.json."""
+    write_description(folder, description)
+
+
+def write_description(folder: Path, description: Description) -> None:
+    """Write dataset.json and the card, last of all."""
+    files.write_atomic(folder / CARD, _card(description))
+    files.write_json(folder / DESCRIPTION, msgspec.to_builtins(description))
+
+
+def _card(description: Description) -> str:
+    """A dataset card: which files belong to which split, and how the dataset was made."""
+    parts = {"train": TRAIN, "eval": EVAL} if description.is_split else {"train": RECORDS}
+    configured = "".join(f"  - split: {split}\n    path: {name}\n" for split, name in parts.items())
+    rows = ", ".join(f"{facts.rows:,} rows in {name}" for name, facts in description.files.items())
+    return (
+        f"---\nconfigs:\n- config_name: default\n  data_files:\n{configured}---\n\n# {_plain(description.name)}\n\n"
+        f"Made by {description.made_by} ({description.made}): {rows}. `dataset.json` says from what and how, "
+        "`report.html` what is in it, and `rejects/` what was left out.\n"
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w .-]+", " ", name)
+
+
+def refuse_existing(output: Path, *, force: bool) -> None:
+    """Raise UsageError if `output` exists and may not be replaced: only a dataset may, and only with --force."""
+    if not output.exists() and not output.is_symlink():
+        return
+    if output.is_dir() and not any(output.iterdir()):
+        return
+    if not is_dataset(output):
+        raise UsageError(
+            f"{quoted(output)} exists and is not a dataset, so it is not replaced.", "Give another folder with --out."
+        )
+    if not force:
+        raise UsageError(
+            f"{quoted(output)} exists.", "Give another folder with --out, or replace the dataset with --force."
+        )

@@ -1,0 +1,109 @@
+"""The units of input that a config names: logs of assistants, source files of repositories, and their commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from seedbed.config.directories import cache_dir
+from seedbed.config.preparing import Preparation
+from seedbed.curation.commits.examples import ExampleOptions
+from seedbed.curation.commits.units import CommitOptions, commit_units
+from seedbed.curation.drops import Drops
+from seedbed.curation.fim.samples import SampleOptions
+from seedbed.curation.fim.units import FimOptions, fim_units
+from seedbed.curation.logs.configured import log_units
+from seedbed.curation.repositories import harvest
+from seedbed.curation.repositories.harvest import Found
+from seedbed.curation.repositories.history import HistoryOptions
+from seedbed.curation.steps import Unit
+from seedbed.errors import UsageError
+from seedbed.text import quoted
+
+CLONES = "repositories"
+"""The folder in the cache for repositories that were cloned."""
+Finder = Callable[[str, Preparation, Drops], Sequence[Unit]]
+
+
+def units_of(config: Preparation, drops: Drops) -> list[Unit]:
+    """The units of all inputs, in a fixed order. What is not read at all is counted in `drops`.
+
+    Raises UsageError if an input does not exist or has nothing of the wanted kind.
+    """
+    find = FINDERS[config.prepare.what]
+    found: list[Unit] = []
+    for name in config.prepare.inputs:
+        found += find(name, config, drops)
+    if not found:
+        names = ", ".join(quoted(name) for name in config.prepare.inputs)
+        raise UsageError(f"{names}: {_NOTHING[config.prepare.what]}.", "Check the path.")
+    return found
+
+
+def _logs(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+    return log_units([name], config.logs)
+
+
+def _fim(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+    return fim_units(Path(name), _fim_options(config))
+
+
+def _fim_options(config: Preparation) -> FimOptions:
+    asked, fim = config.prepare, config.fim
+    samples = SampleOptions(max_tokens=asked.most_tokens, fim_rate=fim.rate, psm_rate=1 - fim.spm_rate, seed=asked.seed)
+    return FimOptions(
+        family=fim.family or None,
+        tokenizer=Path(asked.tokenizer_folder) if asked.tokenizer_folder else None,
+        samples=samples,
+        untracked=fim.untracked,
+        licences=asked.licences,
+        context=fim.context,
+    )
+
+
+def _commits(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+    return commit_units(Path(name), _commit_options(config))
+
+
+def _commit_options(config: Preparation) -> CommitOptions:
+    asked = config.commits
+    return CommitOptions(
+        history=HistoryOptions(
+            branch=asked.branch or None,
+            all_branches=asked.all_branches,
+            since=asked.since or None,
+            max_commits=asked.max_commits or None,
+        ),
+        examples=ExampleOptions(
+            form="blocks" if asked.answer == "edits" else "diff",
+            max_files=asked.max_files,
+            max_lines=asked.max_lines,
+            max_characters=asked.max_characters,
+        ),
+    )
+
+
+def _harvest(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+    found: list[Unit] = []
+    for each in _repositories(name, drops):
+        place = each.repository.place
+        found += fim_units(place, _fim_options(config))
+        found += commit_units(place, _commit_options(config), name=each.name)
+    return found
+
+
+def _repositories(name: str, drops: Drops) -> list[Found]:
+    """The repositories below a folder, or the one at an address, which is cloned into the cache."""
+    if harvest.is_url(name):
+        return [harvest.clone(name, cache_dir() / CLONES)]
+    return harvest.find_repositories(Path(name), drops)
+
+
+FINDERS: dict[str, Finder] = {"logs": _logs, "fim": _fim, "commits": _commits, "harvest": _harvest}
+"""Kind of preparation (prepare.what) -> the function that finds the units of an input."""
+_NOTHING = {
+    "logs": "there is no log that can be read",
+    "fim": "there are no source files that can be read",
+    "commits": "there are no commits",
+    "harvest": "there is no repository with files or commits",
+}

@@ -1,0 +1,265 @@
+"""Merges datasets in phases, each of which leaves a file behind, so that an interrupted merge goes on with the next.
+
+work/clean.jsonl      the rows of all inputs that pass the filters and are not in evaluation sets
+work/unique.jsonl     those without duplicates, with their clusters
+work/PHASE.json       what the phase found; written last, so a phase without it is done again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from seedbed import files
+from seedbed.config.preparing import Merging
+from seedbed.curation import folder as layout
+from seedbed.curation.assembling import command_of
+from seedbed.curation.drops import Drops
+from seedbed.curation.folder import Description
+from seedbed.curation.parts import Ticker
+from seedbed.curation.record import Record, encode
+from seedbed.curation.steps import Step, through
+from seedbed.errors import SeedbedError
+
+CLEAN, UNIQUE = "clean", "unique"
+PHASES = {CLEAN: 1, UNIQUE: 2}
+Report = Callable[[str, int, int], None]
+"""Called with the phase, the bytes that are done and all bytes; it may raise to stop the work."""
+
+
+@runtime_checkable
+class FindsItems(Protocol):
+    """A step that finds items of evaluation sets."""
+
+    def hits(self) -> Sequence[Any]:
+        """The items that were found."""
+        ...
+
+
+class PhaseResult(msgspec.Struct, kw_only=True):
+    """What a phase found."""
+
+    inputs: list[str]
+    """The fingerprints of the datasets that were merged."""
+    rows: int
+    drops: dict[str, Any]
+    facts: dict[str, Any] = {}
+
+
+class Merger:
+    """Merges the datasets of a config, phase by phase, in a folder of its own."""
+
+    def __init__(self, config: Merging, work: Path, report: Report) -> None:
+        """`work`: the folder of the phases' files. Raises SeedbedError if an input is no dataset or is damaged."""
+        self.config, self.work, self._report = config, files.make_dir(work), report
+        self.inputs = [Path(name) for name in config.merge.inputs]
+        self.described: list[Description] = []
+        for path in self.inputs:
+            description = layout.describe(path)
+            layout.verify(path, description)
+            self.described.append(description)
+        self._fingerprints = [each.fingerprint for each in self.described]
+
+    @property
+    def clean(self) -> Path:
+        """The file of the rows that pass the filters."""
+        return self.work / f"{CLEAN}.jsonl"
+
+    @property
+    def unique(self) -> Path:
+        """The file of the rows without duplicates."""
+        return self.work / f"{UNIQUE}.jsonl"
+
+    def run_clean(self) -> PhaseResult:
+        """Filter the rows of all inputs, and leave out what is in the evaluation sets."""
+        done = self._done(CLEAN)
+        if done is not None:
+            return done
+        drops, steps = Drops(), list(self._steps())
+        rows = self._write(self.clean, through(self._rows(), steps, drops))
+        hits = [msgspec.to_builtins(each.hits()) for each in steps if isinstance(each, FindsItems)]
+        return self._finish(CLEAN, rows, drops, {"evaluation_items": hits[0] if hits else []})
+
+    def run_unique(self) -> PhaseResult:
+        """Leave out duplicates, and mark clusters of near duplicates."""
+        from seedbed.curation.duplicates.deduplicate import DuplicateOptions, deduplicate
+
+        done = self._done(UNIQUE)
+        if done is not None:
+            return done
+        wanted = self.config.duplicates
+        options = DuplicateOptions(
+            near=wanted.near,
+            code_similarity=wanted.code_similarity,
+            prose_similarity=wanted.prose_similarity,
+            workers=self.config.merge.workers or None,
+        )
+        total = self.clean.stat().st_size
+        found = deduplicate([self.clean], options, self.work, lambda read: self._report("comparing", read, total))
+        drops = Drops()
+        rows = self._write(self.unique, found.records(drops))
+        return self._finish(UNIQUE, rows, drops, {"duplicates": msgspec.to_builtins(found.summary)})
+
+    def progress(self, phase: str, total: int) -> Callable[[int], None]:
+        """A function that adds bytes to those that are done of a phase, and reports them."""
+        done = 0
+
+        def advance(size_bytes: int) -> None:
+            nonlocal done
+            done = min(done + size_bytes, total)
+            self._report(phase, done, total)
+
+        return advance
+
+    def known_ledger(self, own: Path) -> Path | None:
+        """A file with the evaluation rows of earlier builds: of the ledger that is kept, and of the inputs' own ones.
+
+        None if there are none. Raises SeedbedError if one cannot be read.
+        """
+        ledgers = [own, *(folder / layout.LEDGER for folder in self.inputs)]
+        lines = [line for path in ledgers if path.is_file() for line in path.read_bytes().splitlines()]
+        if not lines:
+            return None
+        known = self.work / "known-ledger.jsonl"
+        files.write_atomic(known, b"".join(line + b"\n" for line in dict.fromkeys(lines)), durable=False)
+        return known
+
+    def lineage_of(self, number: int) -> dict[str, Any]:
+        """What dataset.json says of an input: what it is, and what it was made from."""
+        found = self.described[number]
+        return {
+            "name": found.name,
+            "fingerprint": found.fingerprint,
+            "rows": sum(each.rows for each in found.files.values()),
+            "made": found.made,
+            "command": found.command,
+            "drops": found.drops.get("counts", []),
+            "inputs": found.inputs,
+        }
+
+    def steps(self) -> list[str]:
+        """The steps that the rows of this merge passed, after those of the inputs."""
+        before = dict.fromkeys(step for each in self.described for step in each.steps)
+        own = [f"{step.name}@{step.version}" for step in self._steps()]
+        return [*before, *own, "deduplicate@1", "split@1"]
+
+    def _steps(self) -> Iterator[Step]:
+        if self.config.quality.filters:
+            from seedbed.curation.quality import QualityStep
+
+            yield QualityStep()
+        if self.config.decontamination.against:
+            from seedbed.curation.decontamination import Decontaminate, index_items
+            from seedbed.curation.evaluation_sets import Reading, read_items
+
+            reading = Reading()
+            sets = read_items(self.config.decontamination.against, reading)
+            yield Decontaminate(index_items(sets, reading))
+
+    def _rows(self) -> Iterator[Record]:
+        """The rows of all inputs, in order."""
+        named = [
+            (folder, name, facts.size_bytes)
+            for folder, description in zip(self.inputs, self.described, strict=True)
+            for name, facts in description.files.items()
+        ]
+        total, done = sum(size for _, _, size in named), 0
+        tick = Ticker(lambda: self._report("reading", done, total))
+        for folder, name, size in named:
+            for record in layout.read_rows(folder, name):
+                record.group = None
+                tick()
+                yield record
+            done += size
+            self._report("reading", done, total)
+
+    def _write(self, path: Path, records: Iterable[Record]) -> int:
+        rows = 0
+        with files.replacing(path, durable=False) as handle:
+            for record in records:
+                handle.write(encode(record) + b"\n")
+                rows += 1
+        return rows
+
+    def _done(self, phase: str) -> PhaseResult | None:
+        """What a phase found when it was done before, on the same inputs; None if it must be done."""
+        try:
+            found = msgspec.convert(files.read_json(self.work / f"{phase}.json"), PhaseResult)
+        except (SeedbedError, msgspec.ValidationError):
+            return None
+        return found if found.inputs == self._fingerprints and (self.work / f"{phase}.jsonl").is_file() else None
+
+    def _finish(self, phase: str, rows: int, drops: Drops, facts: dict[str, Any]) -> PhaseResult:
+        if not rows:
+            raise SeedbedError("No rows are left.", "Look at the reports of the inputs, or use other options.")
+        drops.mask(lambda text: text)
+        result = PhaseResult(inputs=self._fingerprints, rows=rows, drops=drops.as_json(), facts=facts)
+        files.write_json(self.work / f"{phase}.json", msgspec.to_builtins(result), durable=False)
+        return result
+
+
+def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path) -> Description:
+    """Split the rows and put the dataset in the place of `output`, as a whole or not at all.
+
+    `meta`: the task's meta.json, for the command that is recorded; `folder`: for temporary files. Raises SeedbedError if too
+    many evaluation answers are visible in the training rows, however the rows are split.
+    """
+    from seedbed.curation.splitting.ledger import encode_entry
+    from seedbed.curation.splitting.split import SplitOptions, rows_of, split
+
+    asked = merger.config.split
+    results = [merger.run_clean(), merger.run_unique()]
+    drops = Drops()
+    for result in results:
+        drops.add(Drops.from_json(result.drops))
+    ledger = Path(asked.ledger) if asked.ledger else output / layout.LEDGER
+    known = merger.known_ledger(ledger)
+    options = SplitOptions(
+        eval_frac=asked.eval_fraction,
+        eval_size=asked.eval_rows or None,
+        level=asked.level,
+        salt=asked.salt,
+        ledger=known,
+    )
+    parts = [merger.unique]
+    advance = merger.progress("splitting", 3 * merger.unique.stat().st_size)
+    found = split(parts, options, drops, advance, folder)
+    prepared = files.temporary_dir(files.make_dir(output.parent), output.name)
+    try:
+
+        def rows(wanted: str) -> Callable[[], Iterator[Record]]:
+            return lambda: (record for name, record in rows_of(parts, found, lambda _: None) if name == wanted)
+
+        facts = {
+            name: layout.write_rows(prepared / name, rows(of))
+            for name, of in ((layout.TRAIN, "train"), (layout.EVAL, "eval"))
+        }
+        layout.write_rejects(prepared, drops)
+        before = known.read_bytes() if known is not None else b""
+        entries = before + b"".join(encode_entry(entry) for entry in found.ledger)
+        files.write_atomic(prepared / layout.LEDGER, entries)
+        leakage = msgspec.to_builtins(found.leakage) | {"rate": found.leakage.rate}
+        description = Description(
+            name=output.name,
+            made="merge",
+            command=command_of(meta),
+            settings=msgspec.to_builtins(merger.config),
+            fingerprint=layout.fingerprint_of(facts),
+            files=facts,
+            steps=merger.steps(),
+            inputs=[merger.lineage_of(number) for number in range(len(merger.inputs))],
+            drops=drops.as_json(),
+            facts=results[0].facts | results[1].facts | {"leakage": leakage},
+        )
+        layout.finish(prepared, description)
+        if asked.ledger:
+            files.make_dir(ledger.parent)
+            files.write_atomic(ledger, entries)
+        files.replace_dir(prepared, output)
+    except BaseException:
+        files.remove_tree(prepared)
+        raise
+    return description

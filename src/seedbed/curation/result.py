@@ -1,0 +1,25 @@
+"""What a task has made, as sentences."""
+
+from __future__ import annotations
+
+from seedbed.curation.drops import Drops
+from seedbed.curation.folder import Description
+from seedbed.text import plural, size
+
+
+def sentences(description: Description) -> list[str]:
+    """What was made, as sentences."""
+    rows = sum(each.rows for each in description.files.values())
+    total = sum(each.size_bytes for each in description.files.values())
+    drops = Drops.from_json(description.drops)
+    lines = [f"{description.name}: {plural(rows, 'row')}, {size(total)}."]
+    if drops.total:
+        lines.append(f"Left out: {most_frequent(drops)}.")
+    return lines
+
+
+def most_frequent(drops: Drops, most: int = 6) -> str:
+    """The most frequent reasons, with their counts."""
+    reasons = [f"{count:,} {reason}" for (_, reason), count in drops.counts.most_common(most)]
+    rest = len(drops.counts) - most
+    return "; ".join(reasons) + (f"; {plural(rest, 'other reason')}" if rest > 0 else "")

@@ -1,0 +1,220 @@
+"""Measures how much of each evaluation answer can be seen in other rows: the share of its runs of 13 tokens.
+
+An answer of fewer than 13 tokens counts only if it has at least SHORT tokens and SHORT_CHARACTERS characters without white
+space, and then only as a whole: shorter ones, such as `return None`, are everywhere and give nothing away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from seedbed.curation.record import Record
+from seedbed.curation.splitting.content import answers_of, shown_of
+from seedbed.curation.splitting.fingerprints import RUN, runs_of, tokens_of
+from seedbed.curation.splitting.scan import BATCH_CHARACTERS, Rows, read_parts
+
+SHORT = 8
+SHORT_CHARACTERS = 48
+MOST_RUNS = 512
+"""Runs of an answer that are looked for; of longer answers, this many at equal distances."""
+EVERYWHERE = 64
+"""A run in more rows than this counts as seen wherever these rows go."""
+NO_ROW = -1
+
+
+class Runs(NamedTuple):
+    """The runs of one answer: their hashes, uint64 (R,), and how many tokens each has."""
+
+    hashes: np.ndarray
+    length: int
+
+
+class Answers:
+    """Evaluation answers, and in which rows their runs are seen."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        """The row of each answer; NO_ROW for an old evaluation row that is no longer there."""
+        self.measured: set[int] = set()
+        """Rows whose answers are here."""
+        self.too_short = 0
+        """Answers that are too short to be measured."""
+        self.looked = False
+        """Whether `look` was called."""
+        self._new: list[Runs] = []
+        self._answer = np.empty(0, np.int64)
+        self._sizes = np.empty(0, np.int64)
+        self._ends = np.empty(0, np.int64)
+        self._everywhere = np.empty(0, bool)
+        # Sightings of runs in rows: the number of the run, counted over all answers, and of the row.
+        self._seen_run: list[np.ndarray] = []
+        self._seen_row: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, row: int, runs: Sequence[Runs], too_short: int = 0) -> None:
+        """Add the answers of a row, before `look` is called."""
+        self.measured.add(row)
+        self.too_short += too_short
+        for each in runs:
+            self.rows.append(row)
+            self._new.append(each)
+
+    def look(self, rows: Rows, group: np.ndarray, skipped: np.ndarray, report: Callable[[int], None]) -> None:
+        """Read all rows, and note which runs of the answers added since the last call they show.
+
+        Rows of an answer's own group are left out, since they are always in the same split, and so are `skipped` rows.
+        """
+        self.looked = True
+        start = len(self._sizes)
+        new, self._new = self._new, []
+        sizes = np.array([len(each.hashes) for each in new], np.int64)
+        hashes = np.concatenate([each.hashes for each in new]) if new else np.empty(0, np.uint64)
+        answer = np.repeat(np.arange(start, start + len(new)), sizes)
+        own = np.array(self.rows, np.int64)[answer]
+        own_group = np.where(own == NO_ROW, NO_ROW, group[own]) if rows.count else own
+        table = Table(hashes, {each.length for each in new})
+        # A run of answers of several groups is looked for in all rows.
+        lowest = np.full(len(table.hashes), np.iinfo(np.int64).max)
+        highest = np.full(len(table.hashes), np.iinfo(np.int64).min)
+        place = np.searchsorted(table.hashes, hashes)
+        np.minimum.at(lowest, place, own_group)
+        np.maximum.at(highest, place, own_group)
+        sole = np.where(lowest == highest, lowest, NO_ROW)
+        seen = np.zeros(len(table.hashes), np.int64)
+        found_run, found_row = [], []
+        for run, row in table.find(rows, report):
+            kept = (sole[run] != group[row]) & ~skipped[row]
+            run, row = run[kept], row[kept]
+            kept = seen[run] <= EVERYWHERE
+            seen += np.bincount(run, minlength=len(seen))
+            found_run.append(run[kept])
+            found_row.append(row[kept])
+        run = np.concatenate([np.empty(0, np.int64), *found_run])
+        row = np.concatenate([np.empty(0, np.int64), *found_row])
+        kept = seen[run] <= EVERYWHERE
+        self._store(run[kept], row[kept], place, answer, sizes, seen > EVERYWHERE)
+
+    def _store(
+        self,
+        run: np.ndarray,
+        row: np.ndarray,
+        place: np.ndarray,
+        answer: np.ndarray,
+        sizes: np.ndarray,
+        everywhere: np.ndarray,
+    ) -> None:
+        """Keep sightings by answer instead of by distinct run: `place` is the distinct run of each run of the answers."""
+        order = np.argsort(run, kind="stable")
+        run, row = run[order], row[order]
+        starts, ends = np.searchsorted(run, place), np.searchsorted(run, place, side="right")
+        counts = ends - starts
+        base = len(self._answer)
+        steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        self._seen_run.append(np.repeat(np.arange(base, base + len(place)), counts))
+        self._seen_row.append(row[np.repeat(starts, counts) + steps])
+        self._answer = np.concatenate([self._answer, answer])
+        self._sizes = np.concatenate([self._sizes, sizes])
+        self._ends = np.cumsum(self._sizes)
+        self._everywhere = np.concatenate([self._everywhere, everywhere[place]])
+
+    def contained(self, shown: np.ndarray) -> np.ndarray:
+        """The share of each answer that is seen in the rows `shown`, bool (N,): float (answers,)."""
+        found = self._everywhere.copy()
+        for run, row in zip(self._seen_run, self._seen_row, strict=True):
+            found[run[shown[row]]] = True
+        return np.bincount(self._answer[found], minlength=len(self._sizes)) / np.maximum(self._sizes, 1)
+
+    def seen_in(self, answers: np.ndarray, shown: np.ndarray) -> dict[int, dict[int, set[int]]]:
+        """For each of the answers, the rows of `shown` that show runs of it, and which runs."""
+        wanted = np.zeros(len(self._sizes), bool)
+        wanted[answers] = True
+        found: dict[int, dict[int, set[int]]] = {int(each): {} for each in answers}
+        for run, row in zip(self._seen_run, self._seen_row, strict=True):
+            kept = shown[row] & wanted[self._answer[run]]
+            for one_run, one_row in zip(run[kept].tolist(), row[kept].tolist(), strict=True):
+                found[int(self._answer[one_run])].setdefault(one_row, set()).add(one_run)
+        return found
+
+    def sizes(self, answer: int) -> tuple[int, int]:
+        """How many runs of an answer are looked for, and how many of these are everywhere."""
+        start, end = int(self._ends[answer] - self._sizes[answer]), int(self._ends[answer])
+        return end - start, int(self._everywhere[start:end].sum())
+
+
+class Table:
+    """Hashes of runs, to be found in rows quickly: a table of flags by their first bits, then a binary search."""
+
+    def __init__(self, hashes: np.ndarray, lengths: Iterable[int]) -> None:
+        self.hashes = np.unique(hashes)
+        """The distinct hashes, sorted, uint64 (H,)."""
+        self._lengths = sorted(lengths)
+        bits = min(max((len(self.hashes) * 16).bit_length(), 10), 26)
+        self._shift = np.uint64(64 - bits)
+        self._flags = np.zeros(1 << bits, bool)
+        self._flags[self.hashes >> self._shift] = True
+
+    def find(self, rows: Rows, report: Callable[[int], None]) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        """Yield which hashes are seen in which rows, each pair once: positions in `hashes`, int64, and numbers, int64.
+
+        All pairs of a row are in one item.
+        """
+        if not len(self.hashes):
+            return
+        texts: list[str] = []
+        owners: list[int] = []
+        waiting = 0
+        for number, (_, _, record) in enumerate(read_parts(rows.parts, report)):
+            for text in shown_of(record):
+                texts.append(text)
+                owners.append(number)
+                waiting += len(text)
+            if waiting >= BATCH_CHARACTERS:
+                yield self._found(texts, owners, rows.place)
+                texts, owners, waiting = [], [], 0
+        yield self._found(texts, owners, rows.place)
+
+    def _found(self, texts: list[str], owners: list[int], place_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pairs = [np.empty(0, np.int64)]
+        owner = np.array(owners, np.int64)
+        tokens = tokens_of(texts)
+        base = int(owner[0]) if len(owner) else 0
+        width = (int(owner[-1]) - base + 1) if len(owner) else 1
+        for length in self._lengths:
+            runs, text = runs_of(tokens, length)
+            likely = self._flags[runs >> self._shift]
+            runs, text = runs[likely], text[likely]
+            place = np.minimum(np.searchsorted(self.hashes, runs), len(self.hashes) - 1)
+            equal = self.hashes[place] == runs
+            pairs.append(place[equal] * width + owner[text[equal]] - base)
+        found = np.unique(np.concatenate(pairs))
+        return found // width, place_of[found % width + base]
+
+
+def runs_of_answers(record: Record) -> tuple[list[Runs], int]:
+    """The runs of each answer of a record that is long enough, and how many are not."""
+    found, too_short = [], 0
+    for text in answers_of(record):
+        if not text.strip():
+            continue
+        tokens = tokens_of([text])
+        count = len(tokens.hashes)
+        if count >= RUN:
+            runs, _ = runs_of(tokens)
+            found.append(Runs(spaced(runs, MOST_RUNS), RUN))
+        elif count >= SHORT and len("".join(text.split())) >= SHORT_CHARACTERS:
+            found.append(Runs(runs_of(tokens, count)[0], count))
+        else:
+            too_short += 1
+    return found, too_short
+
+
+def spaced(runs: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the runs of a text, at equal distances."""
+    if len(runs) <= most:
+        return runs
+    return runs[np.linspace(0, len(runs) - 1, most).round().astype(np.int64)]

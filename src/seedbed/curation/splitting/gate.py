@@ -1,0 +1,249 @@
+"""Finds evaluation answers that can be seen in training rows, and changes the split until none is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from seedbed.curation.splitting.answers import NO_ROW, Answers, runs_of_answers
+from seedbed.curation.splitting.assign import DROPPED, EVAL, TRAIN, Wanted, assigned
+from seedbed.curation.splitting.containment import ACT, HALF
+from seedbed.curation.splitting.groups import TOO_LARGE, Groups, components
+from seedbed.curation.splitting.scan import Rows
+
+JOINS = 3
+"""Rounds in which groups are joined."""
+ROUNDS = 6
+FEW = 3
+"""At most this many training rows are left out for one answer; if it needs more, its own group goes to training."""
+MOST_DROPPED = 0.05
+"""The largest share of all rows that is left out so that answers are not seen."""
+WORST = 10
+
+
+class Pair(NamedTuple):
+    """An evaluation row and the training row that shows most of one of its answers."""
+
+    share: float
+    """The share of the answer that is seen there."""
+    eval_row: int
+    train_row: int
+
+
+class Outcome(NamedTuple):
+    """The split after the gate."""
+
+    split: np.ndarray
+    group: np.ndarray
+    answers: int
+    """Evaluation answers that were measured."""
+    too_short: int
+    leaked_first: int
+    """Answers of the first choice that were more than half seen in training."""
+    answers_first: int
+    leaked: int
+    """The same of the final split."""
+    joined: int
+    """Groups that were joined to another one."""
+    returned: int
+    """Rows that went from evaluation to training, since their answers are seen there."""
+    hiding: np.ndarray
+    """Training rows that were left out since they show evaluation answers, bool (N,)."""
+    visible: np.ndarray
+    """Old evaluation rows that were left out since training rows show their answers, bool (N,)."""
+    worst: tuple[Pair, ...]
+
+
+class _Members:
+    """The rows of each group."""
+
+    def __init__(self, group: np.ndarray) -> None:
+        self._group = group
+        self._order = np.argsort(group, kind="stable")
+        self._sorted = group[self._order]
+
+    def of(self, row: int) -> np.ndarray:
+        """The rows in the group of a row."""
+        start = np.searchsorted(self._sorted, self._group[row])
+        return self._order[start : np.searchsorted(self._sorted, self._group[row], side="right")]
+
+
+class Gate:
+    """Changes the split of rows until no evaluation answer is seen in training rows."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        groups: Groups,
+        size: Wanted,
+        salt: str,
+        same: np.ndarray,
+        old: np.ndarray,
+        answers: Answers,
+        report: Callable[[int], None],
+    ) -> None:
+        self.rows, self.groups, self.size, self.salt = rows, groups, size, salt
+        self.same, self.old = same, old
+        self.answers, self.report = answers, report
+        self.hiding = np.zeros(rows.count, bool)
+        self.visible = np.zeros(rows.count, bool)
+        self.barred = np.zeros(rows.count, bool)
+        self.split = self._assigned(np.zeros(rows.count, bool))
+        self.joined = 0
+
+    def run(self) -> Outcome:
+        """Measure, join and choose again, and then move what is left; at most ROUNDS times."""
+        first = None
+        for turn in range(ROUNDS):
+            self._measure()
+            leaks = self._leaks()
+            if first is None:
+                first = (self._leaked(), int(self._answers_in_eval().sum()))
+            if turn < JOINS and len(leaks) and self._join(leaks):
+                continue
+            self._resolve()
+            evaluated = self.split == EVAL
+            if evaluated.sum() * 2 >= self.size.rows:
+                break
+            split = self._assigned(evaluated)
+            if not ((split == EVAL) & ~evaluated).any():
+                break
+            self.split = split
+        else:
+            self._measure()
+            self._resolve()
+        assert first is not None
+        return Outcome(
+            self.split,
+            self.groups.group,
+            int(self._answers_in_eval().sum()),
+            self.answers.too_short,
+            *first,
+            self._leaked(),
+            self.joined,
+            int((self.barred & (self.split == TRAIN)).sum()),
+            self.hiding,
+            self.visible,
+            self._worst(),
+        )
+
+    def _assigned(self, kept: np.ndarray) -> np.ndarray:
+        split = assigned(self.rows, self.groups, self.size, self.salt, self.old | kept, self.barred & ~self.old)
+        split[self.hiding | self.visible] = DROPPED
+        return split
+
+    def _measure(self) -> None:
+        """Look for the answers of evaluation rows that were not looked for yet."""
+        new = [row for row in np.flatnonzero(self.split == EVAL).tolist() if row not in self.answers.measured]
+        for row, record in self.rows.read(new):
+            self.answers.add(row, *runs_of_answers(record))
+        if new or not self.answers.looked:
+            self.answers.look(self.rows, self.groups.group, self.groups.prefix, self.report)
+
+    def _answers_in_eval(self) -> np.ndarray:
+        """Which answers count: those of evaluation rows."""
+        owner = np.array(self.answers.rows, np.int64)
+        return (owner != NO_ROW) & (self.split[owner] == EVAL) if len(owner) else np.zeros(0, bool)
+
+    def _leaks(self) -> np.ndarray:
+        """Answers of evaluation rows, and old ones, of which about half or more is seen in training rows."""
+        owner = np.array(self.answers.rows, np.int64)
+        counted = self._answers_in_eval() | (owner == NO_ROW)
+        return np.flatnonzero(counted & (self.answers.contained(self.split == TRAIN) > ACT))
+
+    def _leaked(self) -> int:
+        """How many answers of evaluation rows are more than half seen in training rows."""
+        return int((self._answers_in_eval() & (self.answers.contained(self.split == TRAIN) > HALF)).sum())
+
+    def _join(self, leaks: np.ndarray) -> bool:
+        """Join the group of each answer to that of the training row that shows most of it; choose again if any is joined.
+
+        Not for divided groups, nor where the joined group would be too large: these are left to `_resolve`.
+        """
+        group = self.groups.group
+        sizes = np.bincount(group, minlength=len(group))
+        a, b = [], []
+        for answer, shown in self.answers.seen_in(leaks, self.split == TRAIN).items():
+            owner = self.answers.rows[answer]
+            if owner == NO_ROW or not shown:
+                continue
+            other = self._most(shown)
+            if not (self.groups.timed[owner] or self.groups.timed[other] or self.barred[owner]):
+                a.append(int(group[owner]))
+                b.append(int(group[other]))
+        if not a:
+            return False
+        merged = components(len(group), np.array(a), np.array(b))[group]
+        totals = np.bincount(merged, minlength=len(group))
+        # A joined group that is too large stays apart.
+        fits = (totals[merged] <= max(TOO_LARGE * len(group), 2)) | (totals[merged] == sizes[group])
+        merged = np.where(fits, merged, group)
+        count = len(np.unique(group)) - len(np.unique(merged))
+        if not count:
+            return False
+        self.joined += count
+        self.groups = self.groups.joined(merged, self.rows)
+        self.split = self._assigned(np.zeros(len(group), bool))
+        return True
+
+    def _resolve(self) -> None:
+        """Leave out the few training rows that show an answer, or move the answer's group to training, until none leaks."""
+        self._members = _Members(self.groups.group)
+        while True:
+            leaks = self._leaks()
+            moved = False
+            seen = self.answers.seen_in(leaks, self.split == TRAIN)
+            for answer in leaks.tolist():
+                moved |= self._resolve_one(answer, seen[answer])
+            if not moved:
+                return
+
+    def _resolve_one(self, answer: int, shown: dict[int, set[int]]) -> bool:
+        owner = self.answers.rows[answer]
+        if owner != NO_ROW and self.split[owner] != EVAL:
+            return True  # it was moved for another of its answers
+        shown = {row: runs for row, runs in shown.items() if self.split[row] == TRAIN}
+        total, everywhere = self.answers.sizes(answer)
+        hiding = self._hiding(shown, total, everywhere)
+        room = MOST_DROPPED * self.rows.count - self.hiding.sum()
+        if hiding is not None and (owner == NO_ROW or len(hiding) <= min(FEW, room)):
+            self.split[hiding] = DROPPED
+            self.hiding[hiding] = True
+            return bool(hiding)
+        if owner == NO_ROW:
+            return False
+        group = self._members.of(owner)
+        if self.old[group].any():
+            self.split[owner] = DROPPED
+            self.visible[owner] = True
+            return True
+        self.barred[group] = True
+        self.split[group[self.split[group] == EVAL]] = TRAIN
+        return True
+
+    def _hiding(self, shown: dict[int, set[int]], total: int, everywhere: int) -> list[int] | None:
+        """The fewest training rows, found greedily, without which less than half of an answer is seen; None if there are none."""
+        if everywhere > ACT * total:
+            return None
+        order = sorted(shown, key=lambda row: (-len(shown[row]), row))
+        for count in range(len(order) + 1):
+            if everywhere + len(set().union(*(shown[row] for row in order[count:]))) <= ACT * total:
+                return order[:count]
+        return None
+
+    def _most(self, shown: dict[int, set[int]]) -> int:
+        return min(shown, key=lambda row: (-len(shown[row]), row))
+
+    def _worst(self) -> tuple[Pair, ...]:
+        train = self.split == TRAIN
+        share = np.where(self._answers_in_eval(), self.answers.contained(train), 0)
+        worst = np.argsort(-share, kind="stable")[: WORST * 4]
+        pairs = []
+        for answer, shown in self.answers.seen_in(worst[share[worst] > 0], train).items():
+            if shown:
+                row = self._most(shown)
+                pairs.append(Pair(len(shown[row]) / self.answers.sizes(answer)[0], self.answers.rows[answer], row))
+        pairs.sort(key=lambda each: (-each.share, each.eval_row, each.train_row))
+        return tuple(pairs[:WORST])

@@ -1,0 +1,255 @@
+"""Splits the rows of a dataset into training and evaluation, without answers that can be seen in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from seedbed.curation.drops import Drops
+from seedbed.curation.record import Record
+from seedbed.curation.splitting.answers import NO_ROW, Answers
+from seedbed.curation.splitting.assign import DROPPED, EVAL, TRAIN, wanted
+from seedbed.curation.splitting.containment import Spool, contained_pairs
+from seedbed.curation.splitting.content import answers_of
+from seedbed.curation.splitting.gate import Gate, Outcome, Pair
+from seedbed.curation.splitting.groups import Groups, Level, grouped
+from seedbed.curation.splitting.ledger import Entry, entry_of, old_rows, read_ledger
+from seedbed.curation.splitting.scan import KINDS, Rows, read_parts, scan
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.text import printable, shorten
+
+STEP = "split"
+MOST_LEAKED = 0.01
+"""The largest share of evaluation answers that may be more than half seen in training."""
+EXCERPT = 200
+UNEVALUATED = 50
+"""With this many rows of a kind and none evaluated, people are told."""
+
+
+class SplitOptions(NamedTuple):
+    """How a dataset is split."""
+
+    eval_frac: float = 0.15
+    eval_size: int | None = 10_000
+    """The most evaluation rows, without those of the ledger; None for no limit. More would cost time and tell no more."""
+    level: Level = "auto"
+    salt: str = "seedbed"
+    ledger: Path | None = None
+    """The evaluation ledger of earlier builds."""
+
+
+class LeakedPair(msgspec.Struct, kw_only=True, frozen=True):
+    """An evaluation row and the training row that shows most of one of its answers."""
+
+    share: float
+    eval_row: str
+    """Where it came from."""
+    train_row: str
+    answer: str
+    """How an answer of the evaluation row begins."""
+
+
+class Leakage(msgspec.Struct, kw_only=True, frozen=True):
+    """How much of the evaluation answers can be seen in training rows, by runs of 13 tokens."""
+
+    level: str
+    groups: int
+    largest_group: int
+    answers: int
+    """Evaluation answers that were measured, and those that are too short to be."""
+    too_short: int
+    leaked_before: int
+    """Of `answers_before` answers of the first choice, those that were more than half seen in training rows."""
+    answers_before: int
+    leaked: int
+    """The same of the final split."""
+    joined_groups: int
+    returned_rows: int
+    old_rows: int
+    """Evaluation rows that are there because of the ledger."""
+    messages: list[str]
+    worst: list[LeakedPair]
+
+    @property
+    def rate(self) -> float:
+        """The share of measured answers that are more than half seen in training rows."""
+        return self.leaked / max(self.answers, 1)
+
+
+class SplitResult(NamedTuple):
+    """Where each row goes; rows are numbered in order of reading, over all parts."""
+
+    split: np.ndarray
+    """0 training, 1 evaluation, 2 left out; uint8 (N,)."""
+    group: np.ndarray
+    """The name of each row's group, uint64 (N,); `group_name` writes it."""
+    leakage: Leakage
+    ledger: tuple[Entry, ...]
+    """Entries of the evaluation rows that the ledger does not have yet, to be added to it."""
+
+    @property
+    def train_rows(self) -> int:
+        """The number of training rows."""
+        return int((self.split == TRAIN).sum())
+
+    @property
+    def eval_rows(self) -> int:
+        """The number of evaluation rows."""
+        return int((self.split == EVAL).sum())
+
+
+def split(
+    parts: Sequence[Path],
+    options: SplitOptions,
+    drops: Drops,
+    report: Callable[[int], None],
+    folder: Path | None = None,
+) -> SplitResult:
+    """Decide for each record of the JSONL files `parts` whether it is trained, evaluated or left out.
+
+    The decision depends on the records, the options and the ledger only, not on their order or on how they are cut into
+    files. `report` is called with the bytes read since; all parts are read about three times. `folder` has the temporary
+    files. Rows that are left out are counted in `drops`. Raises UsageError for options without sense, SeedbedError if a line
+    is no record, or if more than MOST_LEAKED of the evaluation answers can be seen in training however rows are chosen.
+    """
+    if not 0 < options.eval_frac < 1:
+        raise UsageError(
+            f"The evaluation share is {options.eval_frac:g}.", "Give a number between 0 and 1, such as 0.15."
+        )
+    if options.eval_size is not None and options.eval_size < 1:
+        raise UsageError(f"The evaluation size is {options.eval_size}.", "Give at least 1 row.")
+    spool = Spool(folder)
+    try:
+        rows = scan(parts, spool, report)
+        if not rows.count:
+            raise SeedbedError("There is no row to split.", "See what was left out, and why: `rejects/`.")
+        pairs = contained_pairs(spool, rows.place)
+    finally:
+        spool.close()
+    groups = grouped(rows, pairs, options.level)
+    entries = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else []
+    same, old = np.zeros(rows.count, bool), np.zeros(rows.count, bool)
+    if entries:
+        same, old = old_rows(rows, entries, report)
+    answers = Answers()
+    present = set(rows.id[same].tolist())
+    for entry in entries:
+        if int(entry.row, 16) not in present:
+            answers.add(NO_ROW, entry.runs())
+    size = wanted(int((~groups.prefix).sum()), options.eval_frac, options.eval_size)
+    gate = Gate(rows, groups, size, options.salt, same, old, answers, report)
+    outcome = gate.run()
+    _count_drops(rows, gate.groups, outcome, drops)
+    if pairs.frequent:
+        drops.note(STEP, "fingerprint in too many rows to compare", pairs.frequent)
+    if pairs.widespread:
+        drops.note(STEP, "row that is part of many others", pairs.widespread)
+    leakage = _leakage(rows, gate.groups, outcome, old)
+    _check(leakage, outcome)
+    known = {entry.row for entry in entries}
+    evaluated = np.flatnonzero(outcome.split == EVAL)
+    added = tuple(each for _, record in rows.read(evaluated) if (each := entry_of(record)).row not in known)
+    return SplitResult(outcome.split[rows.place], gate.groups.key[rows.place], leakage, added)
+
+
+def rows_of(
+    parts: Sequence[Path], result: SplitResult, report: Callable[[int], None]
+) -> Iterator[tuple[Literal["train", "eval"], Record]]:
+    """The records that are kept, in order, each with its split, and marked with its group."""
+    for number, (_, _, record) in enumerate(read_parts(parts, report)):
+        if result.split[number] != DROPPED:
+            record.group = group_name(int(result.group[number]))
+            yield ("eval" if result.split[number] == EVAL else "train"), record
+
+
+def group_name(key: int) -> str:
+    """The name of a group in a record: 16 hex digits."""
+    return f"{key:016x}"
+
+
+def where_of(record: Record) -> str:
+    """Where a record came from, for people."""
+    origin = record.provenance
+    named = origin.repository or ""
+    place = [origin.source, named, origin.path or origin.file, origin.commit and origin.commit[:12], origin.session]
+    return printable(" ".join(each for each in place if each)) or record.id
+
+
+def _count_drops(rows: Rows, groups: Groups, outcome: Outcome, drops: Drops) -> None:
+    for numbers, reason in (
+        (groups.prefix, "prefix of a longer row"),
+        (outcome.hiding, "shows an evaluation answer"),
+        (outcome.visible, "old evaluation row that training shows"),
+    ):
+        for _, record in rows.read(np.flatnonzero(numbers)):
+            drops.drop(STEP, reason, where_of(record), "\n".join(answers_of(record)))
+
+
+def _leakage(rows: Rows, groups: Groups, outcome: Outcome, old: np.ndarray) -> Leakage:
+    kept = groups.group[outcome.split != DROPPED]
+    _, sizes = np.unique(kept, return_counts=True)
+    return Leakage(
+        level=groups.level,
+        groups=len(sizes),
+        largest_group=int(sizes.max()) if len(sizes) else 0,
+        answers=outcome.answers,
+        too_short=outcome.too_short,
+        leaked_before=outcome.leaked_first,
+        answers_before=outcome.answers_first,
+        leaked=outcome.leaked,
+        joined_groups=outcome.joined,
+        returned_rows=outcome.returned,
+        old_rows=int((old & (outcome.split == EVAL)).sum()),
+        messages=[*groups.messages, *_unevaluated(rows, outcome)],
+        worst=_worst(rows, outcome.worst),
+    )
+
+
+def _unevaluated(rows: Rows, outcome: Outcome) -> Iterator[str]:
+    """Kinds of rows that are in training only."""
+    if not (outcome.split == EVAL).any():
+        yield "No row is evaluated: all rows are in one group, or none is long enough to be measured."
+        return
+    for number, kind in enumerate(KINDS):
+        here = outcome.split[rows.kind == number]
+        if len(here) >= UNEVALUATED and not (here == EVAL).any():
+            yield f"No {kind} row is evaluated: the groups of all {len(here):,} are too large, or were not chosen."
+
+
+def _worst(rows: Rows, pairs: Sequence[Pair]) -> list[LeakedPair]:
+    numbers = sorted({number for each in pairs for number in (each.eval_row, each.train_row)})
+    records = dict(rows.read(numbers))
+    found = []
+    for each in pairs:
+        answer = max(answers_of(records[each.eval_row]), key=len, default="")
+        found.append(
+            LeakedPair(
+                share=round(each.share, 4),
+                eval_row=where_of(records[each.eval_row]),
+                train_row=where_of(records[each.train_row]),
+                answer=shorten(answer, EXCERPT),
+            )
+        )
+    return found
+
+
+def _check(leakage: Leakage, outcome: Outcome) -> None:
+    """Refuse a split whose evaluation would measure memory."""
+    pairs = "".join(
+        f"\n  {each.share:.0%} of an answer of {each.eval_row} is in {each.train_row}" for each in leakage.worst[:5]
+    )
+    if leakage.rate > MOST_LEAKED:
+        raise SeedbedError(
+            f"{leakage.leaked:,} of {leakage.answers:,} evaluation answers ({leakage.rate:.1%}) are more than half visible in "
+            f"training rows; at most {MOST_LEAKED:.0%} may be.{pairs}",
+            "Add data of other sources or repositories, or choose another level of groups.",
+        )
+    if leakage.leaked_before and not (outcome.split == EVAL).any():
+        raise SeedbedError(
+            f"No row can be evaluated: all {leakage.answers_before:,} answers that were tried can be seen in training rows.",
+            "Add data of other sources or repositories: the rows here repeat each other.",
+        )

@@ -1,0 +1,214 @@
+"""The job that prepares a dataset from logs, repositories or commits: one part for each unit of input, then the folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from seedbed.config.directories import cache_dir
+from seedbed.config.preparing import Preparation
+from seedbed.curation import assembling
+from seedbed.curation.parts import Part, find_part, parts_in_use
+from seedbed.curation.preparing import Preparer
+from seedbed.curation.result import sentences
+from seedbed.errors import SeedbedError
+from seedbed.events import RESULT, Data, Message
+from seedbed.hardware.cpu import usable_cores
+from seedbed.jobs.waiting import until_written
+from seedbed.runs.kinds import frozen_config
+from seedbed.runs.lifecycle import Lifecycle
+from seedbed.runs.tasks import output_of
+from seedbed.text import plural
+from seedbed.train.hooks import phase
+
+_POLL_S = 0.1
+_EXECUTOR_POLL_S = 1.0
+_SMALL_BYTES = 4 << 20
+"""Inputs of fewer bytes are read in this process: starting others takes longer."""
+
+
+def run(task_dir: Path, lifecycle: Lifecycle) -> str:
+    """Prepare what is not prepared yet, and put the dataset in the place of the task's output; returns the final status."""
+    config: Preparation = frozen_config(lifecycle.run)
+    output = output_of(lifecycle.run)
+    assert output is not None
+    preparer = Preparer(config, cache_dir())
+    with parts_in_use():
+        return _prepare(preparer, output, lifecycle)
+
+
+def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle) -> str:
+    with phase(lifecycle.emit, "prepare"):
+        units = preparer.units
+    total = sum(unit.size_bytes for unit in units)
+    lifecycle.emit(Message(level="info", code="units", text=f"Reading {plural(len(units), 'part')} of the input."))
+    with phase(lifecycle.emit, "prepare"):
+        parts = _parts(preparer, lifecycle, total)
+    with phase(lifecycle.emit, "prepare"):
+        description = until_written(
+            lifecycle,
+            output.parent,
+            lambda: assembling.assemble(preparer, parts, output, lifecycle.run.meta(), lifecycle.check_requests),
+            "the preparation",
+        )
+    for line in sentences(description):
+        lifecycle.emit(Message(level="info", code=RESULT, text=line))
+    return "completed"
+
+
+def _parts(preparer: Preparer, lifecycle: Lifecycle, total: int) -> list[Part]:
+    """The parts of all units, in order; those that the cache does not have are made."""
+    units = preparer.units
+    parts: dict[int, Part] = {}
+    done = 0
+
+    def finished(number: int, part: Part) -> None:
+        nonlocal done
+        parts[number] = part
+        done += units[number].size_bytes
+        lifecycle.emit(Data(stage="reading", done=done, total=total, unit="bytes", whole=True))
+
+    missing: list[int] = []
+    for number, unit in enumerate(units):
+        lifecycle.check_requests()
+        part = preparer.find(unit)
+        if part is not None:
+            finished(number, part)
+        else:
+            missing.append(number)
+    if not missing:
+        return [parts[number] for number in range(len(units))]
+    if preparer.config.prepare.executor != "processes":
+        for number, part in _in_executor(preparer, missing, lifecycle):
+            finished(number, part)
+        return [parts[number] for number in range(len(units))]
+    workers = min(preparer.config.prepare.workers or usable_cores(), len(missing))
+    if workers == 1 or sum(units[number].size_bytes for number in missing) < _SMALL_BYTES:
+        for number in missing:
+            unit = units[number]
+            made = until_written(
+                lifecycle,
+                preparer.cache,
+                lambda unit=unit: preparer.make(unit, lifecycle.check_requests),  # type: ignore[misc]
+                "the preparation",
+            )
+            finished(number, made)
+    else:
+        for number, part in _in_processes(preparer, missing, workers, lifecycle):
+            finished(number, part)
+    return [parts[number] for number in range(len(units))]
+
+
+def _in_processes(
+    preparer: Preparer, numbers: Sequence[int], workers: int, lifecycle: Lifecycle
+) -> Iterator[tuple[int, Part]]:
+    """Yield the parts that worker processes make, in the order in which they are finished. Large units begin first."""
+    waiting = sorted(numbers, key=lambda number: -preparer.units[number].size_bytes)
+    command = [sys.executable, "-P", "-m", "seedbed.curation.worker", str(lifecycle.run.config), str(preparer.cache)]
+    answers: SimpleQueue[tuple[_Worker, int, str]] = SimpleQueue()
+    running = [_Worker(command, answers) for _ in range(workers)]
+    try:
+        busy = 0
+        for worker in running:
+            worker.begin(waiting.pop(0), preparer)
+            busy += 1
+        while busy:
+            lifecycle.check_requests()
+            try:
+                worker, number, line = answers.get(timeout=_POLL_S)
+            except Empty:
+                continue
+            busy -= 1
+            yield number, _part_of(line, preparer, worker)
+            if waiting:
+                worker.begin(waiting.pop(0), preparer)
+                busy += 1
+    finally:
+        for worker in running:
+            worker.end()
+
+
+def _in_executor(preparer: Preparer, numbers: Sequence[int], lifecycle: Lifecycle) -> Iterator[tuple[int, Part]]:
+    """Yield the parts that the ranks of an executor of datatrove make, in the order in which they are finished."""
+    logs = lifecycle.run.path / "executor"
+    words = [str(lifecycle.run.config), str(preparer.cache), preparer.config.prepare.executor, str(logs)]
+    process = subprocess.Popen([sys.executable, "-P", "-m", "seedbed.curation.cluster", *words])
+    missing = list(numbers)
+    try:
+        while missing:
+            lifecycle.check_requests()
+            ended = process.poll()
+            for number in list(missing):
+                part = preparer.find(preparer.units[number])
+                if part is not None:
+                    missing.remove(number)
+                    yield number, part
+            if ended is not None and missing:
+                raise SeedbedError(
+                    f"The executor has ended (exit status {ended}), and {plural(len(missing), 'part')} are not finished.",
+                    f"Its messages are in {lifecycle.run.log} and {logs}.",
+                )
+            time.sleep(_EXECUTOR_POLL_S if missing else 0)
+        process.wait()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _part_of(line: str, preparer: Preparer, worker: _Worker) -> Part:
+    if not line:
+        raise SeedbedError(
+            f"A process that reads the input has ended unexpectedly (exit status {worker.status()}).",
+            "It may have run out of memory. Run the command again with fewer --workers; what is finished is kept.",
+        )
+    answer = json.loads(line)
+    if "error" in answer:
+        raise SeedbedError(answer["error"], answer["hint"])
+    part = find_part(preparer.cache, answer["key"])
+    if part is None:
+        raise SeedbedError("A part in the cache has disappeared.", "Run the command again.")
+    return part
+
+
+class _Worker:
+    """A worker process, and the thread that waits for its answers."""
+
+    def __init__(self, command: list[str], answers: SimpleQueue[tuple[_Worker, int, str]]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answers = answers
+
+    def begin(self, number: int, preparer: Preparer) -> None:
+        """Let the process make the part of a unit; its answer comes through the queue, "" if it ends without one."""
+        threading.Thread(target=self._ask, args=(number, preparer.units[number].name), daemon=True).start()
+
+    def _ask(self, number: int, name: str) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps([number, name]) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except (OSError, ValueError):
+            line = ""
+        self._answers.put((self, number, line))
+
+    def status(self) -> int:
+        """The exit status of the process, which has ended."""
+        return self._process.wait()
+
+    def end(self) -> None:
+        """End the process at once. A part that it had begun leaves no file behind but a temporary one."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:
+                    continue
