@@ -22,7 +22,7 @@ from seedbed.curation.record import (
     encode,
 )
 from seedbed.curation.redaction.redactor import RedactionOptions, Redactor
-from seedbed.curation.redaction.step import ONLY_PLACEHOLDER, RedactStep, project_key, redact_drops
+from seedbed.curation.redaction.step import ONLY_PLACEHOLDER, RedactStep, project_key
 from seedbed.curation.steps import through
 from seedbed.errors import SeedbedError
 
@@ -167,18 +167,19 @@ def test_names_that_belong_to_a_record_are_replaced() -> None:
     assert made.text == "thanks to <NAME_1>"
 
 
-def test_samples_of_what_was_left_out_are_redacted_also_where_they_are_cut() -> None:
+def test_samples_reasons_and_notes_of_what_was_left_out_are_redacted_also_where_they_are_cut() -> None:
+    key = filled("-----BEGIN RSA PRIVATE KEY-----\n" + "{B*64}\n" * 80 + "-----END RSA PRIVATE KEY-----\n")
     drops = Drops()
     drops.drop("logs", "unknown type of q@acme.io", "/home/quent/x.jsonl:7", f"key {TOKEN}")
-    drops.drop("logs", "too long", "x.jsonl:9", "a " * 990 + TOKEN)
+    drops.drop("logs", "too long", "x.jsonl:9", (key + "a " * 990)[: 6000 - 20] + TOKEN)
     drops.note("logs", "read /home/quent/x")
-    made = redact_drops(Redactor(KEY), drops)
-    assert made.counts == {("logs", "unknown type of <EMAIL_1>"): 1, ("logs", "too long"): 1}
-    assert made.notes == {("logs", "read /home/<USER_1>/x"): 1}
-    first, second = made.samples
+    drops.mask(Redactor(KEY).redact_text)
+    assert drops.counts == {("logs", "unknown type of <EMAIL_1>"): 1, ("logs", "too long"): 1}
+    assert drops.notes == {("logs", "read /home/<USER_1>/x"): 1}
+    first, second = drops.samples
     assert (first.where, first.text) == ("/home/<USER_1>/x.jsonl:7", "key <GITHUB_TOKEN_1>")
-    assert second.text == "a " * 990
-    assert len(drops.samples[1].text) == 2000
+    assert second.text.startswith("<PRIVATE_KEY_1>\na a ")
+    assert TOKEN[:8] not in second.text
 
 
 def test_the_key_of_a_project_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from seedbed import files
-from seedbed.curation.drops import SAMPLE_CHARACTERS, Drops
+from seedbed.curation.drops import Drops
 from seedbed.curation.record import ContextFile, Function, Message, Record, Redaction, content_id
 from seedbed.curation.redaction.redactor import Numbering, Redactor
 from seedbed.errors import SeedbedError
@@ -19,7 +18,6 @@ from seedbed.text import quoted
 _KEY_BYTES = 32
 _MOST_HASHES = 1000
 """The most different secrets that are counted one by one."""
-_LONGEST_TOKEN = 400
 NamesOf = Callable[[Record], Sequence[str]]
 """The names of people that matter in a record, such as the authors of its repository. The same for a record always."""
 ONLY_PLACEHOLDER = "middle is only a redaction"
@@ -102,31 +100,6 @@ def _redact_message(message: Message, plain: Callable[[str], str]) -> None:
             )
             for call in message.tool_calls
         ]
-
-
-def redact_drops(redactor: Redactor, drops: Drops) -> Drops:
-    """What was left out, with redacted samples, places and reasons, as it may be written.
-
-    A sample that was cut at its end loses its last word, which may be the beginning of a secret.
-    """
-    made = Drops()
-    for (step, reason), count in drops.counts.items():
-        made.counts[step, redactor.redact_text(reason)] += count
-    for (step, what), count in drops.notes.items():
-        made.notes[step, redactor.redact_text(what)] += count
-    for sample in drops.samples:
-        text = sample.text
-        if len(text) >= SAMPLE_CHARACTERS:
-            text = re.sub(rf"\S{{1,{_LONGEST_TOKEN}}}\Z", "", text)
-        made.samples.append(
-            msgspec.structs.replace(
-                sample,
-                reason=redactor.redact_text(sample.reason),
-                where=redactor.redact_text(sample.where),
-                text=redactor.redact_text(text),
-            )
-        )
-    return made
 
 
 def project_key(path: Path) -> bytes:
