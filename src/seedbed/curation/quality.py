@@ -17,6 +17,10 @@ from seedbed.curation.record import Message, Record, is_trained
 
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_0-9]*_\d+>")
 _WORD = re.compile(r"\w+", re.ASCII)
+_SYMBOLS = re.compile(r"(?m)(?<=.)#(?!#)|\.{3}|…")
+"""Hash signs that begin no heading, and ellipses."""
+_SHORT_LINE = 10
+"""Shorter lines may be repeated: fences of code blocks, brackets, entries of lists."""
 _HASH_COMMENTS = re.compile(r"""(?m)^[ \t]*#.*$|"{3}[\s\S]*?"{3}|'{3}[\s\S]*?'{3}""")
 _SLASH_COMMENTS = re.compile(r"(?m)^[ \t]*(?://|--|;).*$|/\*[\s\S]*?\*/")
 
@@ -128,7 +132,7 @@ def prose_reason(text: str, options: QualityOptions) -> str | None:
     """Whether words stand between blanks, which they do not in Chinese or Japanese."""
     if len(words) < options.words and len(text) < 5 * options.words:
         return f"fewer than {options.words} words"
-    lines = [line for line in (each.strip() for each in text.splitlines()) if line]
+    lines = [line for line in (each.strip() for each in text.splitlines()) if len(line) >= _SHORT_LINE]
     counted = Counter(lines)
     if len(lines) >= 5:
         again = sum(count - 1 for count in counted.values())
@@ -137,7 +141,8 @@ def prose_reason(text: str, options: QualityOptions) -> str | None:
             return "repeated lines"
         if characters > options.repeated_characters * sum(map(len, lines)):
             return "repeated text"
-    if text.count("#") + text.count("...") + text.count("…") > options.symbols * max(len(words), len(text) // 12):
+    marks = len(_SYMBOLS.findall(text))
+    if marks > options.symbols * max(len(words), len(text) // 12):
         return "many symbols"
     if spaced and text.isascii():
         found = _WORD.findall(text)
