@@ -161,6 +161,8 @@ def _unquoted(match: re.Match[str], value: str, password: bool) -> bool:
     if is_wordlike(value) or re.match(r"[A-Za-z_][\w]*(?:(?:\.|::|->)[A-Za-z_]\w*)+$", value):
         return False
     _, _, digit, other = _kinds(value)
+    if re.fullmatch(r"0[xX][0-9A-Fa-f_]{1,16}[uUlL]{0,3}", value):
+        return False  # a number
     if re.search(r"[=|]{2}|:=|->|=$|[*/+]=", value):
         return False
     return is_random(value, 2.5 if password and other and digit else 3.0)
@@ -201,6 +203,8 @@ def _phone(match: re.Match[str], value: str) -> bool:
     digits = re.sub(r"\D", "", value)
     country = _COUNTRY.match(digits)
     if not country or not 9 <= len(digits) <= 15 or value.count("(") != value.count(")"):
+        return False
+    if "234567" in digits or "987654" in digits:
         return False
     if digits[0] == "1" and (len(digits) != 11 or digits[1] in "01" or digits[4] in "01"):
         return False
