@@ -18,7 +18,8 @@ import numpy as np
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Record, decode
-from seedbed.curation.rendering import Renderer, Sample
+from seedbed.curation.rendering.encoding import Sample
+from seedbed.curation.rendering.renderer import Renderer
 from seedbed.data.interruption import Check, never_stop
 from seedbed.data.shards import TOKENIZER
 from seedbed.data.worker_pool import PYTHON, SINGLE_PROCESS_BYTES, WorkerPool, serve
