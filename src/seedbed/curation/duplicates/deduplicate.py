@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +24,7 @@ from seedbed.curation.duplicates.clusters import (
     numbered,
 )
 from seedbed.curation.duplicates.content import place_of, whole_text
+from seedbed.curation.duplicates.processes import worker_pool
 from seedbed.curation.duplicates.signature_files import (
     CHAT,
     LICENSED,
@@ -251,8 +251,7 @@ def _write_all(
             _write_range(path, begin, end, out, maker)
             report(done := done + end - begin)
         return
-    # rensa computes in threads, which processes made by `fork` would lack: they would hang.
-    pool = ProcessPoolExecutor(min(workers, len(ranges)), mp_context=get_context("spawn"))
+    pool = worker_pool(min(workers, len(ranges)))
     try:
         sizes: dict[Future[None], int] = {}
         for (path, begin, end), out in zip(ranges, paths, strict=True):
