@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted_duplicates import code, edited, jaccard, prose, words
 
+from planted_duplicates import code, edited, jaccard, prose, words
 from seedbed.curation.duplicates.clusters import Clusters, find_clusters
 from seedbed.curation.duplicates.signature_files import write_signatures
 from seedbed.curation.record import Record
