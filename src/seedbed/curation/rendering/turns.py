@@ -242,7 +242,7 @@ class ChatRenderer:
                 raise _ProblemError(RESERVED, "")
             return self._control.sub(lambda found: f"{CONTROL_BEGIN}{found[0]}{CONTROL_END}", value)
         if isinstance(value, dict):
-            return {key: self._marked(each) for key, each in value.items()}
+            return {self._marked(key): self._marked(each) for key, each in value.items()}
         return [self._marked(each) for each in value] if isinstance(value, list) else value
 
 
