@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -160,7 +162,7 @@ def conversations(draw: st.DrawFn) -> list[Message]:
         made.append(message("user", draw(heard)))
         made.append(message("assistant", draw(spoken)))
         if draw(st.booleans()):
-            made[-1].tool_calls = [call("abc", '{"a": "%s"}' % draw(st.text("abc", max_size=5)))]
+            made[-1].tool_calls = [call("abc", json.dumps({"a": draw(st.text("abc", max_size=5))}))]
             made.append(message("tool", draw(heard)))
             made.append(message("assistant", draw(spoken), reasoning=draw(st.none() | spoken)))
     return made
