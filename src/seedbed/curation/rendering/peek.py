@@ -54,6 +54,7 @@ def text_of(ids: list[int], tokenizer: Tokenizer) -> str:
     """The text of ids, in which control tokens are written as they are named. Parts of characters become U+FFFD."""
     names = {id_: name for name, id_ in tokenizer.special.items()}
     parts = []
-    for special, run in groupby(ids, key=lambda id_: id_ in names):
+    for special, group in groupby(ids, key=lambda id_: id_ in names):
+        run = list(group)
         parts += [names[id_] for id_ in run] if special else [tokenizer.decode(run)]
     return "".join(parts)
