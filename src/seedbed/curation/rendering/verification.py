@@ -151,7 +151,7 @@ class _Verification:
         if not writes_calls:  # then chats with tool calls are left out
             tried = [probe for probe in tried if not any("tool_calls" in message for message in probe.messages)]
         header, leads = self._headers(tried)
-        ends = self._turn_ends(tried)
+        ends = self._turn_ends(tried, header, leads)
         setup = msgspec.structs.replace(self._setup, header=header, leads=leads, ends=ends)
         self._process.set_up(setup)
         answers = self._process.ask([Chat(messages=each.messages, tools=each.tools, task="probe") for each in tried])
@@ -232,7 +232,7 @@ class _Verification:
             leads[role] = _common_end(leads.get(role, lead), lead)
         return "", leads
 
-    def _turn_ends(self, tried: list[Probe]) -> list[str]:
+    def _turn_ends(self, tried: list[Probe], header: str, leads: dict[str, str]) -> list[str]:
         """The control tokens that end the turns of the probes: the first after the text of a turn, the last after tool calls.
 
         Some templates write two, one right after the other; they are one end. Raises SeedbedError if a turn has
@@ -243,9 +243,13 @@ class _Verification:
             [Chat(messages=probe.messages[: turn + 1], tools=probe.tools, wrapped=True) for probe, turn in before]
         )
         ending = {each for each in self._setup.control if each in self._tokenizer.special} | self._stops()
-        pattern = re.compile(
-            f"(?<!{CONTROL_BEGIN})(?:{'|'.join(map(re.escape, sorted(ending, key=len, reverse=True)))})+"
-        )
+        one = "|".join(map(re.escape, sorted(ending, key=len, reverse=True)))
+        begins = set(re.findall(one, header)) | {
+            token for lead in leads.values() for token in re.findall(one, lead)[1:]
+        }
+        ending -= begins  # some templates always write the header of the next turn, too
+        one = "|".join(map(re.escape, sorted(ending, key=len, reverse=True))) or "(?!)"
+        pattern = re.compile(f"(?<!{CONTROL_BEGIN})(?:{one})+")
         ends: set[str] = set()
         for (probe, turn), text in zip(before, texts, strict=True):
             calls = "tool_calls" in probe.messages[turn]
@@ -281,10 +285,10 @@ class _Verification:
                 if len(finding) >= 2:
                     continue
                 if not probe.features:
+                    who = f"only {listed(list(finding))}" if finding else "none"
                     raise SeedbedError(
                         f"The turns of the assistant cannot be told for certain in the chat template of {self._where}: "
-                        f"{'only ' + listed(list(finding)) if finding else 'none'} of the 3 strategies finds turn {number} of the probe "
-                        f"{quoted(probe.name)}.",
+                        f"{who} of the 3 strategies finds turn {number} of the probe {quoted(probe.name)}.",
                         _CORRECT,
                     )
                 found += [each for each in probe.features[-1:] if each not in found]
