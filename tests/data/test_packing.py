@@ -44,8 +44,8 @@ def test_lognormal_lengths_fill_the_rows_to_999_per_mille():
 
 
 def test_a_length_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="1 .. 10"):
+    with pytest.raises(ValueError, match=r"1 \.\. 10"):
         pack(np.array([3, 11]), 10)
-    with pytest.raises(ValueError, match="1 .. 10"):
+    with pytest.raises(ValueError, match=r"1 \.\. 10"):
         pack(np.array([0]), 10)
     assert pack(np.zeros(0, dtype=np.int64), 10).num_rows == 0
