@@ -14,6 +14,7 @@ BYTES_PER_TOKEN = 3.2
 """The estimate without a tokenizer: about what tokenizers for code have on source code (Qwen3: 3.3 on CPython's library)."""
 
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
+_BLOCK_LINES = 24
 _SMALLEST = 0.5
 """A cut is looked for from this share of an even piece up to the whole budget."""
 
@@ -27,14 +28,41 @@ class Piece(NamedTuple):
 
 
 def token_counter(tokenizer: Tokenizer | None) -> Callable[[Sequence[str]], list[int]]:
-    """A function that counts the tokens of each line, each encoded by itself.
+    """A function that gives the tokens of each line of a text.
 
-    Their sum is at least about the number of tokens of the lines together, because tokens may span lines. Without a
-    tokenizer, it is estimated from the bytes.
+    Paragraphs are encoded as a whole, because lines by themselves take longer, and their tokens are spread over the lines by
+    their lengths and rounded up; so a sum of lines is about exact. Without a tokenizer, tokens are estimated from bytes.
     """
     if tokenizer is None:
-        return lambda lines: [math.ceil(len(line.encode("utf-8", "replace")) / BYTES_PER_TOKEN) for line in lines]
-    return lambda lines: [len(ids) for ids in tokenizer.encode_batch(list(lines))]
+        return lambda lines: [
+            math.ceil((len(line) if line.isascii() else len(line.encode("utf-8", "replace"))) / BYTES_PER_TOKEN)
+            for line in lines
+        ]
+
+    def count(lines: Sequence[str]) -> list[int]:
+        blocks = _blocks(lines)
+        texts = ["".join(lines[begin:end]) for begin, end in blocks]
+        counts: list[int] = []
+        for (begin, end), text, ids in zip(blocks, texts, tokenizer.encode_batch(texts), strict=True):
+            counts += [math.ceil(len(ids) * len(line) / len(text)) for line in lines[begin:end]]
+        return counts
+
+    return count
+
+
+def _blocks(lines: Sequence[str]) -> list[tuple[int, int]]:
+    """Ranges of lines that are paragraphs with the blank lines after them, of at most `_BLOCK_LINES` lines."""
+    blocks = []
+    begin, blank = 0, False
+    for number, line in enumerate(lines):
+        is_blank = line.isspace()
+        if number > begin and ((blank and not is_blank) or number - begin >= _BLOCK_LINES):
+            blocks.append((begin, number))
+            begin = number
+        blank = is_blank
+    if lines:
+        blocks.append((begin, len(lines)))
+    return blocks
 
 
 def pieces(text: str, count: Callable[[Sequence[str]], list[int]], budget: int) -> tuple[list[Piece], list[Piece]]:
@@ -90,6 +118,15 @@ def _depth(lines: list[str], at: int) -> float:
     """How bad a cut before a line is: its indentation, and more if the line before is not blank."""
     if at >= len(lines) or not lines[at].strip():
         return 60
-    line = lines[at].expandtabs(4)
-    indent = len(line) - len(line.lstrip())
+    indent = len(lines[at]) - len(lines[at].lstrip())
     return indent / 4 if not lines[at - 1].strip() else 40 + indent / 4
+
+
+def halves(text: str, piece: Piece) -> list[Piece]:
+    """The piece cut in two at the line nearest to its middle; itself if it is one line."""
+    cuts = [found.end() for found in _LINES.finditer(text, piece.begin, piece.end)][:-1]
+    if not cuts:
+        return [piece]
+    cut = min(cuts, key=lambda at: abs(2 * at - piece.begin - piece.end))
+    share = math.ceil(piece.tokens * (cut - piece.begin) / (piece.end - piece.begin))
+    return [Piece(piece.begin, cut, share), Piece(cut, piece.end, piece.tokens - share)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +11,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.fim import syntax
 from seedbed.curation.fim.draws import Draws
 from seedbed.curation.fim.families import Markers, families
-from seedbed.curation.fim.pieces import BYTES_PER_TOKEN, Piece, pieces, token_counter
+from seedbed.curation.fim.pieces import BYTES_PER_TOKEN, Piece, halves, pieces, token_counter
 from seedbed.curation.fim.rendering import render_fim
 from seedbed.curation.fim.spans import Mix, Nodes, choose, lines_only
 from seedbed.curation.record import ContextFile, Licence, Provenance, Record, content_id
@@ -31,6 +31,10 @@ _SLACK = 24
 """Tokens kept free: where a text is cut, it may become some tokens more."""
 _CHECKED_WITHIN = 160
 """A row with fewer free tokens than this is counted exactly."""
+_CONTEXT_SHARE = 0.25
+"""With other files, this share of a row is kept free of its own file."""
+_LEAST_CONTEXT = 64
+"""The least tokens for which another file is shown."""
 
 
 class SampleOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -45,6 +49,8 @@ class SampleOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
     fim_rate: float = 0.5
     psm_rate: float = 0.5
     mix: Mix = Mix()
+    context_rate: float = 0.5
+    """The share of the rows with a gap that show other files of the repository, if any are shown at all."""
     seed: int = 0
 
 
@@ -72,9 +78,9 @@ class Sampler:
         provenance: Provenance,
         licence: Licence | None,
         drops: Drops,
-        context: Callable[[int], list[ContextFile]] | None = None,
+        neighbours: Sequence[tuple[str, str]] | None = None,
     ) -> Iterator[Record]:
-        """The rows of a file, in order. `context` gives files to show before a row, of at most so many tokens.
+        """The rows of a file, in order. `neighbours`: paths and texts of other files to show before a gap; None: none at all.
 
         Joined, the texts of the rows are the text of the file, without the pieces that are counted in `drops`.
         """
@@ -85,11 +91,14 @@ class Sampler:
             return
         if self._tokenizer is None:
             drops.note(STEP, f"files whose tokens are estimated ({BYTES_PER_TOKEN} bytes each), without a tokenizer")
-        found, too_long = pieces(text, self._count, self._options.max_tokens - self.overhead)
+        budget = self._options.max_tokens - self.overhead
+        if neighbours is not None:
+            budget = int(budget * (1 - _CONTEXT_SHARE))
+        found, too_long = pieces(text, self._count, budget)
         for piece in too_long:
             drops.drop(STEP, "line longer than a row", where, text[piece.begin : piece.end])
         nodes = _SyntaxNodes(source)
-        for number, piece in enumerate(found):
+        for number, piece in enumerate(self._exact(text, found, drops, where)):
             part = text[piece.begin : piece.end]
             if len(part.strip()) < _LEAST_CHARACTERS:
                 drops.drop(STEP, f"piece of fewer than {_LEAST_CHARACTERS} characters", where, part)
@@ -100,12 +109,31 @@ class Sampler:
             record.provenance = provenance
             record.licence = licence
             record.links = [f"path:{where}"]
-            if context is not None and record.kind == "fim":
-                shown = context(self._options.max_tokens - self.overhead - piece.tokens)
-                record.context = shown or None
-                record.links += [f"path:{provenance.repository}/{each.path}" for each in shown]
+            if neighbours and record.kind == "fim" and draws.uniform() < self._options.context_rate:
+                self._show(record, piece, neighbours)
             record.id = content_id(record)
             yield record
+
+    def _exact(self, text: str, found: list[Piece], drops: Drops, where: str) -> Iterator[Piece]:
+        """The pieces, of which those that are close to the limit are counted exactly, and halved if they are too long."""
+        waiting = found[::-1]
+        while waiting:
+            piece = waiting.pop()
+            if self._is_close(piece):
+                assert self._tokenizer is not None
+                exact = len(self._tokenizer.encode(text[piece.begin : piece.end]))
+                if exact + self.overhead > self._options.max_tokens:
+                    parts = halves(text, piece._replace(tokens=exact))
+                    if len(parts) == 1:
+                        drops.drop(STEP, "line longer than a row", where, text[piece.begin : piece.end])
+                    else:
+                        waiting += parts[::-1]
+                    continue
+                piece = piece._replace(tokens=exact)
+            yield piece
+
+    def _is_close(self, piece: Piece) -> bool:
+        return self._tokenizer is not None and piece.tokens + self.overhead + _CHECKED_WITHIN > self._options.max_tokens
 
     def _record(
         self, source: Source, text: str, piece: Piece, draws: Draws, nodes: _SyntaxNodes, drops: Drops
@@ -141,12 +169,41 @@ class Sampler:
     def _fits(self, record: Record, piece: Piece) -> bool:
         """Whether a row has at most the tokens that it may have; counted only where it is close."""
         most = self._options.max_tokens
-        if self._tokenizer is None or piece.tokens + self.overhead + _CHECKED_WITHIN <= most:
+        if self._tokenizer is None or not self._is_close(piece):
             return True
         if self._markers is not None:
             return len(render_fim(record, self._markers, self._tokenizer.encode).ids) <= most
         parts = (record.prefix or "", record.middle or "", record.suffix or "")
         return sum(len(self._tokenizer.encode(part)) for part in parts) + self.overhead - _SLACK <= most
+
+    def _show(self, record: Record, piece: Piece, neighbours: Sequence[tuple[str, str]]) -> None:
+        """Put into a row the beginnings of other files, cut at a line, as far as they fit; and link it to these files."""
+        free = self._options.max_tokens - self.overhead - piece.tokens
+        shown: list[ContextFile] = []
+        for path, text in neighbours:
+            lines = text.splitlines(keepends=True)
+            free -= _SLACK + sum(self._count([path]))
+            kept = 0
+            for tokens in self._count(lines):
+                if tokens > free:
+                    break
+                free -= tokens
+                kept += 1
+            head = "".join(lines[:kept])
+            if free < 0 or not head.strip():
+                break
+            shown.append(ContextFile(path=legible(path), text=head))
+            if free < _LEAST_CONTEXT:
+                break
+        if self._tokenizer is not None and self._markers is not None:
+            while shown:
+                record.context = shown
+                if len(render_fim(record, self._markers, self._tokenizer.encode).ids) <= self._options.max_tokens:
+                    break
+                shown.pop()
+        record.context = shown or None
+        repository = record.provenance.repository
+        record.links = [*(record.links or ()), *(f"path:{repository}/{each.path}" for each in shown)]
 
 
 class _SyntaxNodes:

@@ -46,6 +46,8 @@ def choose(piece: str, draws: Draws, nodes: Nodes | None, mix: Mix) -> Span | No
     `nodes` is None for a language without a grammar: characters and lines take the place of syntax nodes. Middles are never
     empty or white space only, never the whole piece, and never begin or end within a line end of two characters.
     """
+    if not piece.strip():
+        return None
     share = draws.uniform()
     kind: Kind = "character" if share < mix.character else "syntax" if share < mix.character + mix.syntax else "line"
     if kind == "syntax":
@@ -101,6 +103,8 @@ def _lines(piece: str, draws: Draws) -> Span:
     most = max(1, len(lines) // 2)
     number = min(most, int(math.exp(draws.uniform() * math.log(most + 1))))
     first = draws.below(len(lines) - number + 1)
+    while lines[first].isspace() and number > 1:  # a middle begins with a line that says something
+        first, number = first + 1, number - 1
     begin = sum(map(len, lines[:first]))
     last = begin + sum(map(len, lines[first : first + number]))
     text = lines[first]
@@ -115,7 +119,7 @@ def _syntax(piece: str, draws: Draws, nodes: dict[str, list[tuple[int, int]]]) -
     kinds = {
         kind: fitting
         for kind, spans in sorted(nodes.items())
-        if (fitting := [each for each in spans if piece[each[0] : each[1]].strip() and each != (0, len(piece))])
+        if (fitting := [each for each in spans if any(map(str.isalnum, piece[each[0] : each[1]]))])
     }
     if not kinds:
         return None

@@ -24,6 +24,13 @@ _FUNCTIONS = frozenset(
         *("lambda", "lambda_expression", "closure_expression", "func_literal", "generator_function_declaration"),
     )
 )
+_STATEMENTS = frozenset(
+    (
+        *("assignment", "if", "unless", "while", "until", "for", "case", "when", "return", "module", "class", "begin"),
+        *("rescue", "ensure", "yield"),
+    )
+)
+_STATEMENT_ENDS = ("_statement", "_declaration", "_definition", "_item", "_clause")
 _BODIES = frozenset(
     (
         *("block", "statement_block", "compound_statement", "body_statement", "class_body", "declaration_list"),
@@ -79,10 +86,7 @@ def kind_of(node_type: str) -> str | None:
         return "arguments"
     if node_type in _EXPRESSIONS or node_type.endswith("_expression"):
         return "expression"
-    if (
-        node_type.endswith(("_statement", "_declaration", "_definition", "_item", "_clause"))
-        or node_type == "assignment"
-    ):
+    if node_type in _STATEMENTS or node_type.endswith(_STATEMENT_ENDS):
         return "statement"
     return None
 
