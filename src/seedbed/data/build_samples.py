@@ -17,6 +17,7 @@ import msgspec
 
 from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
+from seedbed.curation.fim.families import families_of
 from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows
 from seedbed.curation.record import Record, texts_of
 from seedbed.data import shards
@@ -151,8 +152,20 @@ class _SamplesBuilder(Builder):
         return settings if config.kind == "char" else {**settings, "split": config.split}
 
     def _fim_family(self) -> str:
-        """The family whose markers are used for rows with a gap."""
-        return FIM_FAMILY
+        """The family whose markers rows with a gap get: that of the dataset if the tokenizer has them, else another."""
+        if self._reused is None:
+            return FIM_FAMILY
+        wanted = self._description.settings.get("fim")
+        name = str(wanted.get("family") or "") if isinstance(wanted, dict) else ""
+        fitting = families_of(self._reused)
+        if not fitting:
+            raise UsageError(
+                f"{quoted(self._folder)} has {plural(self._kinds['fim'], 'row')} of code with a gap to fill in, but the "
+                "tokenizer has the markers of no known model family.",
+                "Train on from a model that was trained to fill in the middle, such as Qwen2.5-Coder or StarCoder2, or train "
+                "from scratch with a tokenizer of its own.",
+            )
+        return name if name in fitting else fitting[0]
 
     def _can_resume(self, error: BaseException) -> bool:
         if isinstance(error, NoTextError | UsageError):
@@ -167,7 +180,8 @@ class _SamplesBuilder(Builder):
         settings = msgspec.structs.replace(self._settings, dtype=dtype.str)
         writer = run_interruptibly(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
         files.write_json(self._partial / SETTINGS, msgspec.to_builtins(settings), durable=False)
-        with RowRenderer(tokenizer, self._partial, settings, self._workers, self._check) as renderer:
+        cache = self.cache / "templates"
+        with RowRenderer(tokenizer, self._partial, settings, self._workers, self._check, cache=cache) as renderer:
             for split in shards.SPLITS:
                 self._fill_split(split, writer, renderer)
         splits: dict[str, Any] = {split: writer.totals(split) for split in shards.SPLITS}
