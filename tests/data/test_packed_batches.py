@@ -77,9 +77,9 @@ def test_the_slices_of_all_ranks_form_the_global_batch(dataset, world):
             for rank in range(world)
         ]
         for name in ("inputs", "targets", "documents", "positions"):
-            assert torch.equal(
-                torch.cat([getattr(part, name) for part in parts]), getattr(whole.batch(step), name)
-            ), name
+            assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole.batch(step), name)), (
+                name
+            )
 
 
 def test_a_batch_does_not_depend_on_earlier_calls(dataset):
