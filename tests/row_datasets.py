@@ -9,7 +9,23 @@ from pathlib import Path
 from seedbed.curation.folder import EVAL, RECORDS, TRAIN, Description, fingerprint_of, write_description, write_rows
 from seedbed.curation.record import Message, Provenance, Record, content_id
 
-_WORDS = "the fox and a hen sat by red barns while rain fell on old stone walls near green water".split()
+_WORDS = (
+    "the",
+    "fox",
+    "and",
+    "a hen",
+    "sat by",
+    "red",
+    "barns",
+    "while",
+    "rain",
+    "fell",
+    "on",
+    "old",
+    "stone",
+    "walls",
+    "near",
+)
 
 
 def words(rng: random.Random, least: int, most: int) -> str:

@@ -48,7 +48,9 @@ def sample_texts(dataset, name="train") -> list[tuple[str, str]]:
 def test_rows_of_every_kind_become_samples_with_their_mask(tmp_path: Path) -> None:
     made = built(row_datasets.mixed(tmp_path / "full"), tmp_path / "cache")
     train = sample_texts(made)
-    assert made.manifest["samples"] == {"chat": 25, "fim": 25, "text": 25}
+    kinds = made.manifest["samples"]
+    assert (kinds["chat"], kinds["fim"]) == (25, 25)
+    assert kinds["text"] >= 25  # a long text is cut into several
     chats = [each for each in train if each[0].startswith("<|im_start|>")]
     record = row_datasets.chat_row(2)
     said = [each.content for each in record.messages]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from packed_samples import some_samples, write
 from torch import Tensor
 
+from packed_samples import some_samples, write
 from seedbed.config.schema import ModelConfig
 from seedbed.data.packed_batches import PackedRows
 from seedbed.data.samples import Samples

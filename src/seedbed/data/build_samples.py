@@ -26,7 +26,7 @@ from seedbed.data.byte_streams import NoTextError
 from seedbed.data.interruption import Check, never_stop, run_interruptibly
 from seedbed.data.messages import MessageRecorder, replay_messages
 from seedbed.data.rendering import SETTINGS, VERSION, RowBlock, RowRenderer, Settings
-from seedbed.data.row_folder import refuse_unsplit
+from seedbed.data.row_folder import refuse_unsplit, without_template
 from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
@@ -129,7 +129,7 @@ class _SamplesBuilder(Builder):
         elif base is None and self._kinds["chat"]:
             self._template = CHATML
         if self._kinds["chat"] and self._template is None:
-            raise _without_template(self._folder, self._kinds["chat"], is_base=base is not None)
+            raise without_template(self._folder, f"{self._kinds['chat']:,} ", is_base=base is not None)
         fim_family = self._fim_family() if self._kinds["fim"] else None
         self._settings = Settings(
             "", context + 1, self._template if self._kinds["chat"] else None, fim_family, data.loss
@@ -303,16 +303,6 @@ def _whole_texts(record: Record) -> list[str]:
         whole = "".join(part or "" for part in (record.prefix, record.middle, record.suffix))
         return [*(each.text for each in record.context or ()), whole]
     return texts_of(record)
-
-
-def _without_template(folder: Path, rows: int, *, is_base: bool) -> UsageError:
-    what = "the base model has no chat template" if is_base else "the tokenizer of tokenizer.path has no chat template"
-    return UsageError(
-        f"{quoted(folder)} has {plural(rows, 'conversation')}, but {what}.",
-        "Train on from a chat model, such as an Instruct variant, or train from scratch (without --from)."
-        if is_base
-        else "Remove tokenizer.path: a tokenizer with a template is then trained.",
-    )
 
 
 def _blocks(lines: Iterator[bytes]) -> Iterator[RowBlock]:
