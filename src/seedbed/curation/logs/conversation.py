@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from seedbed.curation.drops import Drops
@@ -11,6 +12,7 @@ from seedbed.text import printable
 
 IMAGE = "[image]"
 """Stands for a picture."""
+_THINKING = re.compile(r"\s*<think(?:ing)?>(.*?)</think(?:ing)?>\s*", re.DOTALL)
 MODEL = "model: "
 """How the note begins that counts the turns of a model."""
 NO_RESULT = "[no result was recorded]"
@@ -83,7 +85,13 @@ class Conversation:
         *,
         trained: bool | None = None,
     ) -> None:
-        """Add a turn of the assistant; one without text and calls adds nothing. `trained`: see Message."""
+        """Add a turn of the assistant; one without text and calls adds nothing. `trained`: see Message.
+
+        Thinking in tags at the beginning of the text counts as reasoning.
+        """
+        while found := _THINKING.match(text):
+            reasoning = "\n\n".join(filter(None, (reasoning, found[1].strip())))
+            text = text[found.end() :]
         kept = reasoning if self._options.thinking == "keep" else None
         if reasoning and not kept:
             self._drops.note(STEP, "thinking left out")
