@@ -332,10 +332,16 @@ def test_sessions_that_end_in_an_error_can_be_left_out(tmp_path: Path) -> None:
     good.result("c2", "boom", is_error=True)
     good.assistant("repaired")
     good.write(tmp_path / "p")
-    assert len(read(tmp_path)[0]) == 2
+    unanswered = Session("s3")
+    unanswered.user("q")
+    unanswered.assistant("a")
+    unanswered.user("[Request interrupted by user]")
+    unanswered.user("stop")
+    unanswered.write(tmp_path / "p")
+    assert len(read(tmp_path)[0]) == 3
     (record,), drops = read(tmp_path, failed_sessions=False)
     assert shape(record)[-1] == "assistant: repaired"
-    assert reasons(drops) == {"session ends with: error": 1}
+    assert reasons(drops) == {"session ends with: error": 1, "session ends with: interruption": 1}
 
 
 def test_only_files_that_were_changed_link_sessions(tmp_path: Path) -> None:

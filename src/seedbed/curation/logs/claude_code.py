@@ -67,7 +67,7 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
     index = Index(files, drops)
     segments = index.segments()
     groups = _Groups.of(index)
-    live: set[int] = set()
+    live = set(index.unanswered)
     for segment in segments:
         live.update(groups.members(index, segment.nodes))
     branches = list(index.branches(live))

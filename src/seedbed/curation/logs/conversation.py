@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import lru_cache
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.logs.options import STEP, LogOptions
@@ -24,7 +24,7 @@ def call(call_id: str, name: str, arguments: str) -> ToolCall:
     return ToolCall(id=call_id, function=Function(name=name, arguments=arguments))
 
 
-@cache
+@lru_cache(1024)
 def model_note(name: str) -> str:
     """The note that counts a turn of a model."""
     return MODEL + printable(name)[:100]
@@ -67,7 +67,6 @@ class Conversation:
         """Add a turn of the user; blank text adds nothing."""
         if not text.strip():
             return
-        self.ends_badly = ""
         if self._open:
             self._waiting.append(text)
             return
@@ -232,6 +231,4 @@ class Conversation:
     def _release(self) -> None:
         waiting, self._waiting = self._waiting, []
         for text in waiting:
-            bad = self.ends_badly
             self.user(text)
-            self.ends_badly = bad
