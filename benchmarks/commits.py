@@ -15,18 +15,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 GOAL = 5
+T = TypeVar("T")
 PEER = """
-import json, sys, time
+import json, resource, sys, time
 import git, unidiff
 folder, hashes = sys.argv[1], json.load(sys.stdin)
 repository = git.Repo(folder)
-began = time.perf_counter()
+def spent():
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+began, before = time.perf_counter(), spent()
 counts, characters = {}, 0
 for digest in hashes:
     commit = repository.commit(digest)
@@ -45,31 +52,36 @@ for digest in hashes:
                 added += line.is_added
                 characters += len(line.value)
     counts[digest] = [removed, added]
-json.dump({"seconds": time.perf_counter() - began, "counts": counts}, sys.stdout)
+seconds = time.perf_counter() - began
+processor = spent() - before
+json.dump({"seconds": seconds, "processor": processor, "counts": counts}, sys.stdout)
 """
 
 
-def by_seedbed(folder: Path, hashes: list[str]) -> tuple[float, dict[str, list[int]]]:
-    """Seconds to read messages and texts, and the removed and added lines of each commit whose files are all text."""
+def read(folder: Path, hashes: list[str]) -> dict[str, list[int]]:
+    """Read messages and texts: the removed and added lines of each commit whose files are all text."""
     from seedbed.curation.repositories import git
     from seedbed.curation.repositories.history import Commit, read_commits, read_patches
 
     repository = git.open_repository(folder)
-    began = time.perf_counter()
     messages = {each.hash: each.message for each in read_commits(repository, hashes) if isinstance(each, Commit)}
     counts: dict[str, list[int]] = {}
     for each in read_patches(repository, list(messages)):
-        if isinstance(each, tuple):
-            digest, patches = each
-            if any(patch.problem for patch in patches):
-                continue
-            hunks = [hunk for patch in patches for hunk in patch.hunks]
-            counts[digest] = [sum(len(hunk.removed) for hunk in hunks), sum(len(hunk.added) for hunk in hunks)]
-    return time.perf_counter() - began, counts
+        if isinstance(each, tuple) and not any(patch.problem for patch in each[1]):
+            counts[each[0]] = [sum(sides) for sides in zip(*map(lines_of, each[1]), strict=True)] or [0, 0]
+    return counts
 
 
-def to_examples(folder: Path, hashes: list[str]) -> tuple[float, int]:
-    """Seconds for the whole way, and the number of examples."""
+def lines_of(patch: Any) -> tuple[int, int]:
+    """The removed and added lines, without the empty line after a newline at the end where only one text has it."""
+    ended = [text is None or text == "" or text.endswith("\n") for text in (patch.before, patch.after)]
+    removed = sum(len(hunk.removed) for hunk in patch.hunks) - (ended[0] and not ended[1])
+    added = sum(len(hunk.added) for hunk in patch.hunks) - (ended[1] and not ended[0])
+    return removed, added
+
+
+def examples(folder: Path, hashes: list[str]) -> int:
+    """Go the whole way: the number of examples."""
     from seedbed.curation.commits.units import CommitOptions, CommitUnit
     from seedbed.curation.drops import Drops
     from seedbed.curation.repositories import git
@@ -77,9 +89,27 @@ def to_examples(folder: Path, hashes: list[str]) -> tuple[float, int]:
     repository = git.open_repository(folder)
     listed = "".join(f"{digest}\n" for digest in hashes)
     unit = CommitUnit(repository=repository, repository_name="app", hashes=listed, options=CommitOptions())
-    began = time.perf_counter()
-    made = sum(1 for _ in unit.read(Drops()))
-    return time.perf_counter() - began, made
+    return sum(1 for _ in unit.read(Drops()))
+
+
+def peer(python: str, folder: Path, hashes: list[str]) -> dict[str, Any]:
+    """What the peer found, and how long it took."""
+    command = [python, "-c", PEER, str(folder.resolve())]
+    done = subprocess.run(command, input=json.dumps(hashes), stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def timed(function: Callable[[Path, list[str]], T], folder: Path, hashes: list[str]) -> tuple[T, float, float]:
+    """The result, the seconds that it took, and those of processors, git's included."""
+    began, before = time.perf_counter(), processor_s()
+    result = function(folder, hashes)
+    return result, time.perf_counter() - began, processor_s() - before
+
+
+def processor_s() -> float:
+    """Seconds of processors that this process and its children used."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def chosen(folder: Path, most: int) -> list[str]:
@@ -100,37 +130,28 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
     hashes = chosen(options.repository, options.commits)
-    reading, making, peer = [], [], []
+    times: dict[str, list[tuple[float, float]]] = {"GitPython + unidiff": [], "messages and texts": [], "examples": []}
+    counts: dict[str, list[int]] = {}
+    theirs: dict[str, list[int]] = {}
     made = 0
     for _ in range(options.repeat):
-        seconds, counts = by_seedbed(options.repository, hashes)
-        reading.append(seconds)
-        seconds, made = to_examples(options.repository, hashes)
-        making.append(seconds)
-        done = subprocess.run(
-            [options.peer, "-c", PEER, str(options.repository.resolve())],
-            input=json.dumps(hashes),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        theirs = json.loads(done.stdout)
-        peer.append(theirs["seconds"])
-    both = counts.keys() & theirs["counts"].keys()
-    different = [digest for digest in both if _differs(counts[digest], theirs["counts"][digest])]
-    best = min(peer)
-    print(
-        f"{len(hashes)} commits of {options.repository.name}; {len(both)} compared, {len(different)} with other counts of lines"
-    )
-    print(f"GitPython + unidiff   {len(hashes) / best:8.0f} commits/s")
-    print(f"messages and texts    {len(hashes) / min(reading):8.0f} commits/s   {best / min(reading):5.1f} times")
-    print(f"examples ({made:5})      {len(hashes) / min(making):8.0f} commits/s   {best / min(making):5.1f} times")
-    return 0 if best / min(making) >= GOAL and not different else 1
-
-
-def _differs(ours: list[int], theirs: list[int]) -> bool:
-    """Ours may have one line more on a side: the empty line after a newline at the end of a file, where only one has it."""
-    return ours[1] - ours[0] != theirs[1] - theirs[0] and max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) > 2
+        counts, *spent = timed(read, options.repository, hashes)
+        times["messages and texts"].append((spent[0], spent[1]))
+        made, *spent = timed(examples, options.repository, hashes)
+        times["examples"].append((spent[0], spent[1]))
+        found = peer(options.peer, options.repository, hashes)
+        theirs = found["counts"]
+        times["GitPython + unidiff"].append((found["seconds"], found["processor"]))
+    both = counts.keys() & theirs.keys()
+    different = [digest for digest in both if counts[digest] != theirs[digest]]
+    print(f"{len(hashes)} commits of {options.repository.name}, {made} examples;", end=" ")
+    print(f"lines of {len(both)} compared, {len(different)} differ {' '.join(different[:3])}")
+    best = {name: [min(column) for column in zip(*rows, strict=True)] for name, rows in times.items()}
+    first = best["GitPython + unidiff"]
+    for name, (seconds, processor) in best.items():
+        print(f"{name:20} {len(hashes) / seconds:6.0f} commits/s  {first[0] / seconds:5.1f} times;", end="  ")
+        print(f"processor {1000 * processor / len(hashes):6.2f} ms a commit  {first[1] / processor:5.1f} times")
+    return 0 if first[0] / best["messages and texts"][0] >= GOAL and not different else 1
 
 
 if __name__ == "__main__":
