@@ -100,7 +100,7 @@ def test_a_large_file_is_shown_as_the_definitions_around_the_changes(tmp_path: P
     records, drops = read(repository.path, CommitOptions(examples=ExampleOptions(max_lines=10_000)))
     assert reasons(drops) == {"more than 32,000 characters": 1}
     (record,) = records
-    assert "`shapes.py` (lines 3601 to 3607 of 3607):\n```python\nclass Shape:" in request(record)
+    assert "`shapes.py` (lines 3599 to 3607 of 3607):\n```python\n\n\nclass Shape:" in request(record)
     assert "    def area(self):\n        width = 1" in request(record)
     assert "unrelated_0" not in request(record)
     assert apply_edits({"shapes.py": padding + method}, answer(record)) == {"shapes.py": padding + changed}

@@ -15,12 +15,16 @@ _CONTROL = re.compile(
     r"[}\s]*(?:if|elif|else|for|foreach|while|until|unless|do|switch|case|when|match|select|try|catch|except|finally|rescue|with"
     r"|return|loop|begin|using|lock|synchronized|guard)\b"
 )
+_DIRECTIVE = re.compile(r"#\s*(?:if|ifdef|ifndef|else|elif|endif|define|undef|include|pragma)\b|\w+:\s*$")
+_OPENING = re.compile(r"(?:[{(\[:|]|\bdo|\bthen|[-=]>)\s*$")
 _CLOSING = re.compile(r"\s*(?:[})\]]|end\b)")
 _WORD = re.compile(r"\w")
 _MOST_LINES = 80
 """Lines of a definition that is shown whole."""
 _NEAR = 15
 """Lines around a change within a longer definition."""
+_LEAST = 5
+"""Lines before and after each change that are shown in any case."""
 _GAP = 3
 """Pieces that are no further apart become one."""
 
@@ -63,8 +67,8 @@ def excerpts(text: str, needed: Sequence[tuple[int, int]]) -> list[Shown]:
 
 def _around(lines: Sequence[str], start: int, end: int) -> list[tuple[int, int]]:
     """The definition around some lines, or its first line and what is near them."""
-    first = _beginning(lines, start, end)
-    last = _ending(lines, first, end)
+    first = min(_beginning(lines, start, end), max(start - _LEAST, 0))
+    last = max(_ending(lines, first, end), min(end + _LEAST, len(lines)))
     if last - first <= max(_MOST_LINES, end - start):
         return [(first, last)]
     near = (max(start - _NEAR, 0), min(end + _NEAR, len(lines)))
@@ -84,9 +88,13 @@ def _beginning(lines: Sequence[str], start: int, end: int) -> int:
             continue
         if indent == 0:  # lines at the margin: from the end of the definition before them
             return at if start - at <= _NEAR else start
-        indent = depth
-        if indent == 0 or (_DEFINITION.search(line) and not _CONTROL.match(line)):
+        controls = _CONTROL.match(line) is not None
+        if (depth == 0 and not _DIRECTIVE.match(line)) or (not controls and _DEFINITION.search(line)):
             return at
+        if controls or _OPENING.search(
+            line
+        ):  # others, such as `private` of Ruby, are indented less than their place says
+            indent = depth
     return start
 
 

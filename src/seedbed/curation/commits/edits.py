@@ -11,7 +11,7 @@ An answer names each file and what is done to it:
 
 A file has any number of such blocks, which apply one after the other. `### New file PATH` has one block without a search
 part (`### New unterminated file PATH`: its last line has no newline); `### Delete PATH` has none; `### Rename OLD -> NEW` may
-have blocks. The marks are longer than seven signs where a line of the file is itself such a mark. Blocks of this form are
+have blocks. The marks are longer than seven signs where a line of a file is itself such a mark. Blocks of this form are
 those of Aider and of merge conflicts, without their fences.
 
 Neither form has line numbers or hashes of objects, which no reader of the file could know.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Literal
 
 import msgspec
@@ -143,8 +144,9 @@ def write_edits(edits: Sequence[FileEdit], form: Form) -> str:
     every = "\n".join(line for edit in edits for block in edit.blocks for _, line in block.lines)
     width = 7
     if any(mark in every for mark in ("<<<<<<<", "=======", ">>>>>>>")):
-        width = max((len(found[1]) + 1 for found in _LIKE_A_MARK.finditer(every)), default=7)
-    return "\n".join(line for edit in edits for line in _block_lines(edit, max(width, 7)))
+        taken = {len(found[1]) for found in _LIKE_A_MARK.finditer(every)}
+        width = next(width for width in count(7) if width not in taken)
+    return "\n".join(line for edit in edits for line in _block_lines(edit, width))
 
 
 def _block_lines(edit: FileEdit, width: int) -> Iterator[str]:

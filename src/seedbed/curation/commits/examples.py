@@ -48,7 +48,10 @@ class ExampleOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_lines: int = 400
     """Removed and added, of a commit."""
     context_characters: int = 16_000
-    """Of the files before the commit: above this, only the definitions around the changes are shown, of the largest first."""
+    """Of the files before the commit: of the largest, only the definitions around the changes are shown, until all fit.
+
+    It counts at most as half of `max_characters`.
+    """
     max_characters: int = 32_000
     """Of the whole example."""
 
@@ -128,7 +131,7 @@ def example(
         raise LeftOutError("files only moved" if any(p.change.status == "R" for p in kept) else "only modes changed")
     _judge_texts(changed, options)
     edits, answer = _proved_edits(kept, options.form)
-    shown = _shown(kept, edits, options.context_characters)
+    shown = _shown(kept, edits, min(options.context_characters, options.max_characters // 2))
     request = "\n\n".join([intent.text, *(_file_text(patch, pieces) for patch, pieces in shown)])
     if len(request) + len(answer) > options.max_characters:
         raise LeftOutError(f"more than {options.max_characters:,} characters")
@@ -271,7 +274,9 @@ def _file_text(patch: Patch, pieces: list[Shown] | None) -> str:
         if fence in piece.text:
             fence = "`" * max((len(found[1]) + 1 for found in _FENCE.finditer(piece.text)), default=3)
         unterminated = bool(piece.text) and not piece.text.endswith("\n")
-        facts = [] if piece.whole else [f"lines {piece.start + 1} to {min(piece.end, count)} of {count}"]
+        first, last = piece.start + 1, min(piece.end, count)
+        lines = f"line {first}" if first == last else f"lines {first} to {last}"
+        facts = [] if piece.whole else [f"{lines} of {count}"]
         facts += ["no newline at its end"] if unterminated else []
         facts += ["empty"] if not before else []
         heading = f"`{path}`" + (f" ({', '.join(facts)})" if facts else "") + ":"

@@ -86,7 +86,7 @@ def read_message(message: str) -> Intent:
     subject = " ".join(first.split())
     while len(subject) <= _MOST_CHARACTERS and (shorter := _NUMBER.sub("", subject)) != subject:
         subject = shorter
-    body = _without_trailers(rest)
+    body = _without_trailers(rest, subject)
     beginning = subject[:_MOST_CHARACTERS]
     return Intent(kind=_kind(beginning), subject=subject, body=body, problem=_problem(beginning, body, rest))
 
@@ -121,8 +121,10 @@ def _kind(subject: str) -> ChangeKind:
     return "fix" if anywhere.search(said) else "other"
 
 
-def _without_trailers(rest: str) -> str:
+def _without_trailers(rest: str, subject: str) -> str:
+    """The body without lines for the forge and about people, and without the subject, which squashed commits repeat."""
     lines = (line.rstrip() for line in rest.split("\n"))
     trailer = _pattern("trailer")
     kept = [line for line in lines if len(line) > _MOST_CHARACTERS or not trailer.fullmatch(line.strip())]
+    kept = [line for line in kept if line.lstrip("*- ") != subject]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
