@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -190,6 +191,14 @@ def test_no_absolute_path_is_in_a_row_of_a_plain_folder(tmp_path: Path) -> None:
         assert each.provenance.path == "src/a.py"
         assert each.provenance.source == "files"
         assert str(tmp_path) not in encode(each).decode()
+
+
+def test_names_that_are_not_utf_8_give_rows_that_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / os.fsdecode(b"caf\xe9.py")).write_text(CODE)
+    found = read(tmp_path / "plain", FimOptions())
+    assert {each.provenance.path for each in found} == {"caf\\xe9.py"}
+    assert all(decode(encode(each)).links == ["path:plain/caf\\xe9.py"] for each in found)
 
 
 def test_licences_that_are_not_let_through_are_counted(tmp_path: Path) -> None:
