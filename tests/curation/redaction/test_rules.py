@@ -25,6 +25,7 @@ CONTEXTS = {
     "YAML": "services:\n  - {}\n  - other\n",
     "chat": "Here it is:\n\n    {}\n\nThanks!",
     "lines": "before\n{}\nafter",
+    "escapes of source code": 'text = "before\\n{}\\nafter"',
 }
 
 
@@ -154,6 +155,7 @@ NO_SECRETS = [
     "1.3.6.1.4.1.311.60.2.1.3",
     "listen 127.0.0.1:80; 10.0.0.7; 192.168.1.4; 172.16.3.2; 203.0.113.9; 0.0.0.0; 255.255.255.0",
     "a[3::4], b[2000::5], std::vector<int>, 12:34:56, 00:1b:44:11:3a:b7, fe80::1, ::1, 2001:db8::7",
+    "SECRET = 0xD6E8FEB86659FD93",
     "+1 -1\n+12345678901,\n+3.14159265358979\n",
     "2026-11-30 15:52:10.123456789",
     "http://192.168.0.1/app, https://localhost:8443/, postgres://localhost:5432/app",

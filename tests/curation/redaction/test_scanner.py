@@ -60,6 +60,24 @@ def test_a_private_key_is_found_whole_also_within_a_string_of_source_code() -> N
         assert [(span.start, span.end) for span in spans] == [(6, 6 + len(text))]
 
 
+def test_keys_with_headers_and_checksums_are_found_whole() -> None:
+    encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,{H*32}\n\n{B*64}\n{B*64}\n{B*9}\n"
+    block = "-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: GnuPG v2\n\n{B*64}\n{B*64}\n{B*21}=\n={B*4}\n"
+    for template in (f"{encrypted}-----END RSA PRIVATE KEY-----", f"{block}-----END PGP PRIVATE KEY BLOCK-----"):
+        key = filled(template)
+        for text in (key, "\n".join(f"+{line}" for line in key.split("\n"))[1:]):
+            spans = SCANNER.spans(f"a {text} b")
+            assert [(span.start, span.end) for span in spans] == [(2, 2 + len(text))]
+
+
+def test_the_marker_of_a_key_in_code_takes_nothing_with_it() -> None:
+    lines = (
+        'MARK = "-----BEGIN PRIVATE KEY-----"\nEND = "-----END PRIVATE KEY-----"\n'
+        + "def function_of_a_long_name():\n    return 1\n" * 9
+    )
+    assert SCANNER.spans(lines) == []
+
+
 def test_what_is_left_of_a_key_that_was_cut_off_is_found() -> None:
     text = filled("-----BEGIN EC PRIVATE KEY-----\n{B*64}\n{B*64}")
     assert [(span.start, span.end) for span in SCANNER.spans(text)] == [(0, len(text))]

@@ -161,6 +161,8 @@ def _unquoted(match: re.Match[str], value: str, password: bool) -> bool:
     if is_wordlike(value) or re.match(r"[A-Za-z_][\w]*(?:(?:\.|::|->)[A-Za-z_]\w*)+$", value):
         return False
     _, _, digit, other = _kinds(value)
+    if re.fullmatch(r"0[xX][0-9A-Fa-f_]{1,16}[uUlL]{0,3}", value):
+        return False  # a number
     if re.search(r"[=|]{2}|:=|->|=$|[*/+]=", value):
         return False
     return is_random(value, 2.5 if password and other and digit else 3.0)
@@ -201,6 +203,8 @@ def _phone(match: re.Match[str], value: str) -> bool:
     digits = re.sub(r"\D", "", value)
     country = _COUNTRY.match(digits)
     if not country or not 9 <= len(digits) <= 15 or value.count("(") != value.count(")"):
+        return False
+    if "234567" in digits or "987654" in digits:
         return False
     if digits[0] == "1" and (len(digits) != 11 or digits[1] in "01" or digits[4] in "01"):
         return False
@@ -321,6 +325,10 @@ def is_assigned_secret(key: str, value: str) -> bool:
     return _is_secret_value(value, name.startswith(_PASSWORD_KEYS))
 
 
+def _compared(match: re.Match[str], value: str) -> bool:
+    return not is_placeholder(value) and not any(char.isspace() for char in value) and _is_secret_value(value, False)
+
+
 def _is_secret_value(value: str, password: bool) -> bool:
     lower, upper, digit, other = _kinds(value)
     if password and len(value) >= 6:
@@ -339,6 +347,7 @@ CHECKS: dict[str, Check] = {
     "password": _password,
     "netrc": _netrc,
     "assignment": _assignment,
+    "compared": _compared,
     "email": _email,
     "phone": _phone,
     "phone_north_american": _phone_north_american,
