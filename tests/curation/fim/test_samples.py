@@ -238,6 +238,8 @@ def test_the_fingerprint_of_a_unit_changes_with_files_and_options(tmp_path: Path
     before = fingerprints(FimOptions())
     assert fingerprints(FimOptions()) == before
     assert fingerprints(FimOptions(samples=SampleOptions(seed=1))) != before
+    characters().save(tmp_path / "tokenizer")
+    assert fingerprints(FimOptions(tokenizer=tmp_path / "tokenizer")) != before
     folder_of(plain, {"a.py": CODE + "\n"})
     assert fingerprints(FimOptions()) != before
     before = fingerprints(FimOptions())
