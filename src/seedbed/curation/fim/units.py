@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.curation.drops import Drops
 from seedbed.curation.fim import syntax
 from seedbed.curation.fim.families import families, family_named, markers
@@ -33,7 +32,6 @@ from seedbed.curation.repositories.filters import Limits, path_reason
 from seedbed.curation.repositories.git import Repository
 from seedbed.curation.repositories.licences import LICENCE_BYTES, Licences, gate, licence_paths
 from seedbed.errors import UsageError
-from seedbed.files import sha256_file
 from seedbed.text import legible, listed
 
 if TYPE_CHECKING:
@@ -99,15 +97,11 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
 
     def fingerprint(self) -> str:
         """Hex digest that changes with the files, the options and the way in which rows are made."""
-        facts = msgspec.json.encode(
-            (
-                VERSION,
-                self.tree.name,
-                msgspec.structs.replace(self.options, tokenizer=None),
-                _tokenizer_hash(self.options.tokenizer),
-                fingerprint(self.tree, [*self.entries, *self.licence_entries]),
-            )
-        )
+        folder = self.options.tokenizer
+        tokenizer = "" if folder is None else _tokenizer(folder).fingerprint
+        options = msgspec.structs.replace(self.options, tokenizer=None)
+        entries = fingerprint(self.tree, [*self.entries, *self.licence_entries])
+        facts = msgspec.json.encode((VERSION, self.tree.name, options, tokenizer, entries))
         return hashlib.blake2b(facts, digest_size=16).hexdigest()
 
     def read(self, drops: Drops) -> Iterator[Record]:
@@ -196,12 +190,6 @@ def _sampler(options: FimOptions) -> Sampler:
     tokenizer = None if options.tokenizer is None else _tokenizer(options.tokenizer)
     found = markers(options.family, tokenizer) if options.family is not None and tokenizer is not None else None
     return Sampler(options.samples, options.family, tokenizer, found)
-
-
-@cache
-def _tokenizer_hash(folder: Path | None) -> str:
-    """A hash of the tokenizer that counts tokens; "" without one."""
-    return sha256_file(folder / TOKENIZER_JSON) if folder is not None else ""
 
 
 @cache
