@@ -112,6 +112,11 @@ ASSIGNMENTS = [
     '-H "Authorization: Bearer ' + SECRET + '"',
     "curl --user me:{A*9}7{A*3} https://acme.io",
     "PGPASSWORD={A*9}7{A*3} psql -h db",
+    "user: me\nPassword: hunter2\n",
+    "  password: {B*24}==\n  username: YWRtaW4=",
+    "SECRET_KEY = 'django-insecure-b8a_yip4$ptd6pc(yw)b9t{A*12}'",
+    '.login("me", "{A*7}7{A*6}")',
+    'psk="{A*7}7{A*6}"',
 ]
 
 

@@ -23,7 +23,7 @@ _PLACEHOLDER = re.compile(
     (?![a-z]{2}|[A-Z0-9a-z]{5})
     | (?<![a-z0-9]) (?:your|my|some|the)[_\- ][a-z] | changeme | x{4} | \*{3} | \.{3} | … | 0{6} | 12345 | ^1234 | abcdef | ^abcd
     | ^(?:none|null|nil|undefined|true|false|secret|password|passwd|pass|token|string|changed|hidden)\d{0,3}$
-    | ^(?:required|optional|default)$ | <[^<>]*> | \[[A-Za-z_ ]+\] | \$[({A-Za-z_] | \{\{? | %[(s] | %\w+%
+    | ^(?:required|optional|default)$ | <[^<>]*> | \[[A-Za-z_ ]+\] | \$[({] | ^\$[A-Za-z_] | \{\{? | %[(s] | %\w+%
     | ^env[.:] | ^(?:os|self|this|process|config|settings|args|options|request|secrets|vars|var|data|local|module)\.
     | ^[@$&/~] | ^https?:"""
 )
@@ -38,6 +38,8 @@ _NOT_A_SECRET = re.compile(
     | status | state | scopes? | issuer | algorithm | alg | mode | env | arn | ref | header | prefix | suffix | hash\w* | chars
     | set | list | map | num | max | min | start | end | stream | usage | budget | per_\w+ ) (?: \d* $ | (?=[_.\-]) | $ )"""
 )
+_TYPE = re.compile(r"(?i)(?:u?int|bytes|str|string|varchar|char|float|uuid|f|i|u)\d*")
+_LINE_START = re.compile(r"[ \t*+>-]{0,40}(?:export |set |ENV )?[\w.-]{0,40}")
 _WORD = re.compile(r"[A-Za-z]+\d{0,3}|\d{1,4}|v\d+")
 _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SEPARATORS = re.compile(r"[_\-./:+@ ]+")
@@ -153,17 +155,28 @@ def _assignment(match: re.Match[str], value: str) -> bool:
     return _is_secret_value(value, password)
 
 
+def _is_line(match: re.Match[str]) -> bool:
+    """Whether a name and its value are a line of their own, as in YAML, environment files and lists."""
+    text, end = match.string, match.end()
+    begin = text.rfind("\n", max(0, match.start() - 60), match.start()) + 1
+    before = text[begin : match.start()] if begin else text[max(0, match.start() - 60) : match.start()]
+    return bool(_LINE_START.fullmatch(before)) and text[end : end + 1] in ("", "\n", "\r")
+
+
 def _unquoted(match: re.Match[str], value: str, password: bool) -> bool:
     """A value without quotation marks: in an environment file, YAML or prose; or a name or call in code, which is none."""
     following = match.string[match.end() : match.end() + 1]
-    if match["op"] in (",", "(") or following in ("(", "[", "{", "<") or len(value) < 8:
+    if match["op"] in (",", "(") or following in ("(", "[", "{", "<") or len(value) < (6 if password else 8):
         return False
+    if password and _is_line(match) and not _TYPE.fullmatch(value):
+        lower, upper, digit, other = _kinds(value)
+        return digit and (lower or upper or other)
     if is_wordlike(value) or re.match(r"[A-Za-z_][\w]*(?:(?:\.|::|->)[A-Za-z_]\w*)+$", value):
         return False
     _, _, digit, other = _kinds(value)
     if re.fullmatch(r"0[xX][0-9A-Fa-f_]{1,16}[uUlL]{0,3}", value):
         return False  # a number
-    if re.search(r"[=|]{2}|:=|->|=$|[*/+]=", value):
+    if re.search(r"[=|]{2}|:=|->|[*/+]=", value.rstrip("=")):
         return False
     return is_random(value, 2.5 if password and other and digit else 3.0)
 
@@ -336,6 +349,18 @@ def _is_secret_value(value: str, password: bool) -> bool:
     return len(value) >= 10 and is_random(value)
 
 
+def _cookie(match: re.Match[str], value: str) -> bool:
+    """Whether one of the values of a cookie looks like a session: long and random."""
+    values = (re.split(r"[\s\\,]", part.partition("=")[2].lstrip(), maxsplit=1)[0] for part in value.split(";"))
+    return any(
+        re.fullmatch(r"[\w%.~+/=-]{16,}", each)
+        and _has_digit(match, each)
+        and is_random(each)
+        and not is_placeholder(each)
+        for each in values
+    )
+
+
 CHECKS: dict[str, Check] = {
     "random": _random,
     "no_example": _no_example,
@@ -348,6 +373,7 @@ CHECKS: dict[str, Check] = {
     "netrc": _netrc,
     "assignment": _assignment,
     "compared": _compared,
+    "cookie": _cookie,
     "email": _email,
     "phone": _phone,
     "phone_north_american": _phone_north_american,

@@ -142,7 +142,10 @@ def _matched(compiled: _Compiled, text: str, at: int) -> tuple[int, int] | None:
         lead = compiled.before.search(text, max(0, at - _BEFORE), at)
         if lead is None:
             return None
-        start, end = lead.span("secret") if "secret" in compiled.before.groupindex else (lead.start(), end)
+        if "secret" in compiled.before.groupindex:
+            start, end = lead.span("secret")
+        elif not compiled.groups:
+            start = lead.start()
     value = text[start:end]
     if compiled.rule.entropy and entropy(value) < compiled.rule.entropy:
         return None
