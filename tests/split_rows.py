@@ -71,7 +71,8 @@ def split_of(
 ) -> tuple[SplitResult, dict[str, int]]:
     """The split of records in one file, and that of each id: 0 training, 1 evaluation, 2 left out."""
     part = write(folder / "rows.jsonl", records)
-    result = split([part], SplitOptions(**options), drops or Drops(), lambda _: None)  # type: ignore[arg-type]
+    chosen = SplitOptions(**{"eval_fraction": 0.15, **options})  # type: ignore[arg-type]
+    result = split([part], chosen, drops or Drops(), lambda _: None)
     return result, {each.id: int(where) for each, where in zip(records, result.split, strict=True)}
 
 

@@ -68,7 +68,7 @@ class LogsConfig(Table, frozen=True, kw_only=True):
     ] = "keep"
     max_result_characters: Annotated[
         PositiveInt, Meta(description="The most characters of a tool's result; its middle is cut, with a marker.")
-    ] = 16_000
+    ] = 20_000
 
 
 class FimConfig(Table, frozen=True, kw_only=True):
@@ -165,7 +165,7 @@ class SplitConfig(Table, frozen=True, kw_only=True):
     eval_fraction: Annotated[
         Annotated[float, Meta(gt=0, lt=1)], Meta(description="Share of the groups that become evaluation rows.")
     ] = 0.1
-    eval_rows: Annotated[NonNegativeInt, Meta(description="The most evaluation rows; 0: no limit.")] = 0
+    eval_rows: Annotated[NonNegativeInt, Meta(description="The most evaluation rows; 0: no limit.")] = 10_000
     level: Annotated[
         Literal["auto", "links", "repository", "time"],
         Meta(

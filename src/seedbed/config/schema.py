@@ -216,10 +216,10 @@ class DataConfig(Table, frozen=True, kw_only=True):
     max_documents: Annotated[int, Meta(ge=0, description="Stop after this many documents; 0 reads all.")] = 0
     document_mask: Annotated[bool, Meta(description="Attention does not cross document borders.")] = False
     loss: Annotated[
-        Literal["assistant", "all"],
+        Literal["assistant", "targets", "all"],
         Meta(
-            description="What is trained in the conversations of a dataset: the assistant's turns, or all tokens. Text and "
-            "code with a gap are trained whole."
+            description="What the loss counts in a dataset: 'assistant': in conversations the assistant's turns, else all; "
+            "'targets': also of code with a gap only what fills it; 'all': every token."
         ),
     ] = "assistant"
     workers: Annotated[

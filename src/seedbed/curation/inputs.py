@@ -16,6 +16,7 @@ from seedbed.curation.logs.configured import log_units
 from seedbed.curation.repositories import harvest
 from seedbed.curation.repositories.harvest import Found
 from seedbed.curation.repositories.history import HistoryOptions
+from seedbed.curation.repositories.licence_gate import licence_at_head
 from seedbed.curation.steps import Unit
 from seedbed.errors import UsageError
 from seedbed.text import quoted
@@ -62,7 +63,7 @@ def _fim_options(config: Preparation) -> FimOptions:
 
 
 def _commits(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
-    return commit_units(Path(name), _commit_options(config))
+    return commit_units(Path(name), _commit_options(config), licence_of=licence_at_head)
 
 
 def _commit_options(config: Preparation) -> CommitOptions:
@@ -88,7 +89,7 @@ def _harvest(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
     for each in _repositories(name, drops):
         place = each.repository.place
         found += fim_units(place, _fim_options(config))
-        found += commit_units(place, _commit_options(config), name=each.name)
+        found += commit_units(place, _commit_options(config), name=each.name, licence_of=licence_at_head)
     return found
 
 

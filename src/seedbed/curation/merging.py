@@ -21,6 +21,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
 from seedbed.curation.parts import Ticker
 from seedbed.curation.record import Record, encode
+from seedbed.curation.report.summary import write_report
 from seedbed.curation.steps import Step, through
 from seedbed.errors import SeedbedError
 
@@ -218,8 +219,9 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
     ledger = Path(asked.ledger) if asked.ledger else output / layout.LEDGER
     known = merger.known_ledger(ledger)
     options = SplitOptions(
-        eval_frac=asked.eval_fraction,
-        eval_size=asked.eval_rows or None,
+        eval_fraction=asked.eval_fraction,
+        eval_rows=asked.eval_rows,
+        max_leaked=asked.max_leaked,
         level=asked.level,
         salt=asked.salt,
         ledger=known,
@@ -254,7 +256,8 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
             drops=drops.as_json(),
             facts=results[0].facts | results[1].facts | {"leakage": leakage},
         )
-        layout.finish(prepared, description)
+        write_report(prepared, description, merger.progress("report", sum(each.size_bytes for each in facts.values())))
+        layout.write_description(prepared, description)
         if asked.ledger:
             files.make_dir(ledger.parent)
             files.write_atomic(ledger, entries)

@@ -17,6 +17,7 @@ from seedbed.curation.record import Record
 from seedbed.curation.redaction.redactor import RedactionOptions, Redactor
 from seedbed.curation.redaction.step import RedactStep, project_key
 from seedbed.curation.repositories.git import Repository, authors
+from seedbed.curation.repositories.licence_gate import LicenceGate
 from seedbed.curation.steps import Step, Unit, units_of_rank
 from seedbed.errors import SeedbedError
 
@@ -59,8 +60,12 @@ class Preparer:
 
     @cached_property
     def steps(self) -> list[Step]:
-        """The steps that every record passes before it is written; redaction is the first."""
-        steps: list[Step] = [self._redact]
+        """The steps that every record passes before it is written."""
+        asked = self.config.prepare
+        steps: list[Step] = []
+        if asked.licences != "any" and asked.what in ("commits", "harvest"):
+            steps.append(LicenceGate(asked.licences))
+        steps.append(self._redact)
         if self.config.quality.filters:
             from seedbed.curation.quality import QualityStep
 

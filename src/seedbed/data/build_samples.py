@@ -17,6 +17,7 @@ import msgspec
 
 from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
+from seedbed.curation.fim.families import families_of
 from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows
 from seedbed.curation.record import Record, texts_of
 from seedbed.data import shards
@@ -25,7 +26,7 @@ from seedbed.data.byte_streams import NoTextError
 from seedbed.data.interruption import Check, never_stop, run_interruptibly
 from seedbed.data.messages import MessageRecorder, replay_messages
 from seedbed.data.rendering import SETTINGS, VERSION, RowBlock, RowRenderer, Settings
-from seedbed.data.row_folder import refuse_unsplit
+from seedbed.data.row_folder import refuse_unsplit, without_template
 from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
@@ -128,7 +129,7 @@ class _SamplesBuilder(Builder):
         elif base is None and self._kinds["chat"]:
             self._template = CHATML
         if self._kinds["chat"] and self._template is None:
-            raise _without_template(self._folder, self._kinds["chat"], is_base=base is not None)
+            raise without_template(self._folder, f"{self._kinds['chat']:,} ", is_base=base is not None)
         fim_family = self._fim_family() if self._kinds["fim"] else None
         self._settings = Settings(
             "", context + 1, self._template if self._kinds["chat"] else None, fim_family, data.loss
@@ -151,8 +152,20 @@ class _SamplesBuilder(Builder):
         return settings if config.kind == "char" else {**settings, "split": config.split}
 
     def _fim_family(self) -> str:
-        """The family whose markers are used for rows with a gap."""
-        return FIM_FAMILY
+        """The family whose markers rows with a gap get: that of the dataset if the tokenizer has them, else another."""
+        if self._reused is None:
+            return FIM_FAMILY
+        wanted = self._description.settings.get("fim")
+        name = str(wanted.get("family") or "") if isinstance(wanted, dict) else ""
+        fitting = families_of(self._reused)
+        if not fitting:
+            raise UsageError(
+                f"{quoted(self._folder)} has {plural(self._kinds['fim'], 'row')} of code with a gap to fill in, but the "
+                "tokenizer has the markers of no known model family.",
+                "Train on from a model that was trained to fill in the middle, such as Qwen2.5-Coder or StarCoder2, or train "
+                "from scratch with a tokenizer of its own.",
+            )
+        return name if name in fitting else fitting[0]
 
     def _can_resume(self, error: BaseException) -> bool:
         if isinstance(error, NoTextError | UsageError):
@@ -167,7 +180,8 @@ class _SamplesBuilder(Builder):
         settings = msgspec.structs.replace(self._settings, dtype=dtype.str)
         writer = run_interruptibly(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
         files.write_json(self._partial / SETTINGS, msgspec.to_builtins(settings), durable=False)
-        with RowRenderer(tokenizer, self._partial, settings, self._workers, self._check) as renderer:
+        cache = self.cache / "templates"
+        with RowRenderer(tokenizer, self._partial, settings, self._workers, self._check, cache=cache) as renderer:
             for split in shards.SPLITS:
                 self._fill_split(split, writer, renderer)
         splits: dict[str, Any] = {split: writer.totals(split) for split in shards.SPLITS}
@@ -289,16 +303,6 @@ def _whole_texts(record: Record) -> list[str]:
         whole = "".join(part or "" for part in (record.prefix, record.middle, record.suffix))
         return [*(each.text for each in record.context or ()), whole]
     return texts_of(record)
-
-
-def _without_template(folder: Path, rows: int, *, is_base: bool) -> UsageError:
-    what = "the base model has no chat template" if is_base else "the tokenizer of tokenizer.path has no chat template"
-    return UsageError(
-        f"{quoted(folder)} has {plural(rows, 'conversation')}, but {what}.",
-        "Train on from a chat model, such as an Instruct variant, or train from scratch (without --from)."
-        if is_base
-        else "Remove tokenizer.path: a tokenizer with a template is then trained.",
-    )
 
 
 def _blocks(lines: Iterator[bytes]) -> Iterator[RowBlock]:

@@ -1,6 +1,6 @@
 """Turn rows of a dataset into samples (token ids with a mask of what is trained), here or in worker processes.
 
-`python -m seedbed.data.rendering FOLDER` runs a worker; FOLDER, that of the dataset, has the tokenizer and the settings.
+`python -m seedbed.data.rendering FOLDER [CACHE]` runs a worker; FOLDER, that of the dataset, has the tokenizer and settings.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Settings(msgspec.Struct, frozen=True):
     """The chat template (Jinja) for rows of messages; None if there are none."""
     fim_family: str | None = None
     """The name of the family whose fill-in-the-middle markers are used; None if there are no such rows."""
-    loss: Literal["assistant", "all"] = "assistant"
+    loss: Literal["assistant", "targets", "all"] = "assistant"
+    """See `data.loss` in the config."""
 
 
 class RowBlock(msgspec.Struct, array_like=True):
@@ -74,23 +75,37 @@ class SampleBlock(msgspec.Struct, array_like=True):
 class SampleEncoder:
     """Renders blocks of rows in this process. `check` is called before each sample."""
 
-    def __init__(self, tokenizer: Tokenizer, settings: Settings, check: Check = never_stop) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, settings: Settings, check: Check = never_stop, *, cache: Path | None = None
+    ) -> None:
+        """`cache`: a folder that keeps what is found out about chat templates."""
         self._tokenizer, self._dtype, self._check = tokenizer, np.dtype(settings.dtype), check
         self._max_tokens = settings.max_tokens
-        self._renderer = Renderer(
-            tokenizer,
-            template=settings.template,
-            fim_family=settings.fim_family,
-            max_tokens=settings.max_tokens,
-            loss=settings.loss,
-        )
+        # A text begins with the end of the text before it, from which generation without a prompt starts, too.
+        self._begin = [] if tokenizer.prefix_ids else [tokenizer.eot_id]
+
+        def renderer(most: int, loss: Literal["assistant", "all"]) -> Renderer:
+            return Renderer(
+                tokenizer,
+                template=settings.template,
+                fim_family=settings.fim_family,
+                max_tokens=most,
+                loss=loss,
+                cache=cache,
+            )
+
+        self._renderers = {
+            "chat": renderer(self._max_tokens, "all" if settings.loss == "all" else "assistant"),
+            "fim": renderer(self._max_tokens, "assistant" if settings.loss == "targets" else "all"),
+            "text": renderer(self._max_tokens - len(self._begin), "all"),
+        }
 
     def encode(self, block: RowBlock) -> SampleBlock:
-        """The samples of all rows. An exception from `check` ends the work."""
+        """The samples of all rows, kind by kind. An exception from `check` ends the work."""
         drops, kinds = Drops(), Counter[str]()
         kept: list[Sample] = []
         ends: list[int] = []
-        for record, sample in self._renderer.samples(list(self._decoded(block, drops)), drops):
+        for record, sample in self._samples(list(self._decoded(block, drops)), drops):
             self._check()
             if len(sample.ids) > self._max_tokens:
                 drops.drop(_STEP, TOO_LONG, record.id)
@@ -114,6 +129,15 @@ class SampleEncoder:
             dict(kinds),
         )
 
+    def _samples(self, records: list[Record], drops: Drops) -> Iterator[tuple[Record, Sample]]:
+        before = ""
+        for kind, renderer in self._renderers.items():
+            for record, sample in renderer.samples([each for each in records if each.kind == kind], drops):
+                begins, before = kind == "text" and record.id != before, record.id
+                if begins and self._begin:
+                    sample = Sample([*self._begin, *sample.ids], bytes(len(self._begin)) + sample.trained)
+                yield record, sample
+
     def _decoded(self, block: RowBlock, drops: Drops) -> Iterator[Record]:
         for line in block.lines:
             try:
@@ -129,22 +153,30 @@ class SampleEncoder:
         return int(lengths[ids].sum())
 
     def close(self) -> None:
-        """End the processes of the renderer."""
-        self._renderer.close()
+        """End the processes of the renderers."""
+        for renderer in self._renderers.values():
+            renderer.close()
 
 
 class RowRenderer:
     """Renders a stream of blocks: first in this process, then in workers if the stream is long. A context manager."""
 
     def __init__(
-        self, tokenizer: Tokenizer, folder: Path, settings: Settings, workers: int, check: Check = never_stop
+        self,
+        tokenizer: Tokenizer,
+        folder: Path,
+        settings: Settings,
+        workers: int,
+        check: Check = never_stop,
+        *,
+        cache: Path | None = None,
     ) -> None:
         """`folder`: of the dataset; the workers load its tokenizer and settings. `workers` 1: this process renders everything.
 
-        `check` is called often; an exception from it stops the work.
+        `check` is called often; an exception from it stops the work. `cache`: see SampleEncoder.
         """
-        self._local = SampleEncoder(tokenizer, settings, check)
-        self._folder, self._workers, self._check = folder, workers, check
+        self._local = SampleEncoder(tokenizer, settings, check, cache=cache)
+        self._cache, self._folder, self._workers, self._check = cache, folder, workers, check
         self._pool: WorkerPool[RowBlock, SampleBlock] | None = None
         self._done_bytes = 0
 
@@ -158,7 +190,7 @@ class RowRenderer:
             self._done_bytes += block.size_bytes
             yield block, self._local.encode(block)
         if self._pool is None:
-            command = [*PYTHON, "seedbed.data.rendering", str(self._folder)]
+            command = [*PYTHON, "seedbed.data.rendering", str(self._folder), str(self._cache or "")]
             self._pool = WorkerPool(command, SampleBlock, self._workers, self._check)
         yield from self._pool.encode(rest)
 
@@ -180,10 +212,10 @@ def _by_name(counts: Counter[tuple[str, str]]) -> dict[str, int]:
     return dict(found)
 
 
-def main(folder: str) -> None:
+def main(folder: str, cache: str = "") -> None:
     """Run a worker process until stdin closes."""
     settings = msgspec.json.decode(Path(folder, SETTINGS).read_bytes(), type=Settings)
-    encoder = SampleEncoder(Tokenizer.of_model(Path(folder, TOKENIZER)), settings)
+    encoder = SampleEncoder(Tokenizer.of_model(Path(folder, TOKENIZER)), settings, cache=Path(cache) if cache else None)
     try:
         serve(RowBlock, encoder.encode)
     finally:

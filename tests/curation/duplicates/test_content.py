@@ -51,6 +51,12 @@ def test_rows_of_one_piece_with_different_gaps_are_one_document_and_no_exact_dup
     assert content_of(code(source, "a.py")).document == one.document
 
 
+def test_rows_of_one_piece_of_an_unknown_file_are_one_document() -> None:
+    one, other = gap("abc def", 1, 2, "x"), gap("abc def", 3, 5, "x")
+    one.provenance.path = other.provenance.path = None
+    assert content_of(one).document == content_of(other).document
+
+
 def test_kinds_of_records_with_equal_text_are_no_exact_duplicates() -> None:
     assert (
         len(
@@ -105,6 +111,7 @@ def test_places_name_the_source_and_the_id() -> None:
     record = code("x", "src/a.py")
     assert place_of(record) == f"app src/a.py {record.id}"
     assert place_of(chat("x", session="s9")).startswith("s9 ")
+    assert place_of(code("x", "a\x1b[31m\nb.py")).startswith("app a b.py ")
 
 
 def test_long_runs_of_spaces_take_linear_time() -> None:

@@ -123,7 +123,7 @@ def test_resumed_sessions_do_not_repeat_and_caveats_are_no_turns(tmp_path: Path)
     (record,), drops = read(tmp_path)
     assert shape(record) == ["user: q1", "assistant: a1", "user: q2", "assistant: a2"]
     assert record.links == ["session:s1", "session:s2"]
-    assert notes(drops)["record of a resumed session that is there already"] == 3
+    assert notes(drops)["repeated record left out"] == 3
 
 
 def test_a_forked_session_trains_the_shared_turns_once(tmp_path: Path) -> None:
@@ -202,6 +202,23 @@ def test_parallel_calls_keep_all_their_results(tmp_path: Path) -> None:
     assert not drops.counts
 
 
+def test_message_ids_that_repeat_do_not_join_different_messages(tmp_path: Path) -> None:
+    """Some providers give every message the same id."""
+    log = Session()
+    log.user("q")
+    log.call("c1", message_id="same")
+    log.result("c1", "r1")
+    log.call("c2", message_id="same")
+    log.result("c2", "r2")
+    log.user("q2")
+    log.assistant("a", message={"id": "same"})
+    log.write(tmp_path / "p")
+    (record,), _ = read(tmp_path)
+    assert shape(record) == [
+        "user: q", "assistant:  [c1]", "tool c1: r1", "assistant:  [c2]", "tool c2: r2", "user: q2", "assistant: a",
+    ]  # fmt: skip
+
+
 def test_a_call_without_a_result_and_a_result_without_a_call_are_counted(tmp_path: Path) -> None:
     log = Session()
     log.user("q")
@@ -233,6 +250,22 @@ def test_a_compaction_begins_a_segment_whose_summary_is_a_turn_of_the_user(tmp_p
     records, drops = read(tmp_path)
     assert [shape(each)[-1] for each in records] == ["assistant: a", "assistant: b", "assistant: c"]
     assert all(shape(each)[0].startswith("user: This session is being continued") for each in records[1:])
+    assert not drops.counts
+
+
+def test_a_compaction_that_keeps_turns_loses_no_earlier_ones(tmp_path: Path) -> None:
+    """Kept turns stand behind the boundary, whose `logicalParentUuid` names one of them."""
+    log = Session()
+    log.user("q")
+    log.assistant("a")
+    log.add("system", parent=None, subtype="compact_boundary", logicalParentUuid="kept")
+    log.user("This session is being continued", isCompactSummary=True)
+    log.assistant("kept turn", uuid="kept")
+    log.user("q2")
+    log.assistant("a2")
+    log.write(tmp_path / "p")
+    records, drops = read(tmp_path)
+    assert [shape(each)[-1] for each in records] == ["assistant: a", "assistant: a2"]
     assert not drops.counts
 
 
@@ -332,6 +365,17 @@ def test_no_absolute_path_or_user_name_is_in_the_provenance(tmp_path: Path) -> N
     (record,), _ = read(tmp_path)
     assert record.provenance.file == "shop/s1.jsonl"
     assert "ana" not in json.dumps(plain([record])[0]["provenance"])
+
+
+@pytest.mark.parametrize("home", ["/home/ana", "/Users/ana", "C:\\\\Users\\\\ana", "/root"])
+def test_a_home_folder_is_no_repository(tmp_path: Path, home: str) -> None:
+    log = Session(cwd=home)
+    log.user("q")
+    log.assistant("a")
+    log.write(tmp_path / "-home-ana")
+    (record,), _ = read(tmp_path)
+    assert record.provenance.repository is None
+    assert record.provenance.file == "project/s1.jsonl"
 
 
 def test_models_are_counted_by_turns_and_messages_of_the_program_are_none(tmp_path: Path) -> None:

@@ -87,6 +87,25 @@ def test_paths_are_those_in_the_repository_never_absolute(tmp_path: Path) -> Non
     assert tree.name == "app"
 
 
+def test_what_gitattributes_say_of_generated_and_vendored_files_counts(tmp_path: Path) -> None:
+    app = repository(
+        tmp_path / "app",
+        {
+            ".gitattributes": "client/** linguist-generated\n"
+            "vendor/own/** -linguist-vendored\n*.pb.go linguist-generated=false\n",
+            "a.py": CODE,
+            "client/b.py": CODE,
+            "vendor/own/c.py": CODE,
+            "vendor/d.py": CODE,
+            "e.pb.go": "package e\n",
+        },
+    )
+    found, reasons = read(app)
+    assert list(found) == ["a.py", "e.pb.go", "vendor/own/c.py"]
+    assert reasons["generated file"] == 1
+    assert reasons["vendored or built folder"] == 1
+
+
 def test_untracked_files_are_read_only_on_demand(tmp_path: Path) -> None:
     app = repository(tmp_path / "app", {".gitignore": "secret.py\n", "a.py": CODE})
     write(app, {"new.py": CODE, "secret.py": CODE})

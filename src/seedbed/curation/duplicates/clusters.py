@@ -6,7 +6,7 @@ The method is that of Broder (1997) and of chapter 3 of Mining of Massive Datase
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +52,17 @@ def find_clusters(
 
 
 def clusters_of(
-    files: SignatureFiles, records: RecordRows, code_similarity: float, prose_similarity: float
+    files: SignatureFiles,
+    records: RecordRows,
+    code_similarity: float,
+    prose_similarity: float,
+    pulse: Callable[[], None] = lambda: None,
 ) -> Clusters:
-    """As `find_clusters`, of files whose rows of records are read."""
+    """As `find_clusters`, of files whose rows of records are read. `pulse` is called often, and may raise to stop the work."""
     _, of_record = numbered(records.documents)
     documents, code, values = _sorted_signatures(files)
     thresholds = np.where(code, code_similarity, prose_similarity).astype(np.float32)
-    roots = _components(values, thresholds)
+    roots = _components(values, thresholds, pulse)
     del values
     # From the sorted documents that have a signature to the sorted documents of all records.
     root_of_document = np.full(int(of_record.max(initial=-1)) + 1, -1, np.int64)
@@ -104,7 +108,7 @@ def _sorted_signatures(files: SignatureFiles) -> tuple[Digests, npt.NDArray[np.b
     return digests[:count], code, values
 
 
-def _components(values: Signature, thresholds: npt.NDArray[np.float32]) -> Numbers:
+def _components(values: Signature, thresholds: npt.NDArray[np.float32], pulse: Callable[[], None]) -> Numbers:
     """The connected components of documents whose estimated similarity reaches both thresholds: the root of each."""
     parents = np.arange(len(values))
     if not len(values):
@@ -112,6 +116,7 @@ def _components(values: Signature, thresholds: npt.NDArray[np.float32]) -> Numbe
     parents[:] = _first_of_equal(values)
     single = np.flatnonzero(parents == np.arange(len(values)))
     for columns in _bands():
+        pulse()
         keys = _band_keys(values, columns)[single]
         order = np.argsort(keys, kind="stable")
         for left, right in _candidates(keys[order]):

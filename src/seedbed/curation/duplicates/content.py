@@ -11,6 +11,7 @@ from posixpath import splitext
 import msgspec
 
 from seedbed.curation.record import Record, texts_of
+from seedbed.text import printable
 
 _PROSE_SUFFIXES = frozenset((".adoc", ".asciidoc", ".htm", ".html", ".md", ".markdown", ".org", ".rst", ".tex", ".txt"))
 _UNKNOWN_LICENCES = frozenset(("", "unknown", "noassertion", "none"))
@@ -51,9 +52,9 @@ def content_of(record: Record) -> Content:
     else:
         exact = _digest("prose", _SPACES.sub(" ", _nfc(text)).strip().casefold())
     where = record.provenance
-    if record.kind == "chat" or where.path is None:
+    if record.kind == "chat" or (record.kind == "text" and where.path is None):
         return Content(text, code, exact, exact)
-    return Content(text, code, exact, _digest(where.repository or "", where.path, text))
+    return Content(text, code, exact, _digest(where.repository or "", where.path or "", text))
 
 
 def is_code(record: Record) -> bool:
@@ -94,7 +95,7 @@ def place_of(record: Record) -> str:
     """Where a record came from, for people: its repository and path, or its session or file; and its id."""
     where = record.provenance
     names = [where.repository, where.path] if where.path else [where.session or where.commit or where.file]
-    return " ".join([*(name for name in names if name), record.id])
+    return printable(" ".join([*(name for name in names if name), record.id]))
 
 
 def _turns(record: Record) -> list[str]:

@@ -21,7 +21,7 @@ _LINE = re.compile(
     r"|^[^\n]*\brequire\([^\n]*|^[ \t]*(?:[\w.]+[ \t]+)?\"[\w./-]+\"[ \t]*$",
     re.MULTILINE,
 )
-_NAME = re.compile(r"[\"'<]([\w./@-]+)[\"'>]|\b(\w+(?:(?:\.|::)\w+)+)|\b(?:mod|import|from)[ \t]+(\w+)")
+_NAME = re.compile(r"[\"'<]([\w./@-]+)[\"'>]|\b(\w+(?:(?:\.|::)\w+)+)|\b(?:mod|import|from)[ \t]+\.*(\w+)\b(?!\.|::)")
 
 
 def imported_names(text: str) -> list[str]:

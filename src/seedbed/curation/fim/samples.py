@@ -33,6 +33,8 @@ _CHECKED_WITHIN = 160
 """A row with fewer free tokens than this is counted exactly."""
 _CONTEXT_SHARE = 0.25
 """With other files, this share of a row is kept free of its own file."""
+_PARSED_CHARACTERS = 250_000
+"""Of a longer file, only the pieces that need it are parsed: a parser may take 12 s for a megabyte of broken code."""
 _LEAST_CONTEXT = 64
 """The least tokens for which another file is shown."""
 
@@ -223,20 +225,30 @@ class _SyntaxNodes:
 
     def _ranges(self, piece: Piece, draws: Draws) -> dict[str, list[tuple[int, int]]]:
         text = self._source.text
+        if len(text) > _PARSED_CHARACTERS:
+            part = text[piece.begin : piece.end].encode()
+            tree = syntax.parse(part, self._source.language)
+            return {} if tree is None else _in_characters(part, syntax.candidates(tree, 0, len(part), draws), 0)
         if not self._parsed:
-            self._content = text.encode("utf-8")
+            self._content = text.encode()
             self._tree = syntax.parse(self._content, self._source.language)
             self._parsed = True
         if self._tree is None:
             return {}
-        ascii_only = len(self._content) == len(text)
-        begin = piece.begin if ascii_only else len(text[: piece.begin].encode())
-        end = piece.end if ascii_only else begin + len(text[piece.begin : piece.end].encode())
-        found = syntax.candidates(self._tree, begin, end, draws)
-        if ascii_only:
-            return {kind: [(one - begin, other - begin) for one, other in spans] for kind, spans in found.items()}
+        begin = len(text[: piece.begin].encode())
+        end = begin + len(text[piece.begin : piece.end].encode())
+        part = self._content[begin:end]
+        return _in_characters(part, syntax.candidates(self._tree, begin, end, draws), begin)
 
-        def character(at: int) -> int:
-            return len(self._content[begin:at].decode())
 
-        return {kind: [(character(one), character(other)) for one, other in spans] for kind, spans in found.items()}
+def _in_characters(
+    part: bytes, found: dict[str, list[tuple[int, int]]], begin: int
+) -> dict[str, list[tuple[int, int]]]:
+    """Ranges of bytes of a file as ranges of characters of a part of it, which begins at the byte `begin`."""
+    if part.isascii():
+        return {kind: [(one - begin, other - begin) for one, other in spans] for kind, spans in found.items()}
+
+    def character(at: int) -> int:
+        return len(part[: at - begin].decode())
+
+    return {kind: [(character(one), character(other)) for one, other in spans] for kind, spans in found.items()}

@@ -46,6 +46,8 @@ def choose(piece: str, draws: Draws, nodes: Nodes | None, mix: Mix) -> Span | No
     `nodes` is None for a language without a grammar: characters and lines take the place of syntax nodes. Middles are never
     empty or white space only, never the whole piece, and never begin or end within a line end of two characters.
     """
+    if not piece.strip():
+        return None
     share = draws.uniform()
     kind: Kind = "character" if share < mix.character else "syntax" if share < mix.character + mix.syntax else "line"
     if kind == "syntax":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PROBES = 24
 """At so many random places of a piece, the nodes around the place are candidates."""
 _LEAST_BYTES = 3
+_MOST_DEPTH = 300
 
 _FUNCTIONS = frozenset(
     (
@@ -24,6 +25,13 @@ _FUNCTIONS = frozenset(
         *("lambda", "lambda_expression", "closure_expression", "func_literal", "generator_function_declaration"),
     )
 )
+_STATEMENTS = frozenset(
+    (
+        *("assignment", "if", "unless", "while", "until", "for", "case", "when", "return", "module", "class", "begin"),
+        *("rescue", "ensure", "yield"),
+    )
+)
+_STATEMENT_ENDS = ("_statement", "_declaration", "_definition", "_item", "_clause")
 _BODIES = frozenset(
     (
         *("block", "statement_block", "compound_statement", "body_statement", "class_body", "declaration_list"),
@@ -79,10 +87,7 @@ def kind_of(node_type: str) -> str | None:
         return "arguments"
     if node_type in _EXPRESSIONS or node_type.endswith("_expression"):
         return "expression"
-    if (
-        node_type.endswith(("_statement", "_declaration", "_definition", "_item", "_clause"))
-        or node_type == "assignment"
-    ):
+    if node_type in _STATEMENTS or node_type.endswith(_STATEMENT_ENDS):
         return "statement"
     return None
 
@@ -112,17 +117,25 @@ def candidates(tree: Tree, begin: int, end: int, draws: Draws) -> dict[str, list
 
 
 def _around(root: Node, at: int, begin: int, end: int, most: int) -> list[tuple[str, tuple[int, int]]]:
-    """The nodes of a kind around a byte, from small to large; none if there is a syntax error around it."""
+    """The nodes of a kind around a byte, from large to small, down to a syntax error or `_MOST_DEPTH` levels.
+
+    It goes down from the root: `Node.parent` looks for the parent from the root each time, which takes minutes for a file
+    with brackets that are nested 100,000 times.
+    """
     found = []
-    node = root.named_descendant_for_byte_range(at, at + 1)
-    while node is not None:
-        if node.is_error:
-            return []
+    cursor = root.walk()
+    for _ in range(_MOST_DEPTH):
+        node = cursor.node
+        if node is None or node.is_error or node.start_byte > at:
+            break
         size = node.end_byte - node.start_byte
         inside = node.start_byte >= begin and node.end_byte <= end
-        if inside and _LEAST_BYTES <= size <= most and not node.has_error and (kind := kind_of(node.type)):
-            found.append((kind, (node.start_byte, node.end_byte)))
-        node = node.parent
+        if inside and node.is_named and _LEAST_BYTES <= size <= most and not node.has_error:
+            kind = kind_of(node.type)
+            if kind is not None:
+                found.append((kind, (node.start_byte, node.end_byte)))
+        if cursor.goto_first_child_for_byte(at) is None:
+            break
     return found
 
 

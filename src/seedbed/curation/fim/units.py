@@ -24,6 +24,7 @@ from seedbed.curation.repositories.files import (
     UnreadableError,
     fingerprint,
     open_tree,
+    size_of,
     sources,
     where_of,
 )
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 VERSION = 1
 """Raised when the same files give other rows."""
 CHARACTERS_PER_TOKEN = 4
-_BYTES_OF_FILE = 8000
-"""About how much text a source file has, for the progress."""
 UNIT_FILES = 1000
 """The most files of a unit; a larger repository is several units, so that processes can share it."""
 
@@ -79,6 +78,7 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
     """Which part of the repository it is, from 0."""
     parts: int = 1
     size_bytes: int = 0
+    """About; of files in a commit, which are not measured, as if each had 8 kB."""
 
     @property
     def name(self) -> str:
@@ -146,11 +146,12 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
         return read
 
 
-def fim_units(path: Path, options: FimOptions) -> list[FimUnit]:
+def fim_units(path: Path, options: FimOptions, *, name: str | None = None) -> list[FimUnit]:
     """The units of a repository, a folder in one, a bare repository, or a folder without a repository.
 
-    Raises UsageError or SeedbedError if there is nothing to read, a package is missing, or the tokenizer lacks the markers of
-    the family. A repository without files has no units.
+    `name`: that of the repository in rows and messages, where its own could be that of another one, too. Raises UsageError
+    or SeedbedError if there is nothing to read, a package is missing, or the tokenizer lacks the markers of the family. A
+    repository without files has no units.
     """
     if options.family is not None:
         options = msgspec.structs.replace(options, family=family_named(options.family))
@@ -163,6 +164,7 @@ def fim_units(path: Path, options: FimOptions) -> list[FimUnit]:
     syntax.require()
     _sampler(options)  # refuses a tokenizer that does not fit before anything is read
     tree, entries = open_tree(path, commit=options.commit, untracked=options.untracked)
+    tree = tree if name is None else msgspec.structs.replace(tree, name=name)
     parts = [entries[at : at + UNIT_FILES] for at in range(0, len(entries), UNIT_FILES)]
     by_path = {each.path: each for each in entries}
     licence_entries = [by_path[path] for path in licence_paths(by_path) if path_reason(path) is None]
@@ -174,7 +176,7 @@ def fim_units(path: Path, options: FimOptions) -> list[FimUnit]:
             options=options,
             number=number,
             parts=len(parts),
-            size_bytes=_BYTES_OF_FILE * len(part),
+            size_bytes=size_of(tree, part, options.limits),
         )
         for number, part in enumerate(parts)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -48,9 +49,9 @@ def recognise(path: Path, head: Head) -> str | None:
     if path.suffix != ".jsonl":
         return None
     for value in head.values:
-        if value.get("type") in _TYPES and not _KEYS.isdisjoint(value):
+        if str(value.get("type")) in _TYPES and not _KEYS.isdisjoint(value):
             return next((str(each["version"]) for each in head.values if isinstance(each.get("version"), str)), "")
-    return "" if {"sessionId", "parentUuid", "uuid"} <= head.keys else None
+    return "" if {"sessionId", "parentUuid"} <= head.keys else None
 
 
 def unit_of(path: Path) -> Path:
@@ -65,10 +66,10 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
     """Yield the records of a project folder. `files`: path and name relative to the given folder, sorted."""
     index = Index(files, drops)
     segments = index.segments()
-    by_message, results = _siblings(index)
+    groups = _Groups.of(index)
     live: set[int] = set()
     for segment in segments:
-        live.update(_members(index, segment.nodes, by_message, results))
+        live.update(groups.members(index, segment.nodes))
     branches = list(index.branches(live))
     reader = Entries(index, drops)
     families = index.family_members()
@@ -78,11 +79,11 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
             if segment.thread[1] and options.subagents == "drop":
                 drops.drop(STEP, "sub-agent", index.where(segment.nodes[-1]))
                 continue
-            made = _Reading(index, reader, options, drops, by_message, results, done)
+            made = _Reading(index, reader, options, drops, groups, done)
             yield from made.record(segment, families, abandoned=False)
         for nodes in branches:
             if options.rejected_branches:
-                made = _Reading(index, reader, options, drops, by_message, results, done)
+                made = _Reading(index, reader, options, drops, groups, done)
                 segment = Segment(index.path(nodes[-1]), index.nodes[nodes[0]].thread)
                 yield from made.record(segment, families, abandoned=True)
             else:
@@ -92,31 +93,48 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
         reader.close()
 
 
-def _siblings(index: Index) -> tuple[dict[tuple[int, str], list[int]], dict[str, list[int]]]:
-    """The records of each message (one API message is often written as several), and those with the result of each call."""
-    by_message: dict[tuple[int, str], list[int]] = {}
-    results: dict[str, list[int]] = {}
-    for i, node in enumerate(index.nodes):
-        if node.message_id is not None:
-            by_message.setdefault((node.file, node.message_id), []).append(i)
-        for call_id in node.results:
-            results.setdefault(call_id, []).append(i)
-    return by_message, results
+class _Groups(NamedTuple):
+    """Which records belong together."""
 
+    messages: dict[int, list[int]]
+    """Record of an assistant's message -> all records of the message, which is often written as several."""
+    results: dict[str, list[int]]
+    """Id of a tool call -> the records with its result."""
 
-def _members(
-    index: Index, path: Iterable[int], by_message: dict[tuple[int, str], list[int]], results: dict[str, list[int]]
-) -> Iterator[int]:
-    """The nodes of a path, with the other records of its messages, and results that hang on other branches.
+    @classmethod
+    def of(cls, index: Index) -> _Groups:
+        """The groups in a project.
 
-    Parallel calls are records one below the other, and each result hangs on its own call, so one path has not all.
-    """
-    for i in path:
-        node = index.nodes[i]
-        for each in by_message[node.file, node.message_id] if node.message_id is not None else (i,):
-            yield each
-            for call_id in index.nodes[each].calls:
-                yield from results.get(call_id, ())
+        The ids of some providers are not unique, so records with one id are one message only below each other or below
+        the same turn.
+        """
+        messages: dict[int, list[int]] = {}
+        results: dict[str, list[int]] = {}
+        begun: dict[tuple[int, str, int], list[int]] = {}
+        for i, node in enumerate(index.nodes):
+            for call_id in node.results:
+                results.setdefault(call_id, []).append(i)
+            if node.message_id is None:
+                continue
+            above = index.turn_above(i)
+            if above >= 0 and above in messages and index.nodes[above].message_id == node.message_id:
+                group = messages[above]
+            else:
+                group = begun.setdefault((node.file, node.message_id, above), [])
+            group.append(i)
+            messages[i] = group
+        return cls(messages, results)
+
+    def members(self, index: Index, path: Iterable[int]) -> Iterator[int]:
+        """The nodes of a path, with the other records of its messages, and results that hang on other branches.
+
+        Parallel calls are records one below the other, and each result hangs on its own call, so one path has not all.
+        """
+        for i in path:
+            for each in self.messages.get(i, (i,)):
+                yield each
+                for call_id in index.nodes[each].calls:
+                    yield from self.results.get(call_id, ())
 
 
 class _Reading:
@@ -128,16 +146,14 @@ class _Reading:
         entries: Entries,
         options: LogOptions,
         drops: Drops,
-        by_message: dict[tuple[int, str], list[int]],
-        results: dict[str, list[int]],
+        groups: _Groups,
         done: set[int],
     ) -> None:
         self.index = index
         self.entries = entries
         self.options = options
         self.drops = drops
-        self.by_message = by_message
-        self.results = results
+        self.groups = groups
         self.done = done
         self.talk = Conversation(options, drops)
         self.command: str | None = None  # a slash command that waits for what follows
@@ -151,15 +167,14 @@ class _Reading:
         """Yield the record of a conversation, or count why there is none."""
         index, path = self.index, segment.nodes
         on_path = set(path)
-        messages_done: set[tuple[int, str]] = set()
+        told: set[int] = set()
         for i in path:
             node = index.nodes[i]
             if node.turn == "assistant":
-                key = (node.file, node.message_id) if node.message_id is not None else None
-                if key is None or key not in messages_done:
-                    if key is not None:
-                        messages_done.add(key)
-                    self._assistant(self.by_message[key] if key is not None else [i], on_path)
+                if i not in told:
+                    records = self.groups.messages.get(i, [i])
+                    told.update(records)
+                    self._assistant(records, on_path)
             elif node.turn:
                 self._user(node)
         messages = self.talk.finish()
@@ -170,11 +185,8 @@ class _Reading:
         if not any(is_trained(each) for each in messages):
             self.drops.drop(STEP, "nothing new after the turns of another session", where)
             return
-        if self.talk.ends_badly:
-            self.drops.note(STEP, f"session ends with: {self.talk.ends_badly}")
-            if not self.options.failed_sessions:
-                self.drops.drop(STEP, f"session ends with: {self.talk.ends_badly}", where)
-                return
+        if self.talk.left_out_as_failed(where):
+            return
         yield self._made(segment, messages, families, abandoned)
 
     def _made(
@@ -240,7 +252,7 @@ class _Reading:
         self.done.update(nodes)
         self.talk.assistant("\n\n".join(texts), calls, "\n\n".join(thoughts), trained=False if repeated else None)
         for each in calls:
-            for i in self.results.get(each.id, ()):
+            for i in self.groups.results.get(each.id, ()):
                 if i not in on_path and each.id in self.talk.pending():
                     self._user(self.index.nodes[i], only=each.id)
 
@@ -308,6 +320,9 @@ class _Reading:
             self.drops.note(STEP, f"attachment left out: {printable(attachment.type)[:60]}")
 
     def _text(self, text: str, entry: Entry) -> None:
+        text, reminders = _REMINDER.subn("", text)
+        if reminders:
+            self.drops.note(STEP, "text that the program added left out", reminders)
         if entry.is_meta:
             if self.command is not None and not text.startswith(_CAVEATS):
                 self.command = f"{self.command}\n\n{text}"  # the prompt for which the command stands
@@ -316,7 +331,7 @@ class _Reading:
         elif text.startswith(_INTERRUPTED):
             self.drops.note(STEP, "interrupted by the user")
             self.talk.ends_badly = "interruption"
-        elif text.startswith(_CAVEATS) or _REMINDER.fullmatch(text):
+        elif text.startswith(_CAVEATS):
             self.drops.note(STEP, "text that the program added left out")
         elif text.startswith(_LOCAL_OUTPUT):
             self.drops.note(STEP, "command of the program left out")

@@ -159,7 +159,7 @@ class Index:
         uuid = head.uuid or f"{file}:{line}"
         known = self._numbers.get(uuid)
         if known is not None:
-            self._drops.note(STEP, "record of a resumed session that is there already")
+            self._drops.note(STEP, "repeated record left out")
             self._join(session, self.nodes[known].session)
             return
         node = Node(
@@ -205,7 +205,12 @@ class Index:
     def _link(self) -> None:
         """Turn the uuids of parents into numbers, and thread files whose records name no parents at all."""
         numbers, nodes = self._numbers, self.nodes
-        threaded = {nodes[i].thread for i, (parent, _) in enumerate(self._parents) if parent is not None}
+        # An answer or a result without a parent is in a log that names none: there, the order of lines tells.
+        unthreaded = {
+            nodes[i].thread
+            for i, (parent, logical) in enumerate(self._parents)
+            if parent is None and logical is None and (nodes[i].turn == "assistant" or nodes[i].results)
+        }
         for i, (parent, logical) in enumerate(self._parents):
             node = nodes[i]
             if parent is not None:
@@ -217,8 +222,10 @@ class Index:
                     node.parent = self._previous[i]
                     self._drops.note(STEP, "record whose parent is missing, placed by its line")
             elif logical is not None:
-                node.before = numbers.get(logical, self._previous[i])
-            elif node.thread not in threaded:
+                # After a compaction that keeps turns, it names one of these, which stands behind its boundary.
+                found = numbers.get(logical, -1)
+                node.before = found if 0 <= found < i else self._previous[i]
+            elif node.thread in unthreaded and node.before < 0:
                 node.parent = self._previous[i]
         self._parents.clear()
         self._previous.clear()
@@ -240,11 +247,6 @@ class Index:
                 at = above
             for each in path:
                 checked[each] = 2
-        before = [node.before for node in self.nodes]
-        if any(each >= i for i, each in enumerate(before)):  # the earlier segment has to stand earlier
-            for i, node in enumerate(self.nodes):
-                if node.before >= i:
-                    node.before = -1
 
     def where(self, node: int) -> str:
         """File and line of a node."""

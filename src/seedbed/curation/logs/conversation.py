@@ -134,6 +134,10 @@ class Conversation:
         if not self._open:
             self._release()
 
+    def new_id(self, after: int) -> str:
+        """An id for the next tool call but `after`, in formats that have none: call-1, call-2 and so on."""
+        return f"call-{len(self._calls) + after + 1}"
+
     def pending(self) -> list[str]:
         """The ids of the tool calls that have no result yet, in order."""
         return list(self._open)
@@ -144,6 +148,29 @@ class Conversation:
             self._waiting.pop()
         elif self.messages and self.messages[-1].role == "user":
             self.messages.pop()
+
+    def roll_back(self, turns: int) -> list[Message]:
+        """Take back the last turns of the user with all that followed; returns these messages."""
+        self._close()
+        starts = [i for i, each in enumerate(self.messages) if each.role == "user"]
+        if turns < 1 or not starts:
+            return []
+        at = starts[-min(turns, len(starts))]
+        taken, self.messages = self.messages[at:], self.messages[:at]
+        for message in taken:
+            for each in message.tool_calls or ():
+                self._results.pop(each.id, None)
+        return taken
+
+    def left_out_as_failed(self, where: str) -> bool:
+        """Count how the conversation ends if that is a failure; whether the options leave it out for that, then counted, too."""
+        if not self.ends_badly:
+            return False
+        self._drops.note(STEP, f"session ends with: {self.ends_badly}")
+        if self._options.failed_sessions:
+            return False
+        self._drops.drop(STEP, f"session ends with: {self.ends_badly}", where)
+        return True
 
     def finish(self, *, begins_with_user: bool = True) -> list[Message]:
         """The messages: from the first turn of the user to the last of the assistant; empty if there is none.

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Protocol
 
 from seedbed.curation.drops import Drops
-from seedbed.curation.logs import claude_code
+from seedbed.curation.logs import (
+    aider,
+    alpaca,
+    chatgpt,
+    claude_code,
+    cline,
+    codex,
+    openai_messages,
+    sharegpt,
+)
 from seedbed.curation.logs.head import Head
 from seedbed.curation.logs.options import LogOptions
 from seedbed.curation.record import Record
@@ -32,5 +41,17 @@ class Format(Protocol):
         ...
 
 
-FORMATS: dict[str, Format] = {module.NAME: module for module in (claude_code,)}
+FORMATS: dict[str, Format] = {
+    module.NAME: module
+    for module in (
+        claude_code,
+        codex,
+        cline,
+        aider,
+        chatgpt,
+        sharegpt,
+        openai_messages,
+        alpaca,
+    )
+}
 """Name -> the module that reads it, in the order in which they are tried."""

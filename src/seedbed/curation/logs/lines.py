@@ -26,13 +26,13 @@ def open_file(path: Path, name: str, drops: Drops) -> BinaryIO | None:
     """The file opened for reading, or None after it is counted why it cannot be read."""
     try:
         # O_NONBLOCK: a pipe that has taken the place of the file must not block.
-        handle = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=_CHUNK)  # noqa: PTH123, SIM115
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         drops.drop(STEP, "unreadable file", name, (error.strerror or str(error)).lower())
         return None
-    if stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
-        return handle
-    handle.close()
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return os.fdopen(fd, "rb", buffering=_CHUNK)
+    os.close(fd)
     drops.drop(STEP, "unreadable file", name, "not a regular file")
     return None
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+_HOMES = ("home", "Users")
+
 
 def repository_of(folder: str | None) -> str | None:
-    """The last part of a working directory, of Unix or Windows; None if it has none."""
+    """The last part of a working directory, of Unix or Windows; None if it has none, or if it is a home: a user's name."""
     parts = _parts(folder or "")
-    return parts[-1] if parts and not parts[-1].endswith(":") else None
+    if not parts or parts[-1].endswith(":") or (len(parts) > 1 and parts[-2] in _HOMES and len(parts) <= 3):
+        return None
+    return parts[-1] if parts != ["root"] else None
 
 
 def path_within(path: str, folder: str | None) -> str | None:

@@ -48,7 +48,9 @@ def search(root: Path, format_name: str | None) -> Search:
     for path, name, problem in _files(root):
         if problem:
             result.unknown.append((name, problem))
-        elif path.suffix not in _SUFFIXES or (path.suffix == ".md" and not _may_be_aider(path, root)):
+        elif path == root:
+            _look(path, name, format_name, result)
+        elif path.suffix not in _SUFFIXES or (path.suffix == ".md" and not path.name.startswith(".aider")):
             result.others[path.suffix or "(no suffix)"] += 1
         elif path.name in _COMPANIONS or path.name.endswith(".meta.json"):
             result.others[path.name if path.name in _COMPANIONS else ".meta.json"] += 1
@@ -76,10 +78,6 @@ def _look(path: Path, name: str, format_name: str | None, result: Search) -> Non
         result.found.append(Sniffed(path, format_name, "?"))
     else:
         result.unknown.append((name, "unknown format"))
-
-
-def _may_be_aider(path: Path, root: Path) -> bool:
-    return path == root or path.name.startswith(".aider")
 
 
 def _files(root: Path) -> Iterator[tuple[Path, str, str]]:

@@ -50,7 +50,11 @@ class LogUnit:
             drops.note(STEP, f"file of {sniffed.format} {printable(sniffed.version)[:40]}".rstrip())
         files = [(sniffed.path, name) for sniffed, name in self._files]
         before = [_size_and_time(path) for path, _ in files]
-        yield from FORMATS[self.format].read(files, self._options, drops)
+        for record in FORMATS[self.format].read(files, self._options, drops):
+            if record.provenance.model is None:
+                answers = sum(message.role == "assistant" for message in record.messages or ())
+                drops.note(STEP, "turns whose model is not named", answers)
+            yield record
         for (path, name), earlier in zip(files, before, strict=True):
             if _size_and_time(path) != earlier:
                 drops.note(STEP, f"file that changed while it was read: {printable(name)}")

@@ -16,12 +16,31 @@ PLACE, ARGUMENT = "Zürich", "depth"
 """A value, and the name of another value, among the arguments of the tool calls."""
 
 
+Feature = Literal["system messages", "tool calls", "reasoning"]
+"""What a chat may have beside turns of a user and the assistant."""
+
+
 class Probe(NamedTuple):
     """A conversation, and the tools that the assistant could call."""
 
     name: str
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] | None = None
+
+    @property
+    def features(self) -> list[Feature]:
+        """What it has beside turns of a user and the assistant."""
+        return features_of(self.messages)
+
+
+def features_of(messages: Sequence[dict[str, Any]]) -> list[Feature]:
+    """What a chat has beside turns of a user and the assistant."""
+    found: list[tuple[Feature, bool]] = [
+        ("system messages", any(each["role"] == "system" for each in messages)),
+        ("tool calls", any("tool_calls" in each or each["role"] == "tool" for each in messages)),
+        ("reasoning", any("reasoning_content" in each for each in messages)),
+    ]
+    return [feature for feature, has in found if has]
 
 
 def probes(control: Sequence[str], arguments: Arguments) -> list[Probe]:

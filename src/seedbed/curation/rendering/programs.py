@@ -13,6 +13,7 @@ from seedbed.checkpoint.tokenizer_files import TEMPLATE, TEMPLATES, TOKENIZER_CO
 from seedbed.curation.record import Record
 from seedbed.curation.rendering.conversations import UnreadableError, messages_of, tools_of, trained_turns
 from seedbed.curation.rendering.encoding import SpanEncoder
+from seedbed.curation.rendering.probes import features_of
 from seedbed.curation.rendering.protocol import Answer, Chat, Setup
 from seedbed.curation.rendering.template_process import TemplateProcess
 from seedbed.curation.rendering.verification import TemplateFacts, verified, with_facts
@@ -45,8 +46,12 @@ class ChatProgram:
         """What to ask for a record. `whole`: one sample without spans. Raises UnreadableError with a reason to count."""
         if not self.facts.writes_calls and any(message.tool_calls for message in record.messages or ()):
             raise UnreadableError("the chat template writes no tool calls")
+        messages = messages_of(record, self.facts.arguments)
+        for feature in features_of(messages) if self.facts.uncertain else ():
+            if feature in self.facts.uncertain:
+                raise UnreadableError(f"what is trained cannot be told for certain in chats with {feature}")
         return Chat(
-            messages=messages_of(record, self.facts.arguments),
+            messages=messages,
             tools=tools_of(record),
             task="samples",
             turns=trained_turns(record),

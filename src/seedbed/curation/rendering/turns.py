@@ -152,18 +152,15 @@ class ChatRenderer:
         return self._by_prefix(messages, tools, text)
 
     def _by_generation(self, messages: Messages, text: str, generated: list[Span]) -> Spans:
-        """The turns that the template marks with `{% generation %}`, each with the token that ends it and nothing after it."""
+        """The turns that the template marks with `{% generation %}`, each up to the token that ends it."""
         turns = _assistants(messages)
         if len(turns) != len(generated):
             return {}
         found = {}
         for turn, (begin, end) in zip(turns, generated, strict=True):
-            ends = [each.end() for each in self._ends.finditer(text, begin, end)]
-            after = self._ends.match(text, end)
-            if ends and not text[ends[-1] : end].strip():
-                found[turn] = (begin, ends[-1])
-            elif after:
-                found[turn] = (begin, after.end())
+            last = self._ends.search(text, begin, end) or self._ends.match(text, end)
+            if last:
+                found[turn] = (begin, last.end())
         return found
 
     def _by_prefix(self, messages: Messages, tools: Any, text: str) -> Spans:
@@ -176,9 +173,9 @@ class ChatRenderer:
             if not text.startswith(prompt):
                 continue
             upto = self._text(messages[: turn + 1], tools)[0] if turn + 1 < len(messages) else text
-            ends = [each.end() for each in self._ends.finditer(upto, len(prompt))]
-            if ends and upto.startswith(prompt) and not upto[ends[-1] :].strip() and text.startswith(upto[: ends[-1]]):
-                found[turn] = (len(prompt), ends[-1])
+            end = self._ends.search(upto, len(prompt))
+            if end and upto.startswith(prompt) and text.startswith(upto[: end.end()]):
+                found[turn] = (len(prompt), end.end())
         return found
 
     def _by_markers(self, messages: Messages, tools: Any, text: str) -> Spans:
@@ -242,7 +239,7 @@ class ChatRenderer:
                 raise _ProblemError(RESERVED, "")
             return self._control.sub(lambda found: f"{CONTROL_BEGIN}{found[0]}{CONTROL_END}", value)
         if isinstance(value, dict):
-            return {key: self._marked(each) for key, each in value.items()}
+            return {self._marked(key): self._marked(each) for key, each in value.items()}
         return [self._marked(each) for each in value] if isinstance(value, list) else value
 
 

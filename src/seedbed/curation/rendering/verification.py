@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from seedbed.curation.rendering.probes import (
     TOOL_MEANING,
     TOOL_NAME,
     Arguments,
+    Feature,
     Probe,
     probes,
 )
@@ -62,6 +64,8 @@ class TemplateFacts(msgspec.Struct, frozen=True, kw_only=True):
     writes_calls: bool
     writes_tools: bool
     writes_reasoning: bool
+    uncertain: list[Feature]
+    """What chats may not have, because their turns cannot be told for certain: fewer than two strategies find them."""
     refused: dict[str, str]
     """The probes that the template refuses, and why."""
 
@@ -147,21 +151,25 @@ class _Verification:
         if not writes_calls:  # then chats with tool calls are left out
             tried = [probe for probe in tried if not any("tool_calls" in message for message in probe.messages)]
         header, leads = self._headers(tried)
-        ends = self._turn_ends(tried)
+        ends = self._turn_ends(tried, header, leads)
         setup = msgspec.structs.replace(self._setup, header=header, leads=leads, ends=ends)
         self._process.set_up(setup)
         answers = self._process.ask([Chat(messages=each.messages, tools=each.tools, task="probe") for each in tried])
         for answer in answers:
             if answer.problem:
                 raise template_problem(answer, self._where)
-        agreeing = [each for each in STRATEGIES if self._finds(each, answers)]
         per_turn = any(not turn.lasts for answer in answers for turn in answer.probed)
         for probe, answer in zip(tried, answers, strict=True):
             self._compare(probe, answer, whole=not per_turn)
+        uncertain = self._uncertain(tried, answers)
+        certain = [
+            answer for probe, answer in zip(tried, answers, strict=True) if not set(probe.features) & set(uncertain)
+        ]
+        agreeing = [each for each in STRATEGIES if self._finds(each, certain)]
         if len(agreeing) < 2:
             raise SeedbedError(
-                f"The turns of the assistant cannot be told for certain in the chat template of {self._where}: "
-                f"only {len(agreeing)} of 3 strategies finds them.",
+                f"The turns of the assistant cannot be told for certain in the chat template of {self._where}: no two of the 3 "
+                "strategies find all of them.",
                 _CORRECT,
             )
         return TemplateFacts(
@@ -173,6 +181,7 @@ class _Verification:
             per_turn=per_turn,
             arguments=arguments,
             writes_calls=writes_calls,
+            uncertain=uncertain,
             writes_tools=TOOL_MEANING in every,
             writes_reasoning=REASONING in every,
             refused=refused,
@@ -223,42 +232,67 @@ class _Verification:
             leads[role] = _common_end(leads.get(role, lead), lead)
         return "", leads
 
-    def _turn_ends(self, tried: list[Probe]) -> list[str]:
-        """The control tokens that end the turns of the probes. Raises SeedbedError if a turn has none."""
-        before = [(probe, turn) for probe in tried for turn in _turns(probe) if turn]
-        prompts = self._ask(
-            [Chat(messages=probe.messages[:turn], tools=probe.tools, prompt=True) for probe, turn in before]
+    def _turn_ends(self, tried: list[Probe], header: str, leads: dict[str, str]) -> list[str]:
+        """The control tokens that end the turns of the probes: the first after the text of a turn, the last after tool calls.
+
+        Some templates write two, one right after the other; they are one end. Raises SeedbedError if a turn has
+        none.
+        """
+        before = [(probe, turn) for probe in tried for turn in _turns(probe)]
+        texts = self._ask(
+            [Chat(messages=probe.messages[: turn + 1], tools=probe.tools, wrapped=True) for probe, turn in before]
         )
-        wholes = self._ask([Chat(messages=probe.messages[: turn + 1], tools=probe.tools) for probe, turn in before])
-        stops = {text for text, id_ in self._added().items() if id_ in self._tokenizer.stop_ids}
+        ending = {each for each in self._setup.control if each in self._tokenizer.special} | self._stops()
+        one = "|".join(map(re.escape, sorted(ending, key=len, reverse=True)))
+        begins = set(re.findall(one, header)) | {
+            token for lead in leads.values() for token in re.findall(one, lead)[1:]
+        }
+        ending -= begins  # some templates always write the header of the next turn, too
+        one = "|".join(map(re.escape, sorted(ending, key=len, reverse=True))) or "(?!)"
+        pattern = re.compile(f"(?<!{CONTROL_BEGIN})(?:{one})+")
         ends: set[str] = set()
-        for (probe, _), prompt, whole in zip(before, prompts, wholes, strict=True):
-            if not whole.startswith(prompt) or not prompt:
-                continue
-            written = whole[len(prompt) :].rstrip()
-            end = next(
-                (each for each in sorted(self._setup.control, key=len, reverse=True) if written.endswith(each)), None
-            )
-            special = end in self._tokenizer.special or end in stops
-            if end is None or not special:
+        for (probe, turn), text in zip(before, texts, strict=True):
+            calls = "tool_calls" in probe.messages[turn]
+            found = [each[0] for each in pattern.finditer(text.rpartition(TURN_END)[2])]
+            if calls:  # others, such as one at the end of a call, may stand before it
+                ends.update(each for each in found[-1:] if each in self._stops())
+            elif found:
+                ends.add(found[0])
+            else:
                 raise SeedbedError(
                     f"The chat template of {self._where} writes no control token at the end of a turn of the assistant, so a "
-                    f"model could not learn to stop (probe {quoted(probe.name)}: {_shown(written[-60:])}).",
+                    f"model could not learn to stop (probe {quoted(probe.name)}: {_shown(text[-60:])}).",
                     _CORRECT,
                 )
-            ends.add(end)
-        if not ends:
-            raise SeedbedError(
-                f"The chat template of {self._where} never writes the prompt for a turn before the turn itself.",
-                _CORRECT,
-            )
         return sorted(ends)
 
-    def _added(self) -> dict[str, int]:
-        return {str(each["content"]): int(each["id"]) for each in self._tokenizer.spec.get("added_tokens") or ()}
+    def _stops(self) -> set[str]:
+        """The control tokens at which generation stops."""
+        added = self._tokenizer.spec.get("added_tokens") or ()
+        return {str(each["content"]) for each in added if each["id"] in self._tokenizer.stop_ids} & set(
+            self._setup.control
+        )
 
     def _finds(self, strategy: Strategy, answers: list[Answer]) -> bool:
         return all(turn.spans[strategy] for answer in answers for turn in answer.probed)
+
+    def _uncertain(self, tried: list[Probe], answers: list[Answer]) -> list[Feature]:
+        """The features of the probes in which fewer than two strategies find a turn. Raises SeedbedError for one without."""
+        found: list[Feature] = []
+        for probe, answer in zip(tried, answers, strict=True):
+            for number, turn in enumerate(answer.probed, 1):
+                finding = [each for each in STRATEGIES if turn.spans[each]]
+                if len(finding) >= 2:
+                    continue
+                if not probe.features:
+                    who = f"only {listed(list(finding))}" if finding else "none"
+                    raise SeedbedError(
+                        f"The turns of the assistant cannot be told for certain in the chat template of {self._where}: "
+                        f"{who} of the 3 strategies finds turn {number} of the probe {quoted(probe.name)}.",
+                        _CORRECT,
+                    )
+                found += [each for each in probe.features[-1:] if each not in found]
+        return found
 
     def _compare(self, probe: Probe, answer: Answer, *, whole: bool) -> None:
         """Raise SeedbedError if the strategies find other tokens in a turn, or if its prompt has other tokens than it alone."""
@@ -268,10 +302,7 @@ class _Verification:
             if whole and turn.lasts:
                 spans |= {f"{each} in the whole chat": span for each, span in turn.whole_spans.items() if span}
             if not spans:
-                raise SeedbedError(
-                    f"The turns of the assistant cannot be found in the chat template of {self._where}: {place}.",
-                    _CORRECT,
-                )
+                continue  # see `_uncertain`
             masks = {name: self._encoded(turn, span) for name, span in spans.items()}
             (first, expected), *others = masks.items()
             for name, found in others:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
@@ -21,6 +21,9 @@ from seedbed.text import printable, quoted
 
 STEP = "files"
 """The name under which left-out files are counted."""
+_ATTRIBUTES = {"linguist-generated": "generated file", "linguist-vendored": "vendored or built folder"}
+_PATHS_AT_ONCE = 500
+_COMMON_BYTES = 8000
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -31,6 +34,8 @@ class Entry(msgspec.Struct, frozen=True):
     hash: str = ""
     """Of a file in a commit: the object with its content."""
     tracked: bool = True
+    said: Literal["", "source", "generated file", "vendored or built folder"] = ""
+    """What the repository says of it in .gitattributes, with GitHub's linguist-generated and linguist-vendored."""
 
 
 class Tree(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +122,35 @@ def _of_repository(
         commit=head,
         from_commit=from_commit,
     )
-    return tree, _sorted(entries)
+    return tree, _sorted(entries if from_commit else _with_attributes(tree, entries))
+
+
+def _with_attributes(tree: Tree, entries: list[Entry]) -> list[Entry]:
+    """The entries with what the repository says of them; git reads the attributes, and starts nothing for it."""
+    with Reader(tree) as reader:
+        if not any(_mentions_linguist(reader, each) for each in entries if each.path.endswith(".gitattributes")):
+            return entries
+    assert tree.repository is not None
+    said: dict[str, str] = {}
+    for at in range(0, len(entries), _PATHS_AT_ONCE):
+        paths = [each.path for each in entries[at : at + _PATHS_AT_ONCE]]
+        facts = git.run(
+            tree.repository, f"--work-tree={tree.top}", "check-attr", "-z", *_ATTRIBUTES, "--", *paths, cwd=tree.top
+        ).split(b"\0")
+        for path, attribute, value in zip(facts[0::3], facts[1::3], facts[2::3], strict=False):
+            reason = _ATTRIBUTES[attribute.decode()]
+            if value in (b"set", b"true"):
+                said[os.fsdecode(path)] = reason
+            elif value in (b"unset", b"false"):
+                said.setdefault(os.fsdecode(path), "source")
+    return [msgspec.structs.replace(each, said=said.get(each.path, "")) for each in entries]
+
+
+def _mentions_linguist(reader: Reader, entry: Entry) -> bool:
+    try:
+        return b"linguist-" in reader.read(entry, _PATHS_AT_ONCE * 1000)
+    except UnreadableError:
+        return False
 
 
 def _of_folder(path: Path) -> tuple[Tree, list[Entry]]:
@@ -242,8 +275,8 @@ def source_of(reader: Reader, entry: Entry, limits: Limits) -> Source | tuple[st
 
     The path is judged first, so that files that are no sources are not read.
     """
-    if entry.mode in ("", "100644", "100755", "100664"):
-        reason = path_reason(entry.path, tracked=entry.tracked)
+    if entry.mode in ("", "100644", "100755", "100664") and entry.said != "source":
+        reason = entry.said or path_reason(entry.path, tracked=entry.tracked)
         if reason is not None:
             return reason, ""
     language = language_of_path(entry.path)
@@ -269,6 +302,27 @@ def source_of(reader: Reader, entry: Entry, limits: Limits) -> Source | tuple[st
 def where_of(tree: Tree, path: str) -> str:
     """A file in messages and samples: the name of its repository and its path there."""
     return printable(f"{tree.name}/{path}")
+
+
+def size_of(tree: Tree, entries: Sequence[Entry], limits: Limits) -> int:
+    """About how many bytes the entries have that will be read: those whose paths may be sources, and that are not too large.
+
+    Files of a commit count 8 kB each, without a look at their objects.
+    """
+    total = 0
+    for entry in entries:
+        language = language_of_path(entry.path)
+        if language is None or language.kind == "data" or path_reason(entry.path, tracked=entry.tracked) is not None:
+            continue
+        if tree.top is None:
+            total += _COMMON_BYTES
+            continue
+        try:
+            size = os.lstat(tree.top / entry.path).st_size
+        except OSError:
+            continue
+        total += size if size <= limits.bytes else 0
+    return total
 
 
 def fingerprint(tree: Tree, entries: Sequence[Entry]) -> str:

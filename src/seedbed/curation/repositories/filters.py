@@ -89,7 +89,9 @@ def text_reason(text: str, language: Language, limits: Limits) -> str | None:
     lines = text.count("\n") + (not text.endswith("\n"))
     longest = max(map(len, text.split("\n")))
     mean = len(text) / lines
-    if language.name in ("JavaScript", "TypeScript", "CSS", "HTML") and (longest > 5000 or mean > 200):
+    if language.name in ("JavaScript", "TypeScript", "CSS", "HTML") and (
+        mean > 200 or longest > max(5000, len(text) // 2)
+    ):
         return "minified file"
     if longest > limits.line:
         return f"line longer than {limits.line} characters"

@@ -150,8 +150,8 @@ def clone(url: str, folder: Path) -> Found:
             remove_tree(prepared)
             raise
         repository = git.Repository(git_dir=target, top=None)
-    name = git.name_in_url(url) or target.name.rpartition("-")[0]
-    return Found(repository=repository, name=name)
+    last = re.split(r"[/:]", url.rstrip("/").removesuffix(".git"))[-1]  # of a file URL, whose folders say nothing
+    return Found(repository=repository, name=git.name_in_url(url) or last or "repository")
 
 
 def _update(repository: Repository, url: str, protocol: str) -> None:

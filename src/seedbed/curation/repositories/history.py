@@ -274,12 +274,12 @@ def _split(stream: IO[bytes], mark: bytes, most_bytes: int) -> Iterator[tuple[st
         start = max(len(held) - len(mark), 0) if dropping is None else 0
         held += chunk
         while (end := held.find(mark, max(start, len(mark) if dropping is None else 0))) >= 0:
-            yield _part(held[:end], mark, dropping)
+            yield _part(held[:end], mark, dropping, most_bytes)
             del held[:end]
             dropping, start = None, len(mark)
         if not chunk:
             if held or dropping is not None:
-                yield _part(held, mark, dropping)
+                yield _part(held, mark, dropping, most_bytes)
             return
         if dropping is None and len(held) > most_bytes + len(mark) + 66:
             dropping = bytes(held[len(mark) :]).partition(b"\0")[0].decode("ascii", "replace")
@@ -287,11 +287,12 @@ def _split(stream: IO[bytes], mark: bytes, most_bytes: int) -> Iterator[tuple[st
             del held[: max(len(held) - len(mark), 0)]
 
 
-def _part(part: bytearray, mark: bytes, dropping: str | None) -> tuple[str, bytes | TooLarge]:
+def _part(part: bytearray, mark: bytes, dropping: str | None, most_bytes: int) -> tuple[str, bytes | TooLarge]:
     if dropping is not None:
         return dropping, TooLarge(dropping)
     digest, _, payload = bytes(part[len(mark) :]).partition(b"\0")
-    return digest.decode("ascii", "replace"), payload
+    commit = digest.decode("ascii", "replace")
+    return commit, payload if len(payload) <= most_bytes else TooLarge(commit)
 
 
 def _changes(listed: bytes) -> tuple[list[Change], bytes]:

@@ -7,6 +7,7 @@ space, and then only as a whole: shorter ones, such as `return None`, are everyw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +88,8 @@ class Answers:
         sole = np.where(lowest == highest, lowest, NO_ROW)
         seen = np.zeros(len(table.hashes), np.int64)
         found_run, found_row = [], []
-        for run, row in table.find(rows, report):
+        for run, row in table.find(rows.parts, report):
+            row = rows.place[row]
             kept = (sole[run] != group[row]) & ~skipped[row]
             run, row = run[kept], row[kept]
             kept = seen[run] <= EVERYWHERE
@@ -158,27 +160,27 @@ class Table:
         self._flags = np.zeros(1 << bits, bool)
         self._flags[self.hashes >> self._shift] = True
 
-    def find(self, rows: Rows, report: Callable[[int], None]) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        """Yield which hashes are seen in which rows, each pair once: positions in `hashes`, int64, and numbers, int64.
+    def find(self, parts: Sequence[Path], report: Callable[[int], None]) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        """Yield which hashes are seen in which rows, each pair once: positions in `hashes`, and numbers of rows, int64.
 
-        All pairs of a row are in one item.
+        Rows are numbered in order of reading. All pairs of a row are in one item.
         """
         if not len(self.hashes):
             return
         texts: list[str] = []
         owners: list[int] = []
         waiting = 0
-        for number, (_, _, record) in enumerate(read_parts(rows.parts, report)):
+        for number, (_, _, record) in enumerate(read_parts(parts, report)):
             for text in shown_of(record):
                 texts.append(text)
                 owners.append(number)
                 waiting += len(text)
             if waiting >= BATCH_CHARACTERS:
-                yield self._found(texts, owners, rows.place)
+                yield self._found(texts, owners)
                 texts, owners, waiting = [], [], 0
-        yield self._found(texts, owners, rows.place)
+        yield self._found(texts, owners)
 
-    def _found(self, texts: list[str], owners: list[int], place_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _found(self, texts: list[str], owners: list[int]) -> tuple[np.ndarray, np.ndarray]:
         pairs = [np.empty(0, np.int64)]
         owner = np.array(owners, np.int64)
         tokens = tokens_of(texts)
@@ -192,7 +194,7 @@ class Table:
             equal = self.hashes[place] == runs
             pairs.append(place[equal] * width + owner[text[equal]] - base)
         found = np.unique(np.concatenate(pairs))
-        return found // width, place_of[found % width + base]
+        return found // width, found % width + base
 
 
 def runs_of_answers(record: Record) -> tuple[list[Runs], int]:

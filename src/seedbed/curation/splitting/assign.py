@@ -24,12 +24,12 @@ class Wanted(NamedTuple):
     most: int
 
 
-def wanted(count: int, eval_frac: float, eval_size: int | None) -> Wanted:
-    """The wanted and the largest number of evaluation rows of `count` rows. Never more than half of the rows."""
-    aim = round(count * eval_frac)
+def wanted(count: int, eval_fraction: float, eval_rows: int) -> Wanted:
+    """How many of `count` rows are to be evaluated: at most half of them, and at most `eval_rows`, unless that is 0."""
+    aim = round(count * eval_fraction)
     most = max(round(aim * OVERSHOOT), 1)
-    if eval_size is not None:
-        aim, most = min(aim, eval_size), min(most, eval_size)
+    if eval_rows:
+        aim, most = min(aim, eval_rows), min(most, eval_rows)
     half = count // 2
     return Wanted(min(max(aim, 1), half), min(max(most, 1), half))
 

@@ -13,8 +13,8 @@ from seedbed.curation.splitting.containment import ACT, HALF
 from seedbed.curation.splitting.groups import TOO_LARGE, Groups, components
 from seedbed.curation.splitting.scan import Rows
 
-JOINS = 3
-"""Rounds in which groups are joined."""
+JOINS = 1
+"""Rounds in which groups are joined. Each reads all rows again, and what is left after the first is little."""
 ROUNDS = 6
 FEW = 3
 """At most this many training rows are left out for one answer; if it needs more, its own group goes to training."""

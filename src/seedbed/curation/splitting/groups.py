@@ -80,7 +80,8 @@ def grouped(rows: Rows, contained: Contained, level: Level) -> Groups:
     too_large = np.ones(rows.count, bool) if level == "time" else _large(group)
     if level == "auto" and too_large.any():
         share = np.bincount(group).max() / rows.count
-        group = components(rows.count, *_joined([*strong, paths, part_of, _outside(files, too_large)]))
+        files = _outside(files, too_large)
+        group = components(rows.count, *_joined([*strong, paths, part_of, files]))
         keys = _best_keys(rows, group)
         if not _large(group).any():
             used = "links without files"

@@ -1,7 +1,7 @@
 """The ledger of evaluation rows: hashes of rows that were ever evaluated, so that they never enter training.
 
-It is a file of JSON lines, `eval-ledger.jsonl`, beside the dataset. Lines are only ever added. It has no text: hashes of
-contents, of links, and of at most MOST_KEPT runs of 13 tokens for each answer.
+It is a file of JSON lines, `eval-ledger.jsonl` (folder.LEDGER), beside the dataset. Lines are only ever added. It has no
+text: hashes of contents, of links, and of at most MOST_KEPT runs of 13 tokens for each answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from seedbed.curation.splitting.scan import Rows
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 
-NAME = "eval-ledger.jsonl"
 VERSION = 1
 MOST_KEPT = 128
 """Runs that are kept of an answer, and of all answers of a row in ROW_KEPT."""
@@ -111,7 +110,8 @@ def old_rows(rows: Rows, entries: list[Entry], report: Callable[[int], None]) ->
     place = np.searchsorted(table.hashes, hashes)
     order = np.argsort(place, kind="stable")
     answer, place = answer[order], place[order]
-    for run, row in table.find(rows, report):
+    for run, row in table.find(rows.parts, report):
+        row = rows.place[row]
         starts, ends = np.searchsorted(place, run), np.searchsorted(place, run, side="right")
         counts = ends - starts
         steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -23,8 +23,6 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import printable, shorten
 
 STEP = "split"
-MOST_LEAKED = 0.01
-"""The largest share of evaluation answers that may be more than half seen in training."""
 EXCERPT = 200
 UNEVALUATED = 50
 """With this many rows of a kind and none evaluated, people are told."""
@@ -33,13 +31,15 @@ UNEVALUATED = 50
 class SplitOptions(NamedTuple):
     """How a dataset is split."""
 
-    eval_frac: float = 0.15
-    eval_size: int | None = 10_000
-    """The most evaluation rows, without those of the ledger; None for no limit. More would cost time and tell no more."""
+    eval_fraction: float = 0.1
+    eval_rows: int = 10_000
+    """The most evaluation rows, without those of the ledger; 0 for no limit. More would cost time and tell no more."""
     level: Level = "auto"
     salt: str = "seedbed"
     ledger: Path | None = None
     """The evaluation ledger of earlier builds."""
+    max_leaked: float = 0.01
+    """The largest share of evaluation answers that may be more than half seen in training."""
 
 
 class LeakedPair(msgspec.Struct, kw_only=True, frozen=True):
@@ -114,14 +114,16 @@ def split(
     The decision depends on the records, the options and the ledger only, not on their order or on how they are cut into
     files. `report` is called with the bytes read since; all parts are read about three times. `folder` has the temporary
     files. Rows that are left out are counted in `drops`. Raises UsageError for options without sense, SeedbedError if a line
-    is no record, or if more than MOST_LEAKED of the evaluation answers can be seen in training however rows are chosen.
+    is no record, or if more than `max_leaked` of the evaluation answers can be seen in training however rows are chosen.
     """
-    if not 0 < options.eval_frac < 1:
+    if not 0 < options.eval_fraction < 1:
         raise UsageError(
-            f"The evaluation share is {options.eval_frac:g}.", "Give a number between 0 and 1, such as 0.15."
+            f"The evaluation share is {options.eval_fraction:g}.", "Give a number between 0 and 1, such as 0.15."
         )
-    if options.eval_size is not None and options.eval_size < 1:
-        raise UsageError(f"The evaluation size is {options.eval_size}.", "Give at least 1 row.")
+    if options.eval_rows < 0:
+        raise UsageError(
+            f"The most evaluation rows are {options.eval_rows}.", "Give a number from 1 on, or 0 for no limit."
+        )
     spool = Spool(folder)
     try:
         rows = scan(parts, spool, report)
@@ -140,7 +142,7 @@ def split(
     for entry in entries:
         if int(entry.row, 16) not in present:
             answers.add(NO_ROW, entry.runs())
-    size = wanted(int((~groups.prefix).sum()), options.eval_frac, options.eval_size)
+    size = wanted(int((~groups.prefix).sum()), options.eval_fraction, options.eval_rows)
     gate = Gate(rows, groups, size, options.salt, same, old, answers, report)
     outcome = gate.run()
     _count_drops(rows, gate.groups, outcome, drops)
@@ -149,7 +151,7 @@ def split(
     if pairs.widespread:
         drops.note(STEP, "row that is part of many others", pairs.widespread)
     leakage = _leakage(rows, gate.groups, outcome, old)
-    _check(leakage, outcome)
+    _check(leakage, outcome, options.max_leaked)
     known = {entry.row for entry in entries}
     evaluated = np.flatnonzero(outcome.split == EVAL)
     added = tuple(each for _, record in rows.read(evaluated) if (each := entry_of(record)).row not in known)
@@ -237,15 +239,15 @@ def _worst(rows: Rows, pairs: Sequence[Pair]) -> list[LeakedPair]:
     return found
 
 
-def _check(leakage: Leakage, outcome: Outcome) -> None:
+def _check(leakage: Leakage, outcome: Outcome, most: float) -> None:
     """Refuse a split whose evaluation would measure memory."""
     pairs = "".join(
         f"\n  {each.share:.0%} of an answer of {each.eval_row} is in {each.train_row}" for each in leakage.worst[:5]
     )
-    if leakage.rate > MOST_LEAKED:
+    if leakage.rate > most:
         raise SeedbedError(
             f"{leakage.leaked:,} of {leakage.answers:,} evaluation answers ({leakage.rate:.1%}) are more than half visible in "
-            f"training rows; at most {MOST_LEAKED:.0%} may be.{pairs}",
+            f"training rows; at most {most:.0%} may be.{pairs}",
             "Add data of other sources or repositories, or choose another level of groups.",
         )
     if leakage.leaked_before and not (outcome.split == EVAL).any():

@@ -1,0 +1,157 @@
+"""The figures of a report card: what is in a dataset, what was left out and why, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seedbed import files
+from seedbed.curation import folder as layout
+from seedbed.curation.drops import Drops
+from seedbed.curation.folder import Description
+from seedbed.curation.report.tally import Contents, Split, Tally
+from seedbed.errors import SeedbedError
+from seedbed.text import quoted, shorten
+
+FORMAT = 1
+EXAMPLES = 3
+"""Examples of each reason."""
+EXCERPT = 300
+_FILES: tuple[tuple[str, Split], ...] = ((layout.TRAIN, "train"), (layout.EVAL, "eval"), (layout.RECORDS, "records"))
+_REMEDY = "Make it again with `seedbed data report --again`."
+
+
+class Example(msgspec.Struct, kw_only=True, frozen=True):
+    """Something that was left out: where it was, and how its text begins."""
+
+    where: str
+    text: str
+
+
+class Reason(msgspec.Struct, kw_only=True, frozen=True):
+    """Why something was left out, and how often."""
+
+    step: str
+    reason: str
+    count: int
+    examples: list[Example]
+
+
+class Note(msgspec.Struct, kw_only=True, frozen=True):
+    """A fact that was counted and drops nothing."""
+
+    step: str
+    what: str
+    count: int
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """The figures of a report card, which are the content of report.json."""
+
+    format: int = FORMAT
+    name: str
+    made: str
+    made_by: str
+    command: str
+    fingerprint: str
+    """Of the dataset when its rows were counted."""
+    size_bytes: int
+    steps: list[str]
+    settings: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    contents: Contents
+    left_out: list[Reason]
+    """The most frequent reasons first."""
+    notes: list[Note]
+    facts: dict[str, Any]
+    """Results of the work: `leakage`, `duplicates` and others, as in dataset.json."""
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return sum(each.rows for each in self.contents.splits.values())
+
+    @property
+    def characters(self) -> int:
+        """The characters of all rows."""
+        return sum(each.characters for each in self.contents.splits.values())
+
+    @property
+    def trained(self) -> int:
+        """The characters of all rows that are trained."""
+        return sum(each.trained for each in self.contents.splits.values())
+
+
+def summarise(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:
+    """Read all rows of a dataset, and sum up what is in it. `report` is called with the rows read, every hundred.
+
+    Raises SeedbedError, with the line, if a row cannot be read.
+    """
+    tally, rows = Tally(), 0
+    for name, split in _FILES:
+        if name not in description.files:
+            continue
+        for record in layout.read_rows(folder, name):
+            tally.add(record, split)
+            rows += 1
+            if report and not rows % 100:
+                report(rows)
+    drops = Drops.from_json(description.drops)
+    return Summary(
+        name=description.name,
+        made=description.made,
+        made_by=description.made_by,
+        command=description.command,
+        fingerprint=description.fingerprint,
+        size_bytes=sum(each.size_bytes for each in description.files.values()),
+        steps=description.steps,
+        settings=description.settings,
+        inputs=description.inputs,
+        contents=tally.contents(),
+        left_out=reasons_of(drops),
+        notes=[Note(step=step, what=what, count=count) for (step, what), count in drops.notes.most_common()],
+        facts=description.facts,
+    )
+
+
+def reasons_of(drops: Drops) -> list[Reason]:
+    """Why something was left out, the most frequent reasons first, each with its first examples."""
+    examples: dict[tuple[str, str], list[Example]] = {}
+    for sample in drops.samples:
+        found = examples.setdefault((sample.step, sample.reason), [])
+        if len(found) < EXAMPLES:
+            found.append(Example(where=shorten(sample.where, EXCERPT), text=shorten(sample.text, EXCERPT)))
+    ordered = sorted(drops.counts.items(), key=lambda each: (-each[1], each[0]))
+    return [
+        Reason(step=step, reason=reason, count=count, examples=examples.get((step, reason), []))
+        for (step, reason), count in ordered
+    ]
+
+
+def write_report(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:
+    """Sum up a dataset, and write report.json and report.html into its folder. `report` as in `summarise`."""
+    from seedbed.curation.report.page import page
+
+    summary = summarise(folder, description, report)
+    files.write_json(folder / layout.REPORT_JSON, msgspec.to_builtins(summary), durable=False)
+    files.write_atomic(folder / layout.REPORT_HTML, page(summary), durable=False)
+    return summary
+
+
+def read_report(folder: Path, description: Description) -> Summary | None:
+    """The figures in report.json; None if there are none, or if they are of other rows or of another version.
+
+    Raises SeedbedError if the file cannot be read.
+    """
+    path = folder / layout.REPORT_JSON
+    value = files.read_json(path, _REMEDY)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        return None
+    try:
+        summary = msgspec.convert(value, Summary)
+    except msgspec.ValidationError as error:
+        raise SeedbedError(f"{quoted(path)} is damaged: {error}.", _REMEDY) from None
+    return summary if summary.fingerprint == description.fingerprint else None

@@ -1,0 +1,59 @@
+"""What the check of a finished split finds, against a count with Python's own tuples."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from seedbed.curation.splitting.check import visible_answers
+from seedbed.curation.splitting.split import SplitOptions
+from split_rows import by_split, chat, leaked, prose, split_of, text_row, windows, write
+
+
+def test_a_shuffle_of_rows_is_caught_with_the_rows_that_show_the_answers(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    records = [row for n in range(30) for row in windows(prose(rng, 500), f"file{n}.py", rng)]
+    evaluated, trained = records[::7], [each for n, each in enumerate(records) if n % 7]
+    parts = [write(tmp_path / "train.jsonl", trained)], [write(tmp_path / "eval.jsonl", evaluated)]
+    found = visible_answers(*parts, lambda _: None)
+    assert (found.leaked, found.answers) == leaked(evaluated, trained)
+    assert found.rate > 0.3
+    assert found.worst[0].share == 1.0
+    for pair in found.worst:
+        assert pair.eval_row == pair.train_row  # windows of the same file
+
+
+def test_a_split_of_seedbed_passes(tmp_path: Path) -> None:
+    rng = random.Random(2)
+    records = [row for n in range(30) for row in windows(prose(rng, 500), f"file{n}.py", rng)]
+    _, where = split_of(tmp_path, records)
+    parts = [write(tmp_path / f"{number}.jsonl", by_split(records, where, number)) for number in (0, 1)]
+    assert visible_answers(parts[:1], parts[1:], lambda _: None).leaked == 0
+
+
+def test_short_answers_count_only_if_they_say_something(tmp_path: Path) -> None:
+    line = "raise UnexpectedConfigurationError(configuration_path, expected_version, found)"  # 9 tokens
+    evaluated = [chat("What?", "return None"), chat("Which line?", line), chat("And?", "yes")]
+    trained = [text_row(f"def f():\n    return None\n    {line}\n")]
+    parts = [write(tmp_path / "train.jsonl", trained)], [write(tmp_path / "eval.jsonl", evaluated)]
+    found = visible_answers(*parts, lambda _: None)
+    assert (found.answers, found.too_short, found.leaked) == (1, 2, 1)
+
+
+def test_text_in_the_arguments_of_a_tool_call_is_compared_without_its_escapes(tmp_path: Path) -> None:
+    import msgspec
+
+    from seedbed.curation.record import Function, Message, Provenance, Record, ToolCall
+
+    text = "\n".join(f'print("line {n}", value_{n})' for n in range(10))
+    call = ToolCall(id="1", function=Function(name="Write", arguments=msgspec.json.encode({"content": text}).decode()))
+    messages = [Message(role="user", content="Write it."), Message(role="assistant", tool_calls=[call])]
+    evaluated = Record(kind="chat", messages=messages, provenance=Provenance(source="codex"))
+    parts = [write(tmp_path / "train.jsonl", [text_row(text)])], [write(tmp_path / "eval.jsonl", [evaluated])]
+    assert visible_answers(*parts, lambda _: None).leaked == 1
+
+
+def test_empty_files_have_no_leaks(tmp_path: Path) -> None:
+    empty = write(tmp_path / "empty.jsonl", [])
+    assert visible_answers([empty], [empty], lambda _: None).rate == 0
+    assert SplitOptions().max_leaked == 0.01
