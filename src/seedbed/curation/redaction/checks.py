@@ -27,6 +27,8 @@ _PLACEHOLDER = re.compile(
     | ^env[.:] | ^(?:os|self|this|process|config|settings|args|options|request|secrets|vars|var|data|local|module)\.
     | ^[@$&/~] | ^https?:"""
 )
+_BLOCK_CHARACTERS = 8000
+"""How far the marker of a block of base64 is searched."""
 _REPEATED = re.compile(r"(.)\1{5}|^(.{1,3})\2{3,}$")
 _PASSWORD_KEYS = ("passw", "_pass", "passphrase", "pwd", "contrasena")
 _NOT_A_SECRET = re.compile(
@@ -106,6 +108,28 @@ def _private_key(match: re.Match[str], value: str) -> bool:
         re.search(r"[A-Za-z0-9+/=]{40}", value[25:])
         or re.search(r"(?:[A-Za-z0-9+/]{16,}[\s\\nr\"',+]+){3}", value[25:])
     )
+
+
+def _private_key_end(match: re.Match[str], value: str) -> bool:
+    return bool(re.search(r"[A-Za-z0-9+/]{40}", value))
+
+
+def _private_key_fragment(match: re.Match[str], value: str) -> bool:
+    """Lines of a key whose markers are not in the text: mixed letters and digits, and in no block of another kind."""
+    lower, upper, digit, _ = _kinds(value)
+    line = match.string.rfind("\n", 0, match.start()) + 1
+    widths = {len(each.rstrip()) for each in match.string[line : match.end()].split("\n")[:2]}
+    if len(widths) > 1 or not (lower and upper and digit) or max(map(entropy, value.split())) < 4.5:
+        return False
+    text, start = match.string, match.start()
+    before = text[max(0, start - _BLOCK_CHARACTERS) : start]
+    opened, closed = before.rfind("-----BEGIN "), before.rfind("-----END ")
+    if opened > closed and "PRIVATE KEY" not in before[opened : opened + 60]:
+        return False
+    after = text[match.end() : match.end() + _BLOCK_CHARACTERS]
+    closed, opened = after.find("-----END "), after.find("-----BEGIN ")
+    other = closed >= 0 and (opened < 0 or closed < opened) and "PRIVATE KEY" not in after[closed : closed + 60]
+    return not other
 
 
 def _jwt(match: re.Match[str], value: str) -> bool:
@@ -367,6 +391,8 @@ CHECKS: dict[str, Check] = {
     "has_digit": _has_digit,
     "mixed": _mixed,
     "private_key": _private_key,
+    "private_key_end": _private_key_end,
+    "private_key_fragment": _private_key_fragment,
     "jwt": _jwt,
     "discord": _discord,
     "password": _password,

@@ -28,6 +28,7 @@ class Rule(msgspec.Struct, kw_only=True, frozen=True):
     near_miss: str
     shape: str = "lower"
     before: str | None = None
+    reach: int = 160
     entropy: float = 0.0
     check: str | None = None
     personal: bool = False
@@ -38,7 +39,7 @@ class Rule(msgspec.Struct, kw_only=True, frozen=True):
 
     def compiled_before(self) -> re.Pattern[str] | None:
         """The pattern of what stands before the anchor, which ends there."""
-        return re.compile(f"(?:{_expanded(self.before)})\\Z") if self.before is not None else None
+        return re.compile(f"(?m:{_expanded(self.before)})\\Z") if self.before is not None else None
 
 
 def _expanded(regex: str) -> str:
