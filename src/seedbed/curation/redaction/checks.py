@@ -373,6 +373,11 @@ def _is_secret_value(value: str, password: bool) -> bool:
     return len(value) >= 10 and is_random(value)
 
 
+def _cut(match: re.Match[str], value: str) -> bool:
+    """Beside the mark of a shortened output: half of a word that is no word, such as half of a token."""
+    return not is_wordlike(value) and any(char.isdigit() for char in value)
+
+
 def _cookie(match: re.Match[str], value: str) -> bool:
     """Whether one of the values of a cookie looks like a session: long and random."""
     values = (re.split(r"[\s\\,]", part.partition("=")[2].lstrip(), maxsplit=1)[0] for part in value.split(";"))
@@ -400,6 +405,7 @@ CHECKS: dict[str, Check] = {
     "assignment": _assignment,
     "compared": _compared,
     "cookie": _cookie,
+    "cut": _cut,
     "email": _email,
     "phone": _phone,
     "phone_north_american": _phone_north_american,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.redaction.checks import is_assigned_secret
-from seedbed.curation.redaction.rules import Rule, known_words, rule_table
+from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
 from seedbed.curation.redaction.scanner import Scanner, Span
 
 _LEAST_NAME = 3
@@ -93,7 +93,8 @@ class Redactor:
 
     def fingerprint(self) -> str:
         """Hex digest of the rules and options, for caches: it changes when the same text would be redacted otherwise."""
-        content = msgspec.json.encode((rule_table(), self.options))
+        words = [sorted(known_words(name)) for name in WORD_LISTS]
+        content = msgspec.json.encode((rule_table(), words, self.options))
         return hashlib.blake2b(content, digest_size=16).hexdigest()
 
     def redact(self, text: str, numbering: Numbering | None = None, names: Sequence[str] = ()) -> Redacted:
