@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.curation.duplicates.minhash import BANDS, PERMUTATIONS, ROWS, Signature, permutations
+from seedbed.curation.duplicates.options import CODE_SIMILARITY, PROSE_SIMILARITY
 from seedbed.curation.duplicates.signature_files import Digests, RecordRows, SignatureFiles
 
 Numbers = npt.NDArray[np.int64]
 
-CODE_SIMILARITY, PROSE_SIMILARITY = 0.7, 0.8
-"""From these estimated Jaccard similarities on, two texts are near duplicates; for code and prose, that of prose counts."""
 _NEIGHBOURS = 8
 """Within a band's bucket, each text is compared with the first and with so many before it, so that large buckets stay cheap."""
 _PAIRS, _BLOCK = 1 << 13, 1 << 9
