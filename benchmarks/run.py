@@ -16,6 +16,7 @@ SCRIPTS = (
     ("loader.py",),
     ("checkpoint_stall.py",),
     ("memory.py",),
+    ("redaction.py",),
 )
 
 

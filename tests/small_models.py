@@ -25,6 +25,7 @@ class Ids:
 
     eot_id = 7
     pad_id = 9
+    stop_ids = frozenset({7})
 
 
 def shape(layout: str, *, tied: bool = True, kv_heads: int = 4) -> ModelConfig:

@@ -84,35 +84,18 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+def write_atomic(path: Path, data: bytes | str, *, durable: bool = True, mode: int = 0o644) -> None:
     """Write `data` to the file at `path`: replace it as a whole, or leave it unchanged.
 
-    `durable`: also fsync the file and its folder. Raises StorageError (DiskFullError if the disk is full). The
+    `durable`: also fsync the file and its folder. `mode`: its permissions. Raises StorageError (DiskFullError if full). The
     temporary file is removed in any case.
     """
-    with replacing(path, durable=durable) as handle:
+    with replacing(path, durable=durable, mode=mode) as handle:
         handle.write(data.encode() if isinstance(data, str) else data)
 
 
-def write_secret(path: Path, data: bytes) -> None:
-    """Create a file that only its owner may read. If another process has just created it, that file stays."""
-    import tempfile
-
-    with explained(path):
-        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
-        try:
-            with os.fdopen(fd, "wb") as handle:
-                handle.write(data)
-                handle.flush()
-                sync(handle.fileno())
-            with suppress(FileExistsError):
-                os.link(name, path)
-        finally:
-            os.unlink(name)
-
-
 @contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = True, mode: int = 0o644) -> Iterator[BinaryIO]:
     """Context manager: open a new file, which replaces that at `path` when the `with` block ends without an error.
 
     `durable`: also fsync the file and its folder. Raises StorageError (DiskFullError if the disk is full).
@@ -124,7 +107,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         try:
             with os.fdopen(fd, "wb") as handle:
                 with suppress(PermissionError):  # FAT and SMB do not support file modes
-                    os.fchmod(handle.fileno(), 0o644)
+                    os.fchmod(handle.fileno(), mode)
                 yield handle
                 handle.flush()
                 if durable:

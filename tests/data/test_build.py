@@ -20,7 +20,7 @@ import pytest
 import patience
 from seedbed import files, locks
 from seedbed.config.schema import DataConfig, TokenizerConfig
-from seedbed.data import build, tokenise
+from seedbed.data import build, tokenise, worker_pool
 from seedbed.data.messages import MessageRecorder
 from seedbed.data.shards import Dataset, seal
 from seedbed.errors import DiskFullError, SeedbedError, UsageError
@@ -397,7 +397,7 @@ import hashlib, random, sys, time
 from collections import Counter
 from pathlib import Path
 from seedbed.config.schema import TokenizerConfig
-from seedbed.data import build, tokenise
+from seedbed.data import build, tokenise, worker_pool
 from seedbed.data.messages import MessageRecorder
 build.SHARD_BYTES, build.BLOCK_BYTES, tokenise.SINGLE_PROCESS_BYTES = 4000, 700, 3000
 pause_s = float(sys.argv[2])
@@ -689,13 +689,13 @@ def test_a_killed_worker_is_reported(tmp_path, small_shards, monkeypatch):
             for child in children:
                 child.kill()
 
-    original = tokenise._Worker.encode
+    original = worker_pool.Worker.encode
 
-    def kill_and_encode(self: tokenise._Worker, block: tokenise.TextBlock) -> tokenise.IdBlock:
+    def kill_and_encode(self: worker_pool.Worker, block: tokenise.TextBlock) -> tokenise.IdBlock:
         kill_one(block)
         return original(self, block)
 
-    monkeypatch.setattr(tokenise._Worker, "encode", kill_and_encode)
+    monkeypatch.setattr(worker_pool.Worker, "encode", kill_and_encode)
     with pytest.raises(SeedbedError, match=r"exited unexpectedly \(exit status -9\)") as caught:
         build.build_from(corpus(), BPE, workers=2, cache=tmp_path, emit=quiet)
     assert "data.workers" in caught.value.hint

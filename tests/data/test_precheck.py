@@ -184,7 +184,7 @@ def test_a_dataset_folder_that_contains_the_runs_folder_is_refused(tmp_path: Pat
 
 def test_a_folder_with_the_manifest_of_another_program_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"name": "an extension of a browser"}')
-    assert "not a prepared dataset" in refusal(str(tmp_path))
+    assert "not a dataset" in refusal(str(tmp_path))
 
 
 def test_the_check_imports_no_heavy_packages(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ class Ids:
 
     eot_id = 3
     pad_id = VOCAB - 1
+    stop_ids = frozenset({3})
 
 
 def shape(layout: str, *, tied: bool = True, kv_heads: int = 4, **other: object) -> ModelConfig:

@@ -32,6 +32,7 @@ class Ids:
 
     eot_id = 2
     pad_id = 0
+    stop_ids = frozenset({2})
 
 
 def ids(length: int = LENGTH) -> Tensor:

@@ -38,6 +38,7 @@ class Ids:
 
     eot_id = EOT
     pad_id = EOT
+    stop_ids = frozenset({EOT})
 
 
 class Bytes:

@@ -116,6 +116,7 @@ def refuse_unusable_data(config: Config, store: Store | None = None) -> None:
     from seedbed.data.precheck import refuse_unusable
     from seedbed.tokenizer.checks import refuse_tokenizer
 
-    refuse_unusable(config.data, config.model.context, store.root if store is not None else None)
+    base = Path(config.base.folder or config.base.model) if config.base.model is not None else None
+    refuse_unusable(config.data, config.model.context, store.root if store is not None else None, base)
     if config.base.model is None and not is_prepared(config.data.source.strip(), Path()):
         refuse_tokenizer(config.tokenizer)

@@ -18,7 +18,7 @@ from seedbed.actions.models import child
 from seedbed.config.directories import cache_dir
 from seedbed.config.environment import env
 from seedbed.config.schema import Config, DataConfig, TrainConfig
-from seedbed.config.source import is_prepared, parse_source
+from seedbed.config.source import is_dataset, parse_source
 from seedbed.data.sources.text_files import open_text
 from seedbed.errors import SeedbedError
 from seedbed.events import discard
@@ -155,7 +155,7 @@ def text_tokens(data: DataConfig) -> TextTokens | None:
     Raises UsageError for a source that does not exist, SeedbedError for a text that cannot be read.
     """
     source = data.source.strip()
-    if not source or is_prepared(source, Path()):
+    if not source or is_dataset(source, Path()):
         return None
     word, rest = parse_source(source, data.validation_path)
     if word == "stories":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,22 @@ from seedbed.runs.store import Store
 from seedbed.text import is_utf_8, quoted
 
 _URL = ("https://", "http://", "ssh://", "git://", "git@", "file://")
+
+
+def models_in_logs(config: Preparation) -> Counter[str]:
+    """How many answers each model wrote in the logs that a config names. Reads them all.
+
+    Raises UsageError or SeedbedError if there are no logs.
+    """
+    from seedbed.curation.drops import Drops
+    from seedbed.curation.logs.configured import log_units
+    from seedbed.curation.logs.units import models_of
+
+    drops = Drops()
+    for unit in log_units(config.prepare.inputs, config.logs):
+        for _ in unit.read(drops):
+            pass
+    return models_of(drops)
 
 
 def is_url(name: str) -> bool:

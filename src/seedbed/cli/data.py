@@ -46,7 +46,7 @@ MERGE_KEYS = {
 """Option of `merge` -> the key of the config that it sets."""
 _HELP = {
     "--eval-frac": ("SHARE", "share of the rows for evaluation (default: 0.1)"),
-    "--eval-rows": ("N", "the most rows for evaluation (default: no limit)"),
+    "--eval-rows": ("N", "the most rows for evaluation (default: 10000)"),
     "--level": ("WHAT", "what stays together: auto (default), links, repository or time"),
     "--salt": ("TEXT", "another text gives another split"),
     "--ledger": ("FILE", "remembers which rows were ever for evaluation (default: eval-ledger.jsonl in the dataset)"),

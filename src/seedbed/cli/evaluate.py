@@ -73,7 +73,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     models = add("words", metavar="MODEL", nargs="*", help=f"{MODEL_FORMS}; several are compared")
     models.completer = complete_model  # type: ignore[attr-defined]
-    add("--data", metavar="SOURCE", help="stories, wikitext-2, text:PATH, hf:NAME, or a prepared dataset")
+    add("--data", metavar="SOURCE", help="stories, wikitext-2, text:PATH, hf:NAME, or a dataset's folder")
     add("--data-path", metavar="PATH", help="a local copy of a named corpus")
     add(
         "--split",

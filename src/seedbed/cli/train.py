@@ -114,7 +114,7 @@ def config_options(parser: argparse.ArgumentParser) -> None:
     )
     base.completer = complete_model  # type: ignore[attr-defined]
     parser.add_argument(
-        "--data", metavar="SOURCE", help="stories, wikitext-2, text:PATH, hf:NAME, or a prepared dataset"
+        "--data", metavar="SOURCE", help="stories, wikitext-2, text:PATH, hf:NAME, or a dataset's folder"
     )
     parser.add_argument("--data-path", metavar="PATH", help="a local copy of a named corpus")
     parser.add_argument("--steps", metavar="N", help="train for N optimizer steps (train.steps)")

@@ -9,7 +9,7 @@ from typing import Any
 
 from seedbed import text
 from seedbed.config.keys import Key
-from seedbed.config.source import is_prepared, parse_address
+from seedbed.config.source import is_dataset, parse_address
 from seedbed.errors import UsageError
 from seedbed.files import expand_home
 from seedbed.hub.names import is_hub_reference
@@ -41,7 +41,7 @@ def _located_source(value: str, folder: Path) -> str:
         if scheme[0] == "hf:" and rest:
             return scheme[0] + _located_dataset(rest, folder)
         return scheme[0] + _absolute(rest, folder) if scheme[0] == "text:" and rest else value
-    if "/" in value or value.startswith(("~", ".")) or is_prepared(value, folder):
+    if "/" in value or value.startswith(("~", ".")) or is_dataset(value, folder):
         return _absolute(value, folder)
     return value
 

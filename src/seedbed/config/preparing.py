@@ -68,7 +68,7 @@ class LogsConfig(Table, frozen=True, kw_only=True):
     ] = "keep"
     max_result_characters: Annotated[
         PositiveInt, Meta(description="The most characters of a tool's result; its middle is cut, with a marker.")
-    ] = 16_000
+    ] = 20_000
 
 
 class FimConfig(Table, frozen=True, kw_only=True):
@@ -93,9 +93,9 @@ class CommitsConfig(Table, frozen=True, kw_only=True):
     all_branches: Annotated[bool, Meta(description="Read all branches, those of remotes included.")] = False
     since: Annotated[str, Meta(description="Only commits after this date, in a form that git reads.")] = ""
     max_commits: Annotated[NonNegativeInt, Meta(description="The most commits, newest first; 0: all.")] = 0
-    max_files: Annotated[PositiveInt, Meta(description="Commits that touch more files are left out.")] = 20
-    max_lines: Annotated[PositiveInt, Meta(description="Commits that change more lines are left out.")] = 1200
-    max_characters: Annotated[PositiveInt, Meta(description="Examples that are longer are left out.")] = 48_000
+    max_files: Annotated[PositiveInt, Meta(description="Commits that touch more files are left out.")] = 10
+    max_lines: Annotated[PositiveInt, Meta(description="Commits that change more lines are left out.")] = 400
+    max_characters: Annotated[PositiveInt, Meta(description="Examples that are longer are left out.")] = 32_000
     answer: Annotated[
         Literal["edits", "diff"], Meta(description="The form of the answer: search/replace edits, or a unified diff.")
     ] = "edits"
@@ -108,6 +108,8 @@ class RedactionConfig(Table, frozen=True, kw_only=True):
         bool, Meta(description="Replace personal data, too: e-mail, phone, IP addresses, home folders, author names.")
     ] = True
     names: Annotated[tuple[str, ...], Meta(description="Further names to replace, such as those of colleagues.")] = ()
+    user: Annotated[str | None, Meta(description="Your login name, replaced wherever it stands as a word.")] = None
+    host: Annotated[str | None, Meta(description="The name of your machine, replaced in the same way.")] = None
 
 
 class QualityConfig(Table, frozen=True, kw_only=True):
@@ -163,7 +165,7 @@ class SplitConfig(Table, frozen=True, kw_only=True):
     eval_fraction: Annotated[
         Annotated[float, Meta(gt=0, lt=1)], Meta(description="Share of the groups that become evaluation rows.")
     ] = 0.1
-    eval_rows: Annotated[NonNegativeInt, Meta(description="The most evaluation rows; 0: no limit.")] = 0
+    eval_rows: Annotated[NonNegativeInt, Meta(description="The most evaluation rows; 0: no limit.")] = 10_000
     level: Annotated[
         Literal["auto", "links", "repository", "time"],
         Meta(

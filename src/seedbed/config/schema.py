@@ -183,8 +183,8 @@ class DataConfig(Table, frozen=True, kw_only=True):
     source: Annotated[
         str,
         Meta(
-            description="stories, wikitext-2, wikitext-103, text:PATH, hf:NAME[:CONFIG][@COLUMN], or a prepared "
-            "dataset's path.",
+            description="stories, wikitext-2, wikitext-103, text:PATH, hf:NAME[:CONFIG][@COLUMN], or the folder of a "
+            "dataset.",
             extra=SOURCE,
         ),
     ] = "stories"
@@ -215,6 +215,13 @@ class DataConfig(Table, frozen=True, kw_only=True):
     stories: Annotated[int, Meta(ge=2, le=100_000_000, description="Number of stories in the built-in corpus.")] = 20000
     max_documents: Annotated[int, Meta(ge=0, description="Stop after this many documents; 0 reads all.")] = 0
     document_mask: Annotated[bool, Meta(description="Attention does not cross document borders.")] = False
+    loss: Annotated[
+        Literal["assistant", "targets", "all"],
+        Meta(
+            description="What the loss counts in a dataset: 'assistant': in conversations the assistant's turns, else all; "
+            "'targets': also of code with a gap only what fills it; 'all': every token."
+        ),
+    ] = "assistant"
     workers: Annotated[
         int, Meta(ge=0, le=1024, description="Processes or threads that tokenise; 0 uses every core.")
     ] = 0

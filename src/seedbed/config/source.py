@@ -132,12 +132,25 @@ def is_prepared(source: str, folder: Path) -> bool:
     return is_there(folder / source / "manifest.json", source)
 
 
+def is_rows(source: str, folder: Path) -> bool:
+    """Whether `source`, relative to `folder`, is the path of a dataset of rows (`seedbed prepare`, `seedbed data merge`).
+
+    Raises UsageError if this cannot be checked.
+    """
+    return is_there(folder / source / "dataset.json", source)
+
+
+def is_dataset(source: str, folder: Path) -> bool:
+    """Whether `source`, relative to `folder`, is the path of a dataset of either kind: see `is_prepared` and `is_rows`."""
+    return is_prepared(source, folder) or is_rows(source, folder)
+
+
 def unknown_source(source: str) -> UsageError:
     """The error for a `data.source` that is not a known kind of source, with what was probably meant."""
-    forms = "Sources: " + ", ".join(FORMS.values()) + ", or the path of a prepared dataset."
+    forms = "Sources: " + ", ".join(FORMS.values()) + ", or the folder of a dataset."
     path = expand_home(source)
     if is_there(path, source):
-        kind = "folder, but not a prepared dataset" if path.is_dir() else "file"
+        kind = "folder, but not a dataset" if path.is_dir() else "file"
         return UsageError(f"{text.quoted(source)} is a {kind}.", f"To train on its text, write text:{source}. {forms}")
     near = difflib.get_close_matches(source.partition(":")[0].lower(), FORMS, n=1, cutoff=0.5)
     meant = f"Did you mean {FORMS[near[0]]}? " if near else ""

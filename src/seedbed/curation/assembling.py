@@ -15,6 +15,7 @@ from seedbed.curation.folder import Description
 from seedbed.curation.parts import Part, Ticker
 from seedbed.curation.preparing import Preparer
 from seedbed.curation.record import Record
+from seedbed.curation.report.summary import write_report
 from seedbed.curation.result import most_frequent
 from seedbed.errors import SeedbedError
 
@@ -59,7 +60,8 @@ def assemble(
             inputs=[{"name": unit.name, "rows": part.rows} for unit, part in zip(preparer.units, parts, strict=True)],
             drops=drops.as_json(),
         )
-        layout.finish(prepared, description)
+        write_report(prepared, description, lambda _: check())
+        layout.write_description(prepared, description)
         files.replace_dir(prepared, output)
     except BaseException:
         files.remove_tree(prepared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -39,9 +40,10 @@ class Drops:
         """Count something that is left out. `where`: file and line, path or id; `text`: its content, as a sample."""
         self.counts[step, reason] += 1
         if self.counts[step, reason] <= SAMPLES:
-            self.samples.append(
-                Dropped(step=step, reason=reason, where=where, text=text[: SAMPLE_CHARACTERS + _MARGIN])
-            )
+            kept = text[: SAMPLE_CHARACTERS + _MARGIN]
+            if len(kept) < len(text):  # the word that is cut may be the beginning of a secret
+                kept = re.sub(r"\S{1,400}\Z", "", kept)
+            self.samples.append(Dropped(step=step, reason=reason, where=where, text=kept))
 
     def note(self, step: str, what: str, count: int = 1) -> None:
         """Count a fact that drops nothing."""
@@ -59,11 +61,21 @@ class Drops:
                 self.samples.append(sample)
 
     def mask(self, redact: Callable[[str], str]) -> None:
-        """Redact the samples: their texts and where they were. Call it before they are written anywhere."""
+        """Redact the samples, reasons and notes. Call it before they are written anywhere."""
         self.samples = [
-            msgspec.structs.replace(sample, where=redact(sample.where), text=redact(sample.text)[:SAMPLE_CHARACTERS])
+            msgspec.structs.replace(
+                sample,
+                reason=redact(sample.reason),
+                where=redact(sample.where),
+                text=redact(sample.text)[:SAMPLE_CHARACTERS],
+            )
             for sample in self.samples
         ]
+        for counted in (self.counts, self.notes):
+            changed = [((step, redact(what)), count) for (step, what), count in counted.items()]
+            counted.clear()
+            for key, count in changed:
+                counted[key] += count
 
     @property
     def total(self) -> int:

@@ -201,11 +201,6 @@ def write_rejects(folder: Path, drops: Drops) -> None:
         files.write_atomic(made / f"{name}.jsonl", b"".join(lines), durable=False)
 
 
-def finish(folder: Path, description: Description) -> None:
-    """Write what describes a folder whose rows are complete: report card, dataset card and dataset.json."""
-    write_description(folder, description)
-
-
 def write_description(folder: Path, description: Description) -> None:
     """Write dataset.json and the card, last of all."""
     files.write_atomic(folder / CARD, _card(description))

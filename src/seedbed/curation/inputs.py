@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from seedbed.config.directories import cache_dir
 from seedbed.config.preparing import Preparation
+from seedbed.curation.commits.examples import ExampleOptions
+from seedbed.curation.commits.units import CommitOptions, commit_units
 from seedbed.curation.drops import Drops
+from seedbed.curation.fim.samples import SampleOptions
+from seedbed.curation.fim.units import FimOptions, fim_units
+from seedbed.curation.logs.configured import log_units
+from seedbed.curation.repositories import harvest
+from seedbed.curation.repositories.harvest import Found
+from seedbed.curation.repositories.history import HistoryOptions
+from seedbed.curation.repositories.licence_gate import licence_at_head
 from seedbed.curation.steps import Unit
 from seedbed.errors import UsageError
 from seedbed.text import quoted
 
-Finder = Callable[[Path, Preparation, Drops], Sequence[Unit]]
+CLONES = "repositories"
+"""The folder in the cache for repositories that were cloned."""
+Finder = Callable[[str, Preparation, Drops], Sequence[Unit]]
 
 
 def units_of(config: Preparation, drops: Drops) -> list[Unit]:
@@ -22,49 +34,77 @@ def units_of(config: Preparation, drops: Drops) -> list[Unit]:
     find = FINDERS[config.prepare.what]
     found: list[Unit] = []
     for name in config.prepare.inputs:
-        path = Path(name)
-        if not path.exists():
-            raise UsageError(f"{quoted(path)} does not exist.", "Check the path.")
-        found += find(path, config, drops)
+        found += find(name, config, drops)
     if not found:
         names = ", ".join(quoted(name) for name in config.prepare.inputs)
         raise UsageError(f"{names}: {_NOTHING[config.prepare.what]}.", "Check the path.")
     return found
 
 
-def _logs(path: Path, config: Preparation, drops: Drops) -> Sequence[Unit]:
-    from seedbed.curation.logs.finding import find_logs
-
-    return find_logs(path, config.logs, drops)
+def _logs(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+    return log_units([name], config.logs)
 
 
-def _fim(path: Path, config: Preparation, drops: Drops) -> Sequence[Unit]:
-    from seedbed.curation.fim.units import fim_units
-
-    return fim_units(path, config, drops)
+def _fim(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+    return fim_units(Path(name), _fim_options(config))
 
 
-def _commits(path: Path, config: Preparation, drops: Drops) -> Sequence[Unit]:
-    from seedbed.curation.commits.units import commit_units
+def _fim_options(config: Preparation) -> FimOptions:
+    asked, fim = config.prepare, config.fim
+    samples = SampleOptions(max_tokens=asked.most_tokens, fim_rate=fim.rate, psm_rate=1 - fim.spm_rate, seed=asked.seed)
+    return FimOptions(
+        family=fim.family or None,
+        tokenizer=Path(asked.tokenizer_folder) if asked.tokenizer_folder else None,
+        samples=samples,
+        untracked=fim.untracked,
+        licences=asked.licences,
+        context=fim.context,
+    )
 
-    return commit_units(path, config, drops)
+
+def _commits(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+    return commit_units(Path(name), _commit_options(config), licence_of=licence_at_head)
 
 
-def _harvest(path: Path, config: Preparation, drops: Drops) -> Sequence[Unit]:
-    from seedbed.curation.repositories.harvest import find_repositories
+def _commit_options(config: Preparation) -> CommitOptions:
+    asked = config.commits
+    return CommitOptions(
+        history=HistoryOptions(
+            branch=asked.branch or None,
+            all_branches=asked.all_branches,
+            since=asked.since or None,
+            max_commits=asked.max_commits or None,
+        ),
+        examples=ExampleOptions(
+            form="blocks" if asked.answer == "edits" else "diff",
+            max_files=asked.max_files,
+            max_lines=asked.max_lines,
+            max_characters=asked.max_characters,
+        ),
+    )
 
+
+def _harvest(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
     found: list[Unit] = []
-    for repository in find_repositories(path, drops):
-        found += _fim(repository, config, drops)
-        found += _commits(repository, config, drops)
+    for each in _repositories(name, drops):
+        place = each.repository.place
+        found += fim_units(place, _fim_options(config))
+        found += commit_units(place, _commit_options(config), name=each.name, licence_of=licence_at_head)
     return found
 
 
+def _repositories(name: str, drops: Drops) -> list[Found]:
+    """The repositories below a folder, or the one at an address, which is cloned into the cache."""
+    if harvest.is_url(name):
+        return [harvest.clone(name, cache_dir() / CLONES)]
+    return harvest.find_repositories(Path(name), drops)
+
+
 FINDERS: dict[str, Finder] = {"logs": _logs, "fim": _fim, "commits": _commits, "harvest": _harvest}
-"""Kind of preparation (prepare.what) -> the function that finds its units."""
+"""Kind of preparation (prepare.what) -> the function that finds the units of an input."""
 _NOTHING = {
     "logs": "there is no log that can be read",
     "fim": "there are no source files that can be read",
-    "commits": "there is no repository with commits",
-    "harvest": "there is no repository",
+    "commits": "there are no commits",
+    "harvest": "there is no repository with files or commits",
 }

@@ -7,19 +7,21 @@ work/PHASE.json       what the phase found; written last, so a phase without it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from seedbed import files
 from seedbed.config.preparing import Merging
 from seedbed.curation import folder as layout
+from seedbed.curation.assembling import command_of
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
 from seedbed.curation.parts import Ticker
 from seedbed.curation.record import Record, encode
+from seedbed.curation.report.summary import write_report
 from seedbed.curation.steps import Step, through
 from seedbed.errors import SeedbedError
 
@@ -27,6 +29,15 @@ CLEAN, UNIQUE = "clean", "unique"
 PHASES = {CLEAN: 1, UNIQUE: 2}
 Report = Callable[[str, int, int], None]
 """Called with the phase, the bytes that are done and all bytes; it may raise to stop the work."""
+
+
+@runtime_checkable
+class FindsItems(Protocol):
+    """A step that finds items of evaluation sets."""
+
+    def hits(self) -> Sequence[Any]:
+        """The items that were found."""
+        ...
 
 
 class PhaseResult(msgspec.Struct, kw_only=True):
@@ -70,8 +81,8 @@ class Merger:
             return done
         drops, steps = Drops(), list(self._steps())
         rows = self._write(self.clean, through(self._rows(), steps, drops))
-        facts = {step.name: msgspec.to_builtins(step.summary()) for step in steps if hasattr(step, "summary")}
-        return self._finish(CLEAN, rows, drops, facts)
+        hits = [msgspec.to_builtins(each.hits()) for each in steps if isinstance(each, FindsItems)]
+        return self._finish(CLEAN, rows, drops, {"evaluation_items": hits[0] if hits else []})
 
     def run_unique(self) -> PhaseResult:
         """Leave out duplicates, and mark clusters of near duplicates."""
@@ -93,15 +104,61 @@ class Merger:
         rows = self._write(self.unique, found.records(drops))
         return self._finish(UNIQUE, rows, drops, {"duplicates": msgspec.to_builtins(found.summary)})
 
+    def progress(self, phase: str, total: int) -> Callable[[int], None]:
+        """A function that adds bytes to those that are done of a phase, and reports them."""
+        done = 0
+
+        def advance(size_bytes: int) -> None:
+            nonlocal done
+            done = min(done + size_bytes, total)
+            self._report(phase, done, total)
+
+        return advance
+
+    def known_ledger(self, own: Path) -> Path | None:
+        """A file with the evaluation rows of earlier builds: of the ledger that is kept, and of the inputs' own ones.
+
+        None if there are none. Raises SeedbedError if one cannot be read.
+        """
+        ledgers = [own, *(folder / layout.LEDGER for folder in self.inputs)]
+        lines = [line for path in ledgers if path.is_file() for line in path.read_bytes().splitlines()]
+        if not lines:
+            return None
+        known = self.work / "known-ledger.jsonl"
+        files.write_atomic(known, b"".join(line + b"\n" for line in dict.fromkeys(lines)), durable=False)
+        return known
+
+    def lineage_of(self, number: int) -> dict[str, Any]:
+        """What dataset.json says of an input: what it is, and what it was made from."""
+        found = self.described[number]
+        return {
+            "name": found.name,
+            "fingerprint": found.fingerprint,
+            "rows": sum(each.rows for each in found.files.values()),
+            "made": found.made,
+            "command": found.command,
+            "drops": found.drops.get("counts", []),
+            "inputs": found.inputs,
+        }
+
+    def steps(self) -> list[str]:
+        """The steps that the rows of this merge passed, after those of the inputs."""
+        before = dict.fromkeys(step for each in self.described for step in each.steps)
+        own = [f"{step.name}@{step.version}" for step in self._steps()]
+        return [*before, *own, "deduplicate@1", "split@1"]
+
     def _steps(self) -> Iterator[Step]:
         if self.config.quality.filters:
             from seedbed.curation.quality import QualityStep
 
             yield QualityStep()
         if self.config.decontamination.against:
-            from seedbed.curation.decontamination import Decontaminate
+            from seedbed.curation.decontamination import Decontaminate, index_items
+            from seedbed.curation.evaluation_sets import Reading, read_items
 
-            yield Decontaminate([Path(each) for each in self.config.decontamination.against])
+            reading = Reading()
+            sets = read_items(self.config.decontamination.against, reading)
+            yield Decontaminate(index_items(sets, reading))
 
     def _rows(self) -> Iterator[Record]:
         """The rows of all inputs, in order."""
@@ -145,9 +202,67 @@ class Merger:
         return result
 
 
-def all_drops(described: Sequence[Description], results: Sequence[PhaseResult]) -> Drops:
-    """What the phases left out; what was left out before is in the descriptions of the inputs."""
+def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path) -> Description:
+    """Split the rows and put the dataset in the place of `output`, as a whole or not at all.
+
+    `meta`: the task's meta.json, for the command that is recorded; `folder`: for temporary files. Raises SeedbedError if too
+    many evaluation answers are visible in the training rows, however the rows are split.
+    """
+    from seedbed.curation.splitting.ledger import encode_entry
+    from seedbed.curation.splitting.split import SplitOptions, rows_of, split
+
+    asked = merger.config.split
+    results = [merger.run_clean(), merger.run_unique()]
     drops = Drops()
     for result in results:
         drops.add(Drops.from_json(result.drops))
-    return drops
+    ledger = Path(asked.ledger) if asked.ledger else output / layout.LEDGER
+    known = merger.known_ledger(ledger)
+    options = SplitOptions(
+        eval_fraction=asked.eval_fraction,
+        eval_rows=asked.eval_rows,
+        max_leaked=asked.max_leaked,
+        level=asked.level,
+        salt=asked.salt,
+        ledger=known,
+    )
+    parts = [merger.unique]
+    advance = merger.progress("splitting", 3 * merger.unique.stat().st_size)
+    found = split(parts, options, drops, advance, folder)
+    prepared = files.temporary_dir(files.make_dir(output.parent), output.name)
+    try:
+
+        def rows(wanted: str) -> Callable[[], Iterator[Record]]:
+            return lambda: (record for name, record in rows_of(parts, found, lambda _: None) if name == wanted)
+
+        facts = {
+            name: layout.write_rows(prepared / name, rows(of))
+            for name, of in ((layout.TRAIN, "train"), (layout.EVAL, "eval"))
+        }
+        layout.write_rejects(prepared, drops)
+        before = known.read_bytes() if known is not None else b""
+        entries = before + b"".join(encode_entry(entry) for entry in found.ledger)
+        files.write_atomic(prepared / layout.LEDGER, entries)
+        leakage = msgspec.to_builtins(found.leakage) | {"rate": found.leakage.rate}
+        description = Description(
+            name=output.name,
+            made="merge",
+            command=command_of(meta),
+            settings=msgspec.to_builtins(merger.config),
+            fingerprint=layout.fingerprint_of(facts),
+            files=facts,
+            steps=merger.steps(),
+            inputs=[merger.lineage_of(number) for number in range(len(merger.inputs))],
+            drops=drops.as_json(),
+            facts=results[0].facts | results[1].facts | {"leakage": leakage},
+        )
+        write_report(prepared, description, merger.progress("report", sum(each.size_bytes for each in facts.values())))
+        layout.write_description(prepared, description)
+        if asked.ledger:
+            files.make_dir(ledger.parent)
+            files.write_atomic(ledger, entries)
+        files.replace_dir(prepared, output)
+    except BaseException:
+        files.remove_tree(prepared)
+        raise
+    return description

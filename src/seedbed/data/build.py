@@ -1,11 +1,4 @@
-"""Build a dataset: read a source, train or load a tokenizer, and write token shards into the cache.
-
-An interrupted build continues where it stopped.
-
-    cache/datasets/KEY/             a finished dataset; KEY hashes the source's content and the tokenizer's config
-    cache/datasets/.KEY.partial/    a dataset being built; it is renamed when it is complete
-    cache/datasets/.KEY.lock        the lock of the process that builds, which removes it at the end
-"""
+"""Build a dataset: read a source, train or load a tokenizer, and write token shards into the cache (see building.py)."""
 
 from __future__ import annotations
 
@@ -13,20 +6,20 @@ import contextlib
 import itertools
 import re
 import time
-import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed import __version__, files, locks
+from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
+from seedbed.config.source import is_rows
 from seedbed.data import shards
+from seedbed.data.build_samples import build_samples
+from seedbed.data.building import MESSAGES, Base, Builder, emit_contents, open_or_build
 from seedbed.data.byte_streams import NoTextError, UnreadableError
-from seedbed.data.dataset_cache import find_folder
-from seedbed.data.interruption import Check, never_stop, run_interruptibly, wait_for_lock
+from seedbed.data.interruption import Check, never_stop, run_interruptibly
 from seedbed.data.messages import FILES_SKIPPED, MessageRecorder, replay_messages
-from seedbed.data.sample_prompt import sample_prompt
 from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
 from seedbed.data.source import FolderSource, Source, SplitName, open_source
@@ -44,11 +37,8 @@ PIECE_CHARACTERS = 1 << 20
 BLOCK_BYTES = 1 << 20
 SHARD_BYTES = 1 << 25
 """UTF-8 bytes of text per shard (a file of token ids). After a kill, at most this much is tokenised again."""
-CACHE_LOCK_REMEDY = "Set SEEDBED_CACHE to a folder on a local disk."
 _CHECKED_CHARACTERS = 1 << 13
 _REPORT_EVERY_S = 0.2
-_MESSAGES = "messages.json"
-_KEY_LENGTH = 32
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -60,11 +50,13 @@ def build_dataset(
     emit: Emit,
     check: Check = never_stop,
     expected_fingerprint: str | None = None,
-    reused: Tokenizer | None = None,
+    base: Base | None = None,
+    context: int = 0,
 ) -> Dataset:
     """Open the dataset that a config describes if it is prepared or cached; otherwise build it.
 
-    `reused`: a base model's tokenizer, in place of the one that `tokenizer` describes.
+    `base`: the base model's tokenizer, in place of the one that `tokenizer` describes, and its chat template. `context`: tokens
+    per training sequence, which decides how long the samples of a dataset of rows are.
 
     The same source content and tokenizer config give byte-identical files, whatever the number of workers and
     interruptions. `check` is called several times a second, also while nothing is emitted. An exception from `check` or
@@ -73,9 +65,20 @@ def build_dataset(
     Raises SeedbedError (UsageError for an invalid config), also if a different dataset would have to be built although the
     cache contains the dataset with `expected_fingerprint`.
     """
-    prepared = prepared_folder(data.source)
+    prepared, reused = prepared_folder(data.source), base.tokenizer if base is not None else None
     if prepared is not None:
         return _open_prepared(prepared, tokenizer, emit, check, reused)
+    if not _SCHEME.match(data.source) and is_rows(data.source.strip(), Path()):
+        return build_samples(
+            data,
+            tokenizer,
+            context=context,
+            cache=cache,
+            emit=emit,
+            check=check,
+            expected_fingerprint=expected_fingerprint,
+            base=base,
+        )
     if reused is None and not tokenizer.path:
         check_vocab_size(tokenizer)
     recorder = MessageRecorder(emit)
@@ -115,43 +118,10 @@ def _build(
     expected_fingerprint: str | None,
     reused: Tokenizer | None = None,
 ) -> Dataset:
-    builder = _DatasetBuilder(source, tokenizer, workers or usable_cores(), cache, emit, check, reused)
-    if (
-        expected_fingerprint is not None
-        and not (builder.final / shards.MANIFEST).exists()
-        and find_folder(cache, expected_fingerprint) is not None
-    ):
-        raise SeedbedError(
-            f"{source.name} has changed since its data was prepared, or this version of Seedbed splits it differently.",
-            "Restore the original source, or use the version of Seedbed that prepared its data.",
-        )
-    built = False
-    while (release := locks.share_lock(builder.final / shards.MANIFEST)) is None:
-        files.make_dir(builder.final.parent)
-        lock = locks.Lock(builder.final.parent / f".{builder.key}.lock", CACHE_LOCK_REMEDY)
-        if not lock.acquire():
-            emit(
-                Message(
-                    level="info",
-                    code="dataset-wait",
-                    text=f"Another process is preparing {source.name}; waiting for it.",
-                    why="Both processes need the same dataset.",
-                )
-            )
-            wait_for_lock(lock, check)
-        if not lock.is_current():
-            lock.release()
-            continue
-        try:
-            if not (builder.final / shards.MANIFEST).exists():
-                builder.make()
-                built = True
-        finally:
-            lock.remove()
-    dataset = run_interruptibly(lambda: Dataset.open(builder.final), check)
+    builder = _TextBuilder(source, tokenizer, workers or usable_cores(), cache, emit, check, reused)
+    dataset, built = open_or_build(builder, emit, check, expected_fingerprint)
     if reused is not None:
         dataset.tokenizer = reused
-    weakref.finalize(dataset, release)  # a shared lock while the dataset is in use, so that pruning spares it
     if not built:
         _replay_messages(dataset, source, emit)
     emit_contents(dataset, emit)
@@ -186,28 +156,6 @@ def _open_prepared(
     return dataset
 
 
-def emit_contents(dataset: Dataset, emit: Emit) -> None:
-    """Emit the `data` event of an opened dataset: counts, dropped records, fingerprint, and a prompt for samples."""
-    counts = {
-        f"{split.name}_{what}": getattr(split, f"num_{what}")
-        for split in (dataset.train, dataset.validation)
-        for what in ("documents", "tokens", "bytes")
-    }
-    drops = {f"dropped: {reason}": count for reason, count in sorted(dataset.manifest["drops"].items())}
-    total = dataset.train.num_tokens + dataset.validation.num_tokens
-    emit(
-        Data(
-            stage="dataset",
-            done=total,
-            total=total,
-            unit="tokens",
-            fingerprint=dataset.fingerprint,
-            counts={**counts, "vocab_size": dataset.manifest["vocab_size"], **drops},
-            opening=sample_prompt(dataset),
-        )
-    )
-
-
 class _Piece(NamedTuple):
     """A part of a document, small enough to tokenise at once.
 
@@ -220,8 +168,8 @@ class _Piece(NamedTuple):
     ends: bool
 
 
-class _DatasetBuilder:
-    """Builds one dataset in a hidden folder of the cache. `key`: its name in the cache; `final`: its folder when complete."""
+class _TextBuilder(Builder):
+    """Builds the dataset of a source of text."""
 
     def __init__(
         self,
@@ -242,30 +190,9 @@ class _DatasetBuilder:
             settings = {"kind": config.kind, "vocab_size": config.vocab_size, "sample_bytes": config.sample_bytes}
             if config.kind != "char":
                 settings["split"] = config.split
-        self.key = shards.digest_of([shards.FORMAT, self._fingerprint, settings])[:_KEY_LENGTH]
-        self.final = cache / "datasets" / self.key
-        self._partial = cache / "datasets" / f".{self.key}.partial"
+        super().__init__(cache, [shards.FORMAT, self._fingerprint, settings], source.name)
         self._train_bytes: int | None = None
         self._empty = 0
-
-    def make(self) -> None:
-        """Build the dataset in the hidden folder, then rename it to `final`. The caller must hold the lock of `key`."""
-        if not (self._partial / shards.MANIFEST).exists():
-            files.make_dir(self._partial)
-            try:
-                self._fill()
-            except BaseException as error:
-                if not self._can_resume(error):
-                    with contextlib.suppress(SeedbedError):
-                        files.remove_tree(self._partial)
-                raise
-        with files.explained(self._partial):
-            for name in (PROGRESS, _MESSAGES):
-                (self._partial / name).unlink(missing_ok=True)
-            for temporary in self._partial.glob(".*.tmp"):
-                temporary.unlink()
-        files.remove_tree(self.final)  # a folder without a manifest is unusable
-        files.publish_dir(self._partial, self.final)
 
     def _can_resume(self, error: BaseException) -> bool:
         """Whether a later build can continue from the files that a failed build left in the hidden folder."""
@@ -276,7 +203,7 @@ class _DatasetBuilder:
 
     def _fill(self) -> None:
         """Write what is missing into the hidden folder: tokenizer, shards (files of token ids) and manifest.json."""
-        self._emit.record_to(self._partial / _MESSAGES)
+        self._emit.record_to(self._partial / MESSAGES)
         tokenizer = self._tokenizer()
         dtype = shards.index_dtype(tokenizer.vocab_size)
         writer = run_interruptibly(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)

@@ -8,7 +8,8 @@ from typing import Any
 
 from seedbed import files
 from seedbed.config.schema import DataConfig
-from seedbed.config.source import is_prepared, parse_source
+from seedbed.config.source import is_prepared, is_rows, parse_source
+from seedbed.curation.folder import describe
 from seedbed.data.sources.text_files import open_text
 from seedbed.errors import SeedbedError
 from seedbed.events import discard
@@ -37,12 +38,20 @@ def refuse_different_text(data: DataConfig, trained_on: str | None, cache: Path)
     if is_prepared(source, Path()):
         manifest = _read(files.expand_home(source))
         differs = manifest is not None and manifest.get("fingerprint") != trained_on
+    elif is_rows(source, Path()):
+        known = _sources(trained_on, cache)
+        differs = bool(known) and describe(files.expand_home(source)).fingerprint not in known
     else:
-        known = {str(each.get("source")) for _, each in _manifests(cache) if each.get("fingerprint") == trained_on}
+        known = _sources(trained_on, cache)
         word, rest = parse_source(source, data.validation_path)
         differs = bool(known) and word == "text" and _differs(rest, data, known)
     if differs:
         raise different_text_error(source)
+
+
+def _sources(trained_on: str, cache: Path) -> set[str]:
+    """The fingerprints of the sources from which the cached data with the fingerprint `trained_on` was prepared."""
+    return {str(each.get("source")) for _, each in _manifests(cache) if each.get("fingerprint") == trained_on}
 
 
 def different_text_error(source: str) -> SeedbedError:

@@ -11,18 +11,21 @@ from pathlib import Path
 
 from seedbed.config.environment import env
 from seedbed.config.schema import DataConfig
-from seedbed.config.source import Address, is_prepared, parse_address, parse_source, unknown_source
+from seedbed.config.source import Address, is_prepared, is_rows, parse_address, parse_source, unknown_source
+from seedbed.curation.folder import EVAL, TRAIN, describe
 from seedbed.data import own_files
 from seedbed.data.byte_streams import COMPRESSED_SUFFIXES, INSTALL_HINT, UnreadableError
 from seedbed.data.hub_revisions import revision_file
 from seedbed.data.readers import read_file
 from seedbed.data.records import ReadOptions
+from seedbed.data.row_folder import has_conversations, refuse_unsplit, without_template
 from seedbed.data.sources.dataset_folder import INSIDE_HINT, is_saved_dataset, refuse_folder
 from seedbed.data.sources.readable_files import TextFile, TextFiles, TooManyFilesError, files_at
 from seedbed.data.sources.wikitext_files import local_files
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home
 from seedbed.text import quoted
+from seedbed.tokenizer.model_files import read_config, template_sources
 
 _WHOLE_BYTES = 16 << 20
 """Files up to this many bytes (a sixteenth of it if compressed) are read whole, larger files in part."""
@@ -36,15 +39,19 @@ _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
 _TRUE = ("1", "on", "yes", "true")
 
 
-def refuse_unusable(data: DataConfig, context: int, store: Path | None = None) -> None:
+def refuse_unusable(data: DataConfig, context: int, store: Path | None = None, base: Path | None = None) -> None:
     """Raise UsageError if `data.source` is invalid, SeedbedError if the source cannot be read.
 
     `context`: tokens per training sequence. `store`: the folder of all runs, refused inside the data (None: unchecked).
+    `base`: the folder of the model that is trained on, if there is one.
     """
     source = data.source.strip()
     if is_prepared(source, Path()):
         if own_files.folder_kind(expand_home(source)) != own_files.DATASET:
             raise unknown_source(source)
+        return
+    if is_rows(source, Path()):
+        _check_rows(expand_home(source), base)
         return
     word, rest = parse_source(source, data.validation_path)
     if word == "text":
@@ -53,6 +60,28 @@ def refuse_unusable(data: DataConfig, context: int, store: Path | None = None) -
         _check_wikitext(word, data)
     elif word == "hf":
         _check_hub_dataset(parse_address(rest), store)
+
+
+# Datasets of rows
+
+
+def _check_rows(folder: Path, base: Path | None) -> None:
+    """Raise an error for a damaged dataset, one that is not split, one without rows, and one that does not suit the base."""
+    description = describe(folder)
+    refuse_unsplit(folder, description)
+    for name, part in ((TRAIN, "training"), (EVAL, "evaluation")):
+        if not description.files[name].rows:
+            raise SeedbedError(
+                f"{quoted(folder)} has no rows for {part}.",
+                "Make it from more data, with a larger or smaller --eval-frac.",
+            )
+    if (
+        base is not None
+        and base.is_dir()
+        and has_conversations(folder)
+        and not template_sources(base, read_config(base))
+    ):
+        raise without_template(folder, "", is_base=True)
 
 
 # text:PATH

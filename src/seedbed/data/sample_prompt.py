@@ -22,8 +22,10 @@ def sample_prompt(dataset: Dataset) -> str:
     """A prompt: words that many documents begin with, such as `Once upon a time`, in one line without control characters.
 
     If none are frequent, the first words of a document, or "" without any. Validation documents come first, because the
-    model has not memorised them.
+    model has not memorised them. Of a dataset of conversations, the question that its manifest names.
     """
+    if dataset.manifest.get("opening"):
+        return printable(dataset.manifest["opening"])
     openings = [words for split in (dataset.validation, dataset.train) for words in _openings(split, dataset.tokenizer)]
     common = Counter(" ".join(words[:_COMMON_WORDS]) for words in openings if len(words) > _COMMON_WORDS)
     for text, count in common.most_common(1):

@@ -6,13 +6,15 @@ A shard is written under a temporary name, renamed, then recorded in `progress.j
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seedbed import files
-from seedbed.data.shards import SPLITS, stamp_of
+from seedbed.data.rendering import RowBlock, SampleBlock
+from seedbed.data.shards import SPLITS, files_of, stamp_of
 from seedbed.data.tokenise import IdBlock, TextBlock
 from seedbed.errors import SeedbedError
 
@@ -43,14 +45,25 @@ class ShardWriter:
         self._begin()
 
     def _begin(self) -> None:
-        self._blocks: list[IdBlock] = []
+        self._blocks: list[IdBlock | SampleBlock] = []
         self._size_bytes = self._pieces = 0
+        self._masks: list[bytes] = []
+        self._drops, self._notes, self._kinds = Counter[str](), Counter[str](), Counter[str]()
 
     def add(self, text: TextBlock, ids: IdBlock) -> None:
         """Add a block of text and its token ids to the current shard."""
         self._blocks.append(ids)
         self._size_bytes += text.size_bytes
         self._pieces += len(text.pieces)
+
+    def add_samples(self, rows: RowBlock, samples: SampleBlock) -> None:
+        """Add the samples of a block of rows, with their masks, to the current shard."""
+        self._blocks.append(samples)
+        self._size_bytes += samples.trained_bytes
+        self._pieces += len(rows.lines)
+        self._masks.append(samples.trained)
+        for total, counts in ((self._drops, samples.drops), (self._notes, samples.notes), (self._kinds, samples.kinds)):
+            total.update(counts)
 
     def close_shard(self, split: str) -> dict[str, Any] | None:
         """Write the current shard as the next shard of a split and return its entry in the manifest; None if it is empty."""
@@ -59,6 +72,7 @@ class ShardWriter:
         name = f"{split}-{len(self.shards[split]):05d}.ds"
         ids, ends = b"".join(block.ids for block in self._blocks), self._ends()
         files.write_atomic(self.folder / f"{name}.index", ends, durable=False)
+        masked = self._write_mask(name) if self._masks else {}
         files.write_atomic(self.folder / name, ids, durable=False)
         shard = {
             "file": name,
@@ -71,11 +85,23 @@ class ShardWriter:
             "sha256": hashlib.sha256(ids).hexdigest(),
             "index_size_bytes": len(ends),
             "index_sha256": hashlib.sha256(ends).hexdigest(),
+            **masked,
         }
         self.shards[split].append(shard)
         files.write_json(self.folder / PROGRESS, {"tokenizer": self._tokenizer, **self.shards}, durable=False)
         self._begin()
         return shard
+
+    def _write_mask(self, name: str) -> dict[str, Any]:
+        """Write the .loss file of the current shard; returns what its entry in the manifest says about samples."""
+        mask = b"".join(self._masks)
+        files.write_atomic(self.folder / f"{name}.loss", mask, durable=False)
+        counts = {"drops": self._drops, "notes": self._notes, "kinds": self._kinds}
+        return {
+            "trained": mask.count(1),
+            "loss_sha256": hashlib.sha256(mask).hexdigest(),
+            **{what: dict(sorted(each.items())) for what, each in counts.items()},
+        }
 
     def _ends(self) -> bytes:
         """The content of the shard's index file: where each document ends, in tokens, as little-endian uint64."""
@@ -88,25 +114,29 @@ class ShardWriter:
     def totals(self, split: str) -> dict[str, Any]:
         """The entry of a split in manifest.json: total tokens, documents, bytes and unknown characters, and its shards."""
         shards = self.shards[split]
-        return {
-            **{key: sum(shard[key] for shard in shards) for key in ("tokens", "documents", "bytes", "unknown")},
-            "shards": shards,
-        }
+        keys = ["tokens", "documents", "bytes", "unknown"]
+        if any("trained" in shard for shard in shards):
+            keys.append("trained")
+        return {**{key: sum(shard[key] for shard in shards) for key in keys}, "shards": shards}
+
+    def counted(self, what: str) -> Counter[str]:
+        """Counts of all shards with samples: `drops`, `notes` or `kinds`."""
+        total: Counter[str] = Counter()
+        for shard in (shard for split in SPLITS for shard in self.shards[split]):
+            total.update(shard.get(what, {}))
+        return total
 
     def stamps(self) -> dict[str, list[int]]:
         """Time, size and inode of all shard files (see `stamp_of`), so that opening the dataset does not hash them again."""
         stamps = {}
         for shard in (shard for split in SPLITS for shard in self.shards[split]):
-            stamps[shard["file"]] = stamp_of(self.folder, shard["file"], shard["size_bytes"])
-            stamps[f"{shard['file']}.index"] = stamp_of(
-                self.folder, f"{shard['file']}.index", shard["index_size_bytes"]
-            )
+            for name, size_bytes, _ in files_of(shard):
+                stamps[name] = stamp_of(self.folder, name, size_bytes)
         return stamps
 
     def _intact(self, shard: dict[str, Any]) -> bool:
         """Whether the files of a shard still agree with its record in progress.json."""
-        path = self.folder / shard["file"]
-        index = self.folder / f"{shard['file']}.index"
-        if not (path.is_file() and index.is_file()):
+        expected = files_of(shard)
+        if not all((self.folder / each.name).is_file() for each in expected):
             return False
-        return [files.sha256_file(path), files.sha256_file(index)] == [shard["sha256"], shard["index_sha256"]]
+        return all(files.sha256_file(self.folder / each.name) == each.sha256 for each in expected)

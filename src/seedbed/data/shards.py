@@ -6,9 +6,10 @@ A dataset is a folder:
     tokenizer/               tokenizer.json and tokenizer_config.json
     train-00000.ds           token ids, little-endian uint16 or uint32, end-of-text after each document
     train-00000.ds.index     end of each document in that file: token offsets, little-endian uint64
+    train-00000.ds.loss      of a dataset of samples: for each token a byte, 1 if the loss counts it
     validation-00000.ds ...
 
-.ds and .ds.index have the layout of datatrove's tokenised files, so that its readers can open them.
+.ds, .ds.index and .ds.loss have the layout of datatrove's tokenised files, so that its readers can open them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import itertools
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from seedbed.text import quoted
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 FORMAT = 1
+"""The format of datasets of text: one stream of tokens, which are all trained."""
+SAMPLES_FORMAT = 2
+"""The format of datasets of samples: a document of the index is a sample, and .loss files say which tokens are trained."""
 KIND = DATASET_KIND
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer"
@@ -52,6 +56,26 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+class ShardFile(NamedTuple):
+    """One of the files of a shard, as its entry in the manifest describes it."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+def files_of(shard: dict[str, Any]) -> list[ShardFile]:
+    """The files of a shard, from its entry in the manifest: tokens, index, and what the loss counts if there is a mask."""
+    name = shard["file"]
+    found = [
+        ShardFile(name, shard["size_bytes"], shard["sha256"]),
+        ShardFile(f"{name}.index", shard["index_size_bytes"], shard["index_sha256"]),
+    ]
+    if "loss_sha256" in shard:
+        found.append(ShardFile(f"{name}.loss", shard["tokens"], shard["loss_sha256"]))
+    return found
+
+
 def seal(manifest: dict[str, Any]) -> dict[str, Any]:
     """A copy of the manifest with `fingerprint` (of tokens and tokenizer) and `digest` (of the whole manifest) added."""
     content = {
@@ -59,7 +83,7 @@ def seal(manifest: dict[str, Any]) -> dict[str, Any]:
         "dtype": manifest["dtype"],
         "tokenizer": manifest["tokenizer"],
         "shards": {
-            name: [[shard["sha256"], shard["index_sha256"]] for shard in manifest["splits"][name]["shards"]]
+            name: [[each.sha256 for each in files_of(shard)] for shard in manifest["splits"][name]["shards"]]
             for name in SPLITS
         },
     }
@@ -80,6 +104,8 @@ class Dataset:
         """The messages from the time when the dataset was built; manifests of older versions have none."""
         self.train = Split(folder, "train", manifest)
         self.validation = Split(folder, "validation", manifest)
+        self.has_samples: bool = manifest["format"] == SAMPLES_FORMAT
+        """Whether it is a dataset of samples, each with a mask of what is trained: see samples.Samples."""
 
     @classmethod
     def open(cls, folder: Path) -> Dataset:
@@ -119,11 +145,18 @@ class Split:
         self.num_tokens: int = described["tokens"]
         self.num_documents: int = described["documents"]
         self.num_bytes: int = described["bytes"]
-        """UTF-8 bytes of the split's text, without end-of-text tokens."""
+        """UTF-8 bytes of the split's text, without end-of-text tokens; of a dataset of samples, of the trained text."""
+        self.num_trained: int = described.get("trained", self.num_tokens)
+        """Number of tokens that the loss counts."""
         dtype = np.dtype(manifest["dtype"])
-        self._shards = [_map_file(folder / shard["file"], dtype) for shard in described["shards"]]
+        self._shards = [map_file(folder / shard["file"], dtype) for shard in described["shards"]]
         self._indices = [folder / f"{shard['file']}.index" for shard in described["shards"]]
         self._offsets = [0, *itertools.accumulate(shard["tokens"] for shard in described["shards"])]
+
+    @property
+    def bytes_per_token(self) -> float:
+        """UTF-8 bytes per token that the loss counts."""
+        return self.num_bytes / max(self.num_trained, 1)
 
     def read(self, start: int, length: int) -> np.ndarray:
         """`length` token ids as int64 from position `start`. After the last token of the split comes the first."""
@@ -177,7 +210,8 @@ class Split:
         return numbers
 
 
-def _map_file(path: Path, dtype: np.dtype) -> np.ndarray:
+def map_file(path: Path, dtype: np.dtype) -> np.ndarray:
+    """A file of numbers, as an array that is read from disk where it is used."""
     return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype=dtype)
 
 
@@ -197,10 +231,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise SeedbedError(
             f"{quoted(folder / MANIFEST)} does not describe a dataset.", "Check the path given as data.source."
         )
-    if manifest.get("format") != FORMAT:
+    if manifest.get("format") not in (FORMAT, SAMPLES_FORMAT):
         raise SeedbedError(
-            f"{quoted(folder)} is a dataset of format {manifest.get('format')}; this version of Seedbed reads format "
-            f"{FORMAT}.",
+            f"{quoted(folder)} is a dataset of format {manifest.get('format')}; this version of Seedbed reads formats "
+            f"{FORMAT} and {SAMPLES_FORMAT}.",
             _REMAKE.format(folder=quoted(folder)),
         )
     unsealed = {key: value for key, value in manifest.items() if key != "digest"}
@@ -220,11 +254,7 @@ def _check_files(folder: Path, manifest: dict[str, Any], *, only_changed: bool) 
     stamps: dict[str, list[int]] = {}
     for split in SPLITS:
         for shard in manifest["splits"][split]["shards"]:
-            index = f"{shard['file']}.index"
-            for name, size_bytes, sha256 in (
-                (shard["file"], shard["size_bytes"], shard["sha256"]),
-                (index, shard["index_size_bytes"], shard["index_sha256"]),
-            ):
+            for name, size_bytes, sha256 in files_of(shard):
                 stamps[name] = stamp_of(folder, name, size_bytes)
                 if known.get(name) != stamps[name] and files.sha256_file(folder / name) != sha256:
                     raise SeedbedError(

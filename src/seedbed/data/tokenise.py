@@ -7,33 +7,23 @@ time as length-prefixed MessagePack on stdin and stdout, until stdin closes.
 from __future__ import annotations
 
 import itertools
-import queue
-import signal
-import subprocess
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import msgspec
 import numpy as np
 
-from seedbed.data.interruption import Check, never_stop, wait_for
-from seedbed.errors import SeedbedError
+from seedbed.data.interruption import Check, never_stop
+from seedbed.data.worker_pool import PYTHON, SINGLE_PROCESS_BYTES, WorkerPool, serve
 from seedbed.tokenizer import patterns
 from seedbed.tokenizer.bulk_encoder import BulkEncoder
 from seedbed.tokenizer.tokenizer import Tokenizer
 
-SINGLE_PROCESS_BYTES = 16 << 20
-"""So many bytes are tokenised in this process before workers are started, which takes as long as starting them."""
-PYTHON: tuple[str, ...] = (sys.executable, "-P", "-m")
-"""The command that starts a worker. -P keeps the working directory off the module path."""
 PART_CHARACTERS = 1 << 17
 """Number of characters that are encoded between two calls of `check`."""
-_LENGTH_BYTES = 8
 
 
 class TextBlock(msgspec.Struct, array_like=True):
@@ -142,7 +132,7 @@ class Tokeniser:
         self._check = check
         self._folder, self._dtype, self._workers = folder, dtype, workers
         self._done_bytes = 0
-        self._pool: _Pool | None = None
+        self._pool: WorkerPool[TextBlock, IdBlock] | None = None
 
     def encode(self, blocks: Iterable[TextBlock]) -> Iterator[tuple[TextBlock, IdBlock]]:
         """Yield each block with its token ids, in order."""
@@ -158,11 +148,11 @@ class Tokeniser:
             yield block, self.local.encode(block)
         yield from self._start().encode(rest)
 
-    def _start(self) -> _Pool:
+    def _start(self) -> WorkerPool[TextBlock, IdBlock]:
         if self._pool is None:
             method = "words" if self.local.bulk.caches_words else "library"
             command = [*PYTHON, "seedbed.data.tokenise", str(self._folder), self._dtype.str, method]
-            self._pool = _Pool(command, self._workers, self._check)
+            self._pool = WorkerPool(command, IdBlock, self._workers, self._check)
         return self._pool
 
     def __enter__(self) -> Self:
@@ -175,104 +165,12 @@ class Tokeniser:
             self._pool.close(kill=error is not None)
 
 
-class _Pool:
-    """Several worker processes, each with a thread that sends it blocks."""
-
-    def __init__(self, command: list[str], count: int, check: Check) -> None:
-        self._check = check
-        self._all = [_Worker(command) for _ in range(count)]
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        for worker in self._all:
-            self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="tokenise")
-
-    def encode(self, blocks: Iterator[TextBlock]) -> Iterator[tuple[TextBlock, IdBlock]]:
-        """Yield each block with its token ids, in order. At most two blocks per worker are being encoded or waiting."""
-        pending: deque[tuple[TextBlock, Future[IdBlock]]] = deque()
-        for block in blocks:
-            pending.append((block, self._threads.submit(self._encode, block)))
-            if len(pending) > 2 * len(self._all):
-                first, ids = pending.popleft()
-                yield first, wait_for(ids, self._check)
-        while pending:
-            first, ids = pending.popleft()
-            yield first, wait_for(ids, self._check)
-
-    def close(self, *, kill: bool) -> None:
-        """Stop all worker processes: at once with `kill`, else after their current block."""
-        for worker in self._all:
-            worker.close(kill=kill)
-        self._threads.shutdown(wait=True, cancel_futures=True)
-
-    def _encode(self, block: TextBlock) -> IdBlock:
-        worker = self._idle.get()
-        try:
-            return worker.encode(block)
-        finally:
-            self._idle.put(worker)
-
-
-class _Worker:
-    """One worker process, which encodes one block (group of pieces of documents) at a time."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._encoder, self._decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(IdBlock)
-
-    def encode(self, block: TextBlock) -> IdBlock:
-        """Send a block to the process and return its token ids. Raises SeedbedError if the process has exited."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            _send(self._process.stdin, self._encoder.encode(block))
-            answer = _receive(self._process.stdout)
-        except (BrokenPipeError, ValueError):
-            answer = None
-        if answer is None:
-            raise SeedbedError(
-                f"A process that tokenises exited unexpectedly (exit status {self._process.wait()}).",
-                "It may have run out of memory. Set a smaller data.workers and run again; finished shards are kept.",
-            )
-        return self._decoder.decode(answer)
-
-    def close(self, *, kill: bool) -> None:
-        """Stop the process: kill it, or close its stdin and wait until it exits."""
-        if kill:
-            self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue
-        self._process.wait()
-
-
-def _send(pipe: IO[bytes], message: bytes) -> None:
-    pipe.write(len(message).to_bytes(_LENGTH_BYTES, "little"))
-    pipe.write(message)
-    pipe.flush()
-
-
-def _receive(pipe: IO[bytes]) -> bytes | None:
-    """The next length-prefixed message from a pipe; None if the pipe is closed."""
-    head = pipe.read(_LENGTH_BYTES)
-    if len(head) < _LENGTH_BYTES:
-        return None
-    length = int.from_bytes(head, "little")
-    message = pipe.read(length)
-    return message if len(message) == length else None
-
-
 def main(folder: str, dtype: str, method: str) -> None:
-    """Run a worker process until stdin closes. It ignores Ctrl-C, which the parent process handles."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Run a worker process until stdin closes."""
     encoder = BlockEncoder(Tokenizer.of_model(Path(folder)), np.dtype(dtype))
     if method == "library":
         encoder.bulk.use_library()
-    to_bytes, to_block = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(TextBlock)
-    while (message := _receive(sys.stdin.buffer)) is not None:
-        _send(sys.stdout.buffer, to_bytes.encode(encoder.encode(to_block.decode(message))))
+    serve(TextBlock, encoder.encode)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,18 @@ import torch
 from seedbed.config import arithmetic
 from seedbed.config.schema import Config
 from seedbed.data.batches import Batches
+from seedbed.data.packed_batches import PackedBatches, PackedRows, PackedValidation
 from seedbed.data.prefetch import Prefetcher, should_pin
 from seedbed.data.sample_prompt import sample_prompt
-from seedbed.data.shards import Dataset
+from seedbed.data.samples import Samples
+from seedbed.data.shards import SPLITS, Dataset
 from seedbed.data.validation import Validation
 from seedbed.jobs.base_model import Origin
 from seedbed.jobs.parts import Parts
 from seedbed.model.decoder import Decoder
 from seedbed.model.generate import Sampling, text_stream
 from seedbed.optim.optimizer import build_optimizer
+from seedbed.tokenizer.chat_template import ChatTemplate
 from seedbed.train import seed
 from seedbed.train.decoder_learner import DecoderLearner, model_files
 from seedbed.train.device import Device
@@ -40,21 +43,19 @@ def assemble(
     options = config.train
     learner = build_learner(config, dataset, precision, device.torch_device, origin)
     optimizer = build_optimizer(learner.trainable(), config.optimizer)
-    batches = Batches(
-        dataset.train,
-        context=config.model.context,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        fingerprint=dataset.fingerprint,
-        document_mask=config.data.document_mask,
-    )
+    batches, validation = _batches(config, dataset)
+    template = _template(dataset) if origin is None else None
 
     def write(prompt: str, step: int) -> Iterator[str]:
         sample_seed = seed.offset_seed(options.seed, step)
         sampling = Sampling(max_new_tokens=options.sample_tokens, temperature=0.8, seed=sample_seed)
         if origin is not None:
             return origin.text_stream(learner.model, prompt, sampling)
-        return text_stream(learner.model, dataset.tokenizer, prompt, sampling)
+        tokenizer = dataset.tokenizer
+        if template is not None:
+            ids = template.encode(tokenizer, [{"role": "user", "content": prompt}])
+            return text_stream(learner.model, tokenizer, ids, sampling)
+        return text_stream(learner.model, tokenizer, prompt, sampling)
 
     return Parts(
         trainer=LearnerTrainer(
@@ -67,20 +68,55 @@ def assemble(
         ),
         batches=batches,
         prefetched=Prefetcher(batches, options.prefetch, pin=should_pin(options.pin_memory, device.torch_device)),
-        validation=Validation(
-            dataset.validation,
-            context=config.model.context,
-            # No gradients are kept, so twice as many sequences as in a training micro-batch fit into memory.
-            batch_size=2 * (options.micro_batch or options.batch_size),
-            document_mask=config.data.document_mask,
-            wanted_tokens=options.eval_tokens,
-        ),
+        validation=validation,
         prompts=options.sample_prompts if options.sample_prompts is not None else (sample_prompt(dataset),),
         write=write,
         tokens_per_window=config.model.context,
         fingerprint=dataset.fingerprint,
         is_trained=origin is not None,
     )
+
+
+def _batches(config: Config, dataset: Dataset) -> tuple[Batches | PackedBatches, Validation | PackedValidation]:
+    """The batches of training and of validation: windows of a stream of text, or rows of packed samples."""
+    options, context = config.train, config.model.context
+    # No gradients are kept, so twice as many sequences as in a training micro-batch fit into memory.
+    together = 2 * (options.micro_batch or options.batch_size)
+    if dataset.has_samples:
+        rows = [
+            PackedRows(Samples.of(dataset, name), context, fingerprint=dataset.fingerprint, folder=dataset.folder)
+            for name in SPLITS
+        ]
+        return (
+            PackedBatches(rows[0], seed=options.seed, fingerprint=dataset.fingerprint, batch_size=options.batch_size),
+            PackedValidation(rows[1], batch_size=together, wanted_tokens=options.eval_tokens),
+        )
+    masked = config.data.document_mask
+    return (
+        Batches(
+            dataset.train,
+            context=context,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            fingerprint=dataset.fingerprint,
+            document_mask=masked,
+        ),
+        Validation(
+            dataset.validation,
+            context=context,
+            batch_size=together,
+            document_mask=masked,
+            wanted_tokens=options.eval_tokens,
+        ),
+    )
+
+
+def _template(dataset: Dataset) -> ChatTemplate | None:
+    """The template for prompts of samples if the dataset consists mostly of conversations, else None."""
+    source = dataset.tokenizer.chat_template
+    if source is None or not dataset.manifest.get("answers"):
+        return None
+    return ChatTemplate({"default": source})
 
 
 def build_learner(

@@ -17,6 +17,7 @@ from seedbed.checkpoint.marker import CONFIG, GENERATION, verify_weights
 from seedbed.checkpoint.writing import Content, json_content
 from seedbed.config.families.config_json import config_from_hf, read_config_json, updated_config
 from seedbed.config.schema import BaseConfig, Config
+from seedbed.data.building import Base
 from seedbed.errors import SeedbedError
 from seedbed.files import explained
 from seedbed.jobs.restore import Start
@@ -36,6 +37,10 @@ class Origin(NamedTuple):
     template: ChatTemplate | None
     template_error: SeedbedError | None = None
     """Why the chat template cannot be read. The model can be trained all the same, but its samples fail."""
+
+    def for_data(self) -> Base:
+        """What the preparation of data takes from the model."""
+        return Base(self.tokenizer, self.template.source() if self.template is not None else None)
 
     def decoder(self, device: torch.device) -> Decoder:
         """The model in fp32 on a device. A resume restores the weights later; until then, a trial step needs usable ones."""

@@ -47,7 +47,7 @@ def answer(request: ChooseRequest) -> None:
     device, precision = decide_device(config.train, _nothing_recorded, _emit)
     fast = device.multiplies_fast(precision)
     ready = for_time(config, seconds_of(config.train.time), text_bytes(config.data), fast=fast)
-    dataset = build_dataset(ready.data, ready.tokenizer, cache=cache_dir(), emit=_emit)
+    dataset = build_dataset(ready.data, ready.tokenizer, cache=cache_dir(), emit=_emit, context=ready.model.context)
     prepared_s = time.monotonic() - began
     # The text stays in the cache, so a run that starts now spends no time on it: only its start and the measuring count.
     sizing = choose(

@@ -6,7 +6,8 @@ from functools import partial
 
 from seedbed.config.directories import CACHE_HINT, cache_dir
 from seedbed.config.schema import Config
-from seedbed.data.build import build_dataset, emit_contents
+from seedbed.data.build import build_dataset
+from seedbed.data.building import Base, emit_contents
 from seedbed.data.dataset_cache import different_text_error
 from seedbed.data.interruption import Check
 from seedbed.data.messages import replay_messages
@@ -16,7 +17,6 @@ from seedbed.errors import SeedbedError, StorageError
 from seedbed.events import Message
 from seedbed.jobs.waiting import until_written
 from seedbed.runs.lifecycle import Lifecycle
-from seedbed.tokenizer.tokenizer import Tokenizer
 
 
 def open_data(
@@ -26,19 +26,19 @@ def open_data(
     *,
     started: bool,
     check: Check | None = None,
-    reused: Tokenizer | None = None,
+    base: Base | None = None,
 ) -> Dataset:
     """Open the dataset that a config names. `fingerprint` identifies the data that the run trained on; None for a new run.
 
-    `reused`: the tokenizer of the base, for a run that trains on from a model. `check` is called often and may raise; by
-    default it handles the session's requests.
+    `base`: tokenizer and chat template of the base, for a run that trains on from a model. `check` is called often and may
+    raise; by default it handles the session's requests.
 
     If the source cannot be read or has changed, the data that was prepared for the run is used instead. Raises
     SeedbedError if the prepared data is missing, too. A run that has not `started` training accepts a changed source.
     """
     source, cache = config.data.source, cache_dir()
     try:
-        dataset = prepare(config, session, fingerprint, check, reused)
+        dataset = prepare(config, session, fingerprint, check, base)
     except SeedbedError as error:
         kept = find_prepared(cache, fingerprint) if session.resume.data is None else None
         if kept is None:
@@ -66,7 +66,7 @@ def prepare(
     session: Lifecycle,
     wanted: str | None = None,
     check: Check | None = None,
-    reused: Tokenizer | None = None,
+    base: Base | None = None,
 ) -> Dataset:
     """Get the dataset of a config's source: from the cache, or newly prepared.
 
@@ -83,7 +83,8 @@ def prepare(
         emit=session.emit_or_stop,
         check=check or session.check_requests,
         expected_fingerprint=wanted,
-        reused=reused,
+        base=base,
+        context=config.model.context,
     )
     try:
         return until_written(session, cache, build, "preparation")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from seedbed.config.check import check
 from seedbed.config.durations import seconds_of
 from seedbed.config.frozen import load_frozen
@@ -67,8 +69,8 @@ def _prepare(config: Config, start: Start, session: Session, origin: Origin | No
     emit, time, is_new = session.emit, config.train.time, start.loaded is None
     check = limit_preparation(session, seconds_of(time), clock_of(session)) if time is not None and is_new else None
     with hooks.phase(emit, "prepare"):
-        reused = origin.tokenizer if origin is not None else None
-        dataset = open_data(config, start.fingerprint, session, started=not is_new, check=check, reused=reused)
+        base = origin.for_data() if origin is not None else None
+        dataset = open_data(config, start.fingerprint, session, started=not is_new, check=check, base=base)
     device, precision = decide_device(config.train, start.recorded, emit)
     if time is not None and is_new:
         with hooks.phase(emit, "measure"):
@@ -78,10 +80,14 @@ def _prepare(config: Config, start: Start, session: Session, origin: Origin | No
 
 def examine(config: Config, dataset: Dataset, precision: str, device: Device, run_dir: Path, emit: Emit) -> None:
     """Check config, data and machine: emit warnings, and raise SeedbedError if training cannot work."""
+    tokens = dataset.train.num_tokens
+    if dataset.has_samples:  # packed: each attends to itself, and a row that is not full is padded
+        config = replace(config, data=replace(config.data, document_mask=True))
+        tokens = max(tokens, config.model.context + 1)
     findings = check(
         config,
         vocab_size=config.tokenizer.vocab_size if config.base.model else dataset.tokenizer.vocab_size,
-        train_tokens=dataset.train.num_tokens,
+        train_tokens=tokens,
         validation_tokens=dataset.validation.num_tokens,
         free_disk_bytes=free_bytes(run_dir),
         free_memory_bytes=free_memory_bytes(device),

@@ -11,7 +11,7 @@ from seedbed.config.frozen import dump, recorded_origins
 from seedbed.config.keys import keys, value_of
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config, DataConfig
-from seedbed.config.source import is_prepared, parse_source
+from seedbed.config.source import is_dataset, parse_source
 from seedbed.config.timed import for_time
 from seedbed.data.shards import Dataset
 from seedbed.data.sources.text_files import open_text
@@ -68,7 +68,7 @@ def _differing(config: Config, other: Config) -> list[str]:
 def text_bytes(data: DataConfig) -> int | None:
     """The size of the text of a source; None if that is not known before it is read."""
     source = data.source.strip()
-    if is_prepared(source, Path()):
+    if is_dataset(source, Path()):
         return None
     word, rest = parse_source(source, data.validation_path)
     if word != "text":

@@ -81,7 +81,7 @@ def choose(
     rungs = _rungs_in_memory(config, dataset, device, precision)
     budget_s = min(_MEASURED_SHARE * time_s, max(_MEASURED_S, _MEASURED_LONG_SHARE * time_s))
     law = law_for(config.data.source)
-    bytes_per_token = dataset.validation.num_bytes / max(dataset.validation.num_tokens, 1)
+    bytes_per_token = dataset.validation.bytes_per_token
     begun, rung, tokens = time.monotonic(), min(_FIRST_RUNG, rungs - 1), 0.0
     while True:
         trial = _trial_config(config, rung, tokens)

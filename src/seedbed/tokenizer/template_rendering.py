@@ -22,6 +22,7 @@ import msgspec
 from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
+from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
@@ -42,8 +43,8 @@ def rendered(request: RenderRequest) -> Rendered:
         template = _compiled(request.source, request.now)
         if request.only_read:
             return Rendered()
-        messages, tools, marks = list(map(_normalised, request.messages)), request.tools, ""
-        control = [*request.control, *_written(template.environment, request.source, request.others)]
+        messages, tools, marks = list(map(normalised, request.messages)), request.tools, ""
+        control = [*request.control, *written_tokens(template.environment, request.source, request.others)]
         if control:
             messages, tools, marks = _marked(messages, tools, control)
         parts = template.generate(
@@ -53,20 +54,26 @@ def rendered(request: RenderRequest) -> Rendered:
             add_generation_prompt=request.add_generation_prompt,
             **request.variables,
         )
-        return Rendered(text="".join(_limited(parts)), marks=marks)
-    except jinja2.TemplateSyntaxError as error:
-        return Rendered(problem="syntax", message=f"line {error.lineno}: {error.message}")
-    except MemoryError:
-        return Rendered(problem="memory")
-    except TooLongError:
-        return Rendered(problem="length")
-    except jinja2.TemplateError as error:
-        return Rendered(problem="refused" if type(error) is jinja2.TemplateError else "failed", message=str(error))
+        return Rendered(text="".join(limited(parts)), marks=marks)
     except Exception as error:  # a template's expressions can raise anything that Python's operators raise
-        return Rendered(problem="failed", message=f"{type(error).__name__}: {error}")
+        return problem_of(error)
 
 
-def _limited(parts: Iterator[str]) -> Iterator[str]:
+def problem_of(error: Exception) -> Rendered:
+    """The answer for a template that raised an error while it was compiled or rendered."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return Rendered(problem="syntax", message=f"line {error.lineno}: {error.message}")
+    if isinstance(error, MemoryError):
+        return Rendered(problem="memory")
+    if isinstance(error, TooLongError):
+        return Rendered(problem="length")
+    if isinstance(error, jinja2.TemplateError):
+        return Rendered(problem="refused" if type(error) is jinja2.TemplateError else "failed", message=str(error))
+    return Rendered(problem="failed", message=f"{type(error).__name__}: {error}")
+
+
+def limited(parts: Iterator[str]) -> Iterator[str]:
+    """The parts of a rendered chat. Raises TooLongError after MAX_CHARACTERS."""
     length = 0
     for part in parts:
         length += len(part)
@@ -78,14 +85,14 @@ def _limited(parts: Iterator[str]) -> Iterator[str]:
 # ---------------------------------------------------------------------------------------------- messages and marks
 
 
-def _normalised(message: Mapping[str, Any]) -> dict[str, Any]:
+def normalised(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message without keys whose value is None, which many templates would print, and with the names of its reasoning."""
     kept = {key: value for key, value in message.items() if value is not None}
     reasoning = next((kept[key] for key in _REASONING if key in kept), None)
     return kept if reasoning is None else {"thinking": reasoning, **kept, "reasoning_content": reasoning}
 
 
-def _written(environment: jinja2.Environment, source: str, tokens: Sequence[str]) -> list[str]:
+def written_tokens(environment: jinja2.Environment, source: str, tokens: Sequence[str]) -> list[str]:
     """Those of the tokens that occur in the literal text of a template, so that it writes them itself."""
     if not tokens:
         return []
@@ -124,20 +131,40 @@ def _marked(
 
 @lru_cache(maxsize=4)
 def _compiled(source: str, now: str) -> jinja2.Template:
-    return _environment(datetime.fromisoformat(now) if now else None).from_string(source)
+    return environment(datetime.fromisoformat(now) if now else None).from_string(source)
 
 
-def _environment(now: datetime | None) -> ImmutableSandboxedEnvironment:
-    """The environment of a chat template, as transformers defines it: sandboxed, with a few functions of its own."""
-    made = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, "jinja2.ext.loopcontrols"]
-    )
+def environment(now: datetime | None, generation_marks: tuple[str, str] | None = None) -> ImmutableSandboxedEnvironment:
+    """The environment of a chat template, as transformers defines it: sandboxed, with a few functions of its own.
+
+    `generation_marks`: texts to write at the beginning and the end of each `{% generation %}` block.
+    """
+    made = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, "jinja2.ext.loopcontrols"])
+    made.extend(generation_marks=generation_marks)
     made.filters["tojson"] = _tojson
     made.globals["raise_exception"] = _raise_exception
     made.globals["strftime_now"] = lambda form: (now or datetime.now().astimezone()).strftime(form)
     made.globals["dict"] = _Dict()
     made.globals["namespace"] = _GuardedNamespace
     return made
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, with a short way for what templates do most: keys of dictionaries and plain methods of texts."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """As in the sandbox; it is asked only about what could be unsafe."""
+        kind = type(obj)
+        if kind is dict and attribute not in _DICT_NAMES:
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        if (kind is str and attribute in _TEXT_METHODS) or (kind is LoopContext and attribute in _LOOP_NAMES):
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
+
+_DICT_NAMES = frozenset(dir(dict))
+_LOOP_NAMES = frozenset(("first", "last", "index", "index0", "length", "previtem", "nextitem"))
+_TEXT_METHODS = frozenset(("startswith", "endswith", "strip", "lstrip", "rstrip", "split", "replace", "lower", "upper"))
 
 
 class _GenerationTag(Extension):
@@ -148,6 +175,10 @@ class _GenerationTag(Extension):
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        marks: tuple[str, str] | None = getattr(self.environment, "generation_marks", None)
+        if marks:
+            begin, end = (nodes.Output([nodes.TemplateData(mark)]) for mark in marks)
+            body = [begin, *body, end]
         return nodes.Scope(body, lineno=line)
 
 

@@ -23,6 +23,7 @@ from seedbed.checkpoint.tokenizer_files import TEMPLATE, TOKENIZER_CONFIG, TOKEN
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 from seedbed.tokenizer import patterns
+from seedbed.tokenizer.chatml import IM_END
 from seedbed.tokenizer.incremental_decoder import ByteDecoder, IncrementalDecoder, LibraryDecoder
 from seedbed.tokenizer.model_files import (
     ModelFiles,
@@ -76,6 +77,8 @@ class Tokenizer:
             self.eot_token: str = self._config["eos_token"]
             self.eot_id: int = self._id_of(self.eot_token)
             self.pad_id: int = self._id_of(self._config["pad_token"])
+            if self.chat_template is not None and IM_END in self.chat_template:
+                stop_ids |= {token["id"] for token in self._spec["added_tokens"] if token["content"] == IM_END}
         else:
             self._spec, self._config = spec, config
             self.eot_id, self.eot_token = end_of_document(original)
@@ -149,6 +152,17 @@ class Tokenizer:
         }
 
     # -------------------------------------------------------------------------------------------- properties
+
+    @property
+    def chat_template(self) -> str | None:
+        """The chat template in tokenizer_config.json (Jinja); None if there is none, or there are several."""
+        template = self._config.get("chat_template")
+        return template if isinstance(template, str) else None
+
+    def with_chat_template(self, template: str) -> Tokenizer:
+        """This tokenizer with a chat template, whose end of a turn then also ends a text. Only for Seedbed's tokenizers."""
+        assert self._original is None
+        return Tokenizer(self._spec, {**self._config, "chat_template": template}, stop_ids=self.stop_ids)
 
     @cached_property
     def kind(self) -> str:
@@ -308,6 +322,17 @@ class Tokenizer:
         if self.byte_level:
             return ByteDecoder(self._bytes_of)
         return LibraryDecoder(self.decode)
+
+    @cached_property
+    def byte_lengths(self) -> np.ndarray | None:
+        """The UTF-8 bytes of text that each id stands for, int64 [vocab_size], control tokens 0; None if that varies."""
+        if self.kind != "char" and not self.byte_level:
+            return None
+        lengths = np.zeros(self.vocab_size, dtype=np.int64)
+        for id_, name in (self._characters if self.kind == "char" else self._names).items():
+            pieces = name.encode() if self.kind == "char" else self._bytes_of(id_)
+            lengths[id_] = len(pieces or b"")
+        return lengths
 
     @cached_property
     def _hidden(self) -> frozenset[int]:

@@ -36,10 +36,10 @@ def members(records: Sequence[Record], clusters: Clusters, ranks: int = 1) -> di
 
 
 def planted(count: int, apart: int) -> list[Record]:
-    """`count` texts with three near duplicates each (Jaccard above .85), and `apart` others."""
+    """`count` texts with three near duplicates each (Jaccard above .9), and `apart` others."""
     found = []
     for seed in range(count):
-        original = words(seed)
+        original = words(seed, 300)
         found += [prose(" ".join(edited(original, edits, seed * 10 + edits))) for edits in (0, 1, 2, 3)]
     return found + [prose(" ".join(words(10_000 + seed))) for seed in range(apart)]
 

@@ -25,12 +25,14 @@ _DROPOUTS = ("attention_dropout", "residual_dropout", "embedding_dropout", "attn
 
 
 class SpecialIds(Protocol):
-    """The attributes of a tokenizer that config.json needs: the ids of end-of-text and of padding (a Protocol)."""
+    """The attributes of a tokenizer that config.json and generation_config.json need (a Protocol): its special ids."""
 
     @property
     def eot_id(self) -> int: ...
     @property
     def pad_id(self) -> int: ...
+    @property
+    def stop_ids(self) -> frozenset[int]: ...
 
 
 def hf_config(config: ModelConfig, vocab_rows: int, ids: SpecialIds, dtype: str = "float32") -> dict[str, Any]:
@@ -77,9 +79,10 @@ def updated_config(
 
 def generation_config(ids: SpecialIds) -> dict[str, Any]:
     """The content of generation_config.json: special ids, and sampling from the model's own distribution."""
+    ends = sorted(ids.stop_ids)
     return {
         "bos_token_id": ids.eot_id,
-        "eos_token_id": ids.eot_id,
+        "eos_token_id": ends if len(ends) > 1 else ids.eot_id,
         "pad_token_id": ids.pad_id,
         "do_sample": True,
         "temperature": 1.0,

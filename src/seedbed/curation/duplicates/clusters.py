@@ -6,14 +6,14 @@ The method is that of Broder (1997) and of chapter 3 of Mining of Massive Datase
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.curation.duplicates.minhash import BANDS, PERMUTATIONS, ROWS, Signature
+from seedbed.curation.duplicates.minhash import BANDS, PERMUTATIONS, ROWS, Signature, permutations
 from seedbed.curation.duplicates.signature_files import Digests, RecordRows, SignatureFiles
 
 Numbers = npt.NDArray[np.int64]
@@ -22,8 +22,8 @@ CODE_SIMILARITY, PROSE_SIMILARITY = 0.7, 0.8
 """From these estimated Jaccard similarities on, two texts are near duplicates; for code and prose, that of prose counts."""
 _NEIGHBOURS = 8
 """Within a band's bucket, each text is compared with the first and with so many before it, so that large buckets stay cheap."""
-_PAIRS = 1 << 13
-"""How many pairs of signatures are compared at once."""
+_PAIRS = _BLOCK = 1 << 13
+"""How many pairs of signatures are compared, and how many signatures are looked at, at once."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,17 @@ def find_clusters(
 
 
 def clusters_of(
-    files: SignatureFiles, records: RecordRows, code_similarity: float, prose_similarity: float
+    files: SignatureFiles,
+    records: RecordRows,
+    code_similarity: float,
+    prose_similarity: float,
+    pulse: Callable[[], None] = lambda: None,
 ) -> Clusters:
-    """As `find_clusters`, of files whose rows of records are read."""
+    """As `find_clusters`, of files whose rows of records are read. `pulse` is called often, and may raise to stop the work."""
     _, of_record = numbered(records.documents)
     documents, code, values = _sorted_signatures(files)
     thresholds = np.where(code, code_similarity, prose_similarity).astype(np.float32)
-    roots = _components(values, thresholds)
+    roots = _components(values, thresholds, pulse)
     del values
     # From the sorted documents that have a signature to the sorted documents of all records.
     root_of_document = np.full(int(of_record.max(initial=-1)) + 1, -1, np.int64)
@@ -104,38 +108,49 @@ def _sorted_signatures(files: SignatureFiles) -> tuple[Digests, npt.NDArray[np.b
     return digests[:count], code, values
 
 
-def _components(values: Signature, thresholds: npt.NDArray[np.float32]) -> Numbers:
+def _components(values: Signature, thresholds: npt.NDArray[np.float32], pulse: Callable[[], None]) -> Numbers:
     """The connected components of documents whose estimated similarity reaches both thresholds: the root of each."""
     parents = np.arange(len(values))
     if not len(values):
         return parents
-    keys = np.stack([_band_keys(values, band) for band in range(BANDS)])
-    first = _first_of_equal(keys)
-    parents[:] = first
-    single = np.flatnonzero(first == np.arange(len(values)))
-    for band in range(BANDS):
-        order = single[np.argsort(keys[band][single], kind="stable")]
-        for left, right in _candidates(keys[band][order]):
-            _join(parents, order[left], order[right], values, thresholds)
+    parents[:] = _first_of_equal(values)
+    single = np.flatnonzero(parents == np.arange(len(values)))
+    for columns in _bands():
+        pulse()
+        keys = _band_keys(values, columns)[single]
+        order = np.argsort(keys, kind="stable")
+        for left, right in _candidates(keys[order]):
+            _join(parents, single[order[left]], single[order[right]], values, thresholds)
         parents = _flattened(parents)
     return parents
 
 
-def _band_keys(values: Signature, band: int) -> npt.NDArray[np.uint64]:
-    """A hash of each document's values in a band."""
-    keys = np.zeros(len(values), np.uint64)
-    for column in range(band * ROWS, (band + 1) * ROWS):
-        keys ^= values[:, column]
-        keys *= np.uint64(0x9E3779B97F4A7C15)
-        keys ^= keys >> np.uint64(32)
+def _bands() -> Iterator[range]:
+    """The columns of each band: 16 bands of neighbours, and 16 of every sixteenth column.
+
+    The second 16 find most of what the first 16 miss: at a similarity of .8, 0.7 % are missed instead of 5 %.
+    """
+    yield from (range(band * ROWS, (band + 1) * ROWS) for band in range(BANDS))
+    yield from (range(band, PERMUTATIONS, BANDS) for band in range(BANDS))
+
+
+def _band_keys(values: Signature, columns: range) -> npt.NDArray[np.uint64]:
+    """A number for each document that tells its values in some columns: a sum with odd random factors, modulo 2^64."""
+    factors = np.array([factor for factor, _ in permutations()], np.uint64)
+    chosen = slice(columns.start, columns.stop, columns.step)
+    keys = np.empty(len(values), np.uint64)
+    for begin in range(0, len(values), _BLOCK):
+        block = values[begin : begin + _BLOCK, chosen].astype(np.uint64)
+        np.matmul(block, factors[chosen], out=keys[begin : begin + _BLOCK])
     return keys
 
 
-def _first_of_equal(keys: npt.NDArray[np.uint64]) -> Numbers:
-    """For each document, the first with equal keys in all bands."""
-    combined = np.zeros(keys.shape[1], np.uint64)
-    for row in keys:
-        combined = (combined ^ row) * np.uint64(0xBF58476D1CE4E5B9)
+def _first_of_equal(values: Signature) -> Numbers:
+    """For each document, the first whose values are all equal."""
+    combined = np.zeros(len(values), np.uint64)
+    for columns in _bands():
+        combined ^= _band_keys(values, columns)
+        combined *= np.uint64(0xBF58476D1CE4E5B9)
         combined ^= combined >> np.uint64(29)
     _, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
     made: Numbers = first[inverse]

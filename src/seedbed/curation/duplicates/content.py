@@ -6,15 +6,17 @@ import hashlib
 import re
 import unicodedata
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from posixpath import splitext
 
 import msgspec
 
 from seedbed.curation.record import Record, texts_of
+from seedbed.text import printable
 
 _PROSE_SUFFIXES = frozenset((".adoc", ".asciidoc", ".htm", ".html", ".md", ".markdown", ".org", ".rst", ".tex", ".txt"))
 _UNKNOWN_LICENCES = frozenset(("", "unknown", "noassertion", "none"))
 _SPACES = re.compile(r"\s+")
+_BLANKS = " \t\r\f\v"
 _DIGEST_BYTES = 16
 
 
@@ -50,9 +52,9 @@ def content_of(record: Record) -> Content:
     else:
         exact = _digest("prose", _SPACES.sub(" ", _nfc(text)).strip().casefold())
     where = record.provenance
-    if record.kind == "chat" or where.path is None:
+    if record.kind == "chat" or (record.kind == "text" and where.path is None):
         return Content(text, code, exact, exact)
-    return Content(text, code, exact, _digest(where.repository or "", where.path, text))
+    return Content(text, code, exact, _digest(where.repository or "", where.path or "", text))
 
 
 def is_code(record: Record) -> bool:
@@ -60,7 +62,7 @@ def is_code(record: Record) -> bool:
     if record.kind == "chat":
         return False
     path = record.provenance.path
-    if path is not None and PurePosixPath(path).suffix.lower() in _PROSE_SUFFIXES:
+    if path is not None and splitext(path)[1].lower() in _PROSE_SUFFIXES:
         return False
     return record.kind == "fim" or path is not None
 
@@ -93,7 +95,7 @@ def place_of(record: Record) -> str:
     """Where a record came from, for people: its repository and path, or its session or file; and its id."""
     where = record.provenance
     names = [where.repository, where.path] if where.path else [where.session or where.commit or where.file]
-    return " ".join([*(name for name in names if name), record.id])
+    return printable(" ".join([*(name for name in names if name), record.id]))
 
 
 def _turns(record: Record) -> list[str]:
@@ -109,7 +111,10 @@ def _nfc(text: str) -> str:
 
 
 def _without_trailing(text: str) -> str:
-    return "\n".join([line.rstrip() for line in text.rstrip().split("\n")])
+    text = text.rstrip(_BLANKS + "\n")
+    if any(blank + "\n" in text for blank in _BLANKS):
+        return "\n".join([line.rstrip(_BLANKS) for line in text.split("\n")])
+    return text
 
 
 def _digest(*parts: str) -> bytes:

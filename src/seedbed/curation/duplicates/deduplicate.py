@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +24,7 @@ from seedbed.curation.duplicates.clusters import (
     numbered,
 )
 from seedbed.curation.duplicates.content import place_of, whole_text
+from seedbed.curation.duplicates.processes import worker_pool
 from seedbed.curation.duplicates.signature_files import (
     CHAT,
     LICENSED,
@@ -38,13 +38,14 @@ from seedbed.curation.record import Record, decode
 from seedbed.errors import SeedbedError
 from seedbed.files import explained
 from seedbed.hardware.cpu import usable_cores
-from seedbed.text import quoted
+from seedbed.text import printable, quoted
 
 STEP, VERSION = "deduplicate", 1
 _RANGE_BYTES = 16 << 20
 _LARGE_BYTES = 64 << 20
 """Files of together more bytes are read by several processes: starting them takes about half a second."""
 _MOST_WORKERS = 8
+_PULSE_S = 0.5
 
 
 class DuplicateOptions(msgspec.Struct, kw_only=True, frozen=True):
@@ -120,9 +121,8 @@ class Deduplicated:
                     reason = "exact duplicate" if self._exact[number] else "near duplicate"
                     drops.drop(STEP, reason, place_of(record), whole_text(record))
                     continue
-                if cluster >= 0:
-                    record.cluster = self._clusters.names[cluster]
-                    record.cluster_size = int(self._clusters.sizes[cluster])
+                record.cluster = self._clusters.names[cluster] if cluster >= 0 else None
+                record.cluster_size = int(self._clusters.sizes[cluster]) if cluster >= 0 else None
                 record.lineage = [*(record.lineage or ()), f"{STEP}@{VERSION}"]
                 yield record
         if next(numbers, None) is not None:
@@ -142,17 +142,19 @@ def deduplicate(
     """Find the duplicates among the records of several JSONL files; `Deduplicated.records` then yields what is kept.
 
     Reads every file once; its digests and signatures go to `workdir`, which must exist, and are removed at the end. `report`
-    is called with the bytes that were read so far. Takes less than 1.5 kB of memory per record, and 200 MB per process.
+    is called with the bytes that were read so far, at least every second or two; what it raises ends the work. Takes less
+    than 1.5 kB of memory per record, and 200 MB per process.
     Raises SeedbedError if a line is no record, StorageError if the disk is full.
     """
     maker = "none" if options.near == "off" else options.signatures
     ranges = [(path, begin, end) for path in parts for begin, end in _ranges(path)]
+    total = sum(end - begin for _, begin, end in ranges)
     paths = [workdir / f"signatures-{number:06d}" for number in range(len(ranges))]
     try:
         _write_all(ranges, paths, maker, options.workers, report)
         files = SignatureFiles(paths)
         rows = files.record_rows()
-        clusters = clusters_of(files, rows, options.code_similarity, options.prose_similarity)
+        clusters = clusters_of(files, rows, options.code_similarity, options.prose_similarity, lambda: report(total))
     finally:
         for path in paths:
             path.unlink(missing_ok=True)
@@ -224,7 +226,7 @@ def read_records(path: Path, begin: int = 0, end: int | None = None) -> Iterator
                     record = decode(line)
                 except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                     raise SeedbedError(
-                        f"{quoted(path)} has a line at byte {place:,} that is no record: {error}.",
+                        f"{quoted(path)} has a line at byte {place:,} that is no record: {printable(str(error))}.",
                         "Prepare this dataset again.",
                     ) from error
                 yield record
@@ -252,15 +254,14 @@ def _write_all(
             _write_range(path, begin, end, out, maker)
             report(done := done + end - begin)
         return
-    # rensa computes in threads, which processes made by `fork` would lack: they would hang.
-    pool = ProcessPoolExecutor(min(workers, len(ranges)), mp_context=get_context("spawn"))
+    pool = worker_pool(min(workers, len(ranges)))
     try:
         sizes: dict[Future[None], int] = {}
         for (path, begin, end), out in zip(ranges, paths, strict=True):
             sizes[pool.submit(_write_range, path, begin, end, out, maker)] = end - begin
         waiting = set(sizes)
         while waiting:
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            finished, waiting = wait(waiting, _PULSE_S, FIRST_COMPLETED)
             for future in finished:
                 future.result()
                 done += sizes[future]

@@ -56,7 +56,7 @@ class NumpySignatures:
     @staticmethod
     def _fill(made: Signature, hashes: Hashes, starts: npt.NDArray[np.int64]) -> None:
         permuted = np.empty_like(hashes)
-        for number, (factor, shift) in enumerate(_permutations()):
+        for number, (factor, shift) in enumerate(permutations()):
             np.multiply(hashes, factor, out=permuted)
             permuted += shift
             made[:, number] = np.minimum.reduceat(permuted, starts) >> np.uint64(32)
@@ -96,7 +96,8 @@ def signatures(maker: str = "auto") -> Signatures:
 
 
 @functools.cache
-def _permutations() -> list[tuple[np.uint64, np.uint64]]:
+def permutations() -> list[tuple[np.uint64, np.uint64]]:
+    """128 pairs of an odd factor and a summand, the same everywhere."""
     made = []
     for number in range(PERMUTATIONS):
         digest = hashlib.blake2b(number.to_bytes(4, "little"), digest_size=16, person=b"permutation").digest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,16 +39,25 @@ class Shingles:
 
 def shingles(texts: Sequence[str], words: int) -> Shingles:
     """Hash every run of `words` words of each text; a text with fewer words has none."""
+    return shingles_by_size(texts, [words])[words]
+
+
+def shingles_by_size(texts: Sequence[str], sizes: Iterable[int]) -> dict[int, Shingles]:
+    """Hash every run of words of each text, for several numbers of words: the texts are split into words once."""
     hashes, counts = _words_of(texts)
+    return {words: _runs(hashes, counts, words) for words in sizes}
+
+
+def _runs(hashes: Hashes, counts: npt.NDArray[np.int64], words: int) -> Shingles:
     ends = np.cumsum(counts)
     runs = np.maximum(counts - words + 1, 0)
-    offsets = np.zeros(len(texts) + 1, np.int64)
+    offsets = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(runs, out=offsets[1:])
     if not offsets[-1]:
         return Shingles(np.zeros(0, np.uint64), offsets, counts)
     mixed = _mixed_runs(hashes, words)
     # The run that begins at word p of all texts is one of text i if it ends before the words of text i do.
-    owner = np.repeat(np.arange(len(texts)), counts)[: len(mixed)]
+    owner = np.repeat(np.arange(len(counts)), counts)[: len(mixed)]
     inside = np.arange(words, words + len(mixed)) <= ends[owner]
     return Shingles(mixed[inside], offsets, counts)
 

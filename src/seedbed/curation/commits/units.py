@@ -1,0 +1,153 @@
+"""Units of input for examples of edits: the history of a repository, in ranges of commits that processes can share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from seedbed.curation.commits.examples import STEP, ExampleOptions, LeftOutError, example, judge
+from seedbed.curation.commits.messages import Intent, read_message
+from seedbed.curation.drops import Drops
+from seedbed.curation.record import Licence, Record
+from seedbed.curation.repositories import git
+from seedbed.curation.repositories.git import Repository
+from seedbed.curation.repositories.history import (
+    Commit,
+    HistoryOptions,
+    TooLarge,
+    Unreadable,
+    list_commits,
+    read_commits,
+    read_patches,
+)
+
+VERSION = 1
+"""Raised when the same history gives other examples."""
+_MEAN_COMMITS = 512
+_MOST_COMMITS = 2048
+_BYTES_OF_COMMIT = 4000
+"""About how much text a commit has, for the progress."""
+LicenceOf = Callable[[Repository, str, str], Licence | None]
+"""The licence of a path in a commit of a repository, from (repository, commit, path)."""
+
+
+class CommitOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which commits of a repository are read, and how they become examples."""
+
+    history: HistoryOptions = HistoryOptions()
+    examples: ExampleOptions = ExampleOptions()
+
+
+class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
+    """A range of the commits of a repository, the oldest first."""
+
+    repository: Repository
+    repository_name: str
+    hashes: str
+    """The hashes of the commits, each with a newline."""
+    options: CommitOptions
+    number: int = 0
+    parts: int = 1
+    unreadable: int = 0
+    """Commits of the whole history that could not be listed; counted with the first range."""
+    licence_of: LicenceOf | None = None
+    """A function of a module, so that other processes can be given it."""
+
+    @property
+    def name(self) -> str:
+        """The name of the repository, with the number of the range if there are several."""
+        return (
+            self.repository_name if self.parts == 1 else f"{self.repository_name} ({self.number + 1} of {self.parts})"
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much text it has."""
+        return self.hashes.count("\n") * _BYTES_OF_COMMIT
+
+    def fingerprint(self) -> str:
+        """Hex digest that changes with the commits, the options and the way in which examples are made."""
+        facts = (VERSION, self.repository_name, self.options, self.hashes, self.unreadable)
+        return hashlib.blake2b(msgspec.json.encode(facts), digest_size=16).hexdigest()
+
+    def read(self, drops: Drops) -> Iterator[Record]:
+        """Yield an example for each commit that gives one; each other commit is counted in `drops` by its reason."""
+        for _ in range(self.unreadable):
+            drops.drop(STEP, "unreadable commit", self.repository_name)
+        kept: list[tuple[Commit, Intent]] = []
+        cut = git.shallow_commits(self.repository)
+        for found in read_commits(self.repository, self.hashes.split()):
+            if isinstance(found, Commit):
+                intent = read_message(found.message)
+                try:
+                    judge(found, intent, self.options.examples, cut, drops)
+                    kept.append((found, intent))
+                except LeftOutError as error:
+                    self._drop(drops, found.hash, str(error), intent.text)
+            else:
+                self._drop_unread(drops, found)
+        yield from self._examples(kept, drops)
+
+    def _examples(self, kept: Sequence[tuple[Commit, Intent]], drops: Drops) -> Iterator[Record]:
+        patches = read_patches(self.repository, [commit.hash for commit, _ in kept])
+        for (commit, intent), found in zip(kept, patches, strict=True):
+            if not isinstance(found, tuple):
+                self._drop_unread(drops, found)
+                continue
+
+            def licence(path: str, commit: str = commit.hash) -> Licence | None:
+                return self.licence_of(self.repository, commit, path) if self.licence_of is not None else None
+
+            try:
+                yield example(commit, intent, found[1], self.options.examples, self.repository_name, drops, licence)
+            except LeftOutError as error:
+                self._drop(drops, commit.hash, str(error), intent.text)
+
+    def _drop_unread(self, drops: Drops, found: Unreadable | TooLarge) -> None:
+        reason = "too large to read" if isinstance(found, TooLarge) else "unreadable objects"
+        self._drop(drops, found.hash, reason, "")
+
+    def _drop(self, drops: Drops, commit: str, reason: str, text: str) -> None:
+        drops.drop(STEP, reason, f"{self.repository_name}@{commit[:12]}", text)
+
+
+def commit_units(
+    path: Path, options: CommitOptions, *, name: str | None = None, licence_of: LicenceOf | None = None
+) -> list[CommitUnit]:
+    """The units of the repository that has `path`. `name`: of the repository in the records, instead of its own.
+
+    Ranges end where the hashes of commits say so, so that new commits change the last range, and others stay as they are.
+    Raises SeedbedError if there is no repository, and UsageError for an unknown branch or date. An empty one has no units.
+    """
+    repository = git.open_repository(path)
+    hashes, unreadable = list_commits(repository, options.history)
+    ranges = _ranges(hashes)
+    shown = name or git.name_of(repository)
+    return [
+        CommitUnit(
+            repository=repository,
+            repository_name=shown,
+            hashes="".join(f"{digest}\n" for digest in part),
+            options=options,
+            number=number,
+            parts=len(ranges),
+            unreadable=unreadable if number == 0 else 0,
+            licence_of=licence_of,
+        )
+        for number, part in enumerate(ranges)
+    ]
+
+
+def _ranges(hashes: Sequence[str]) -> list[list[str]]:
+    """The commits cut after each whose hash is a multiple of the mean length, and where a range would be too long."""
+    ranges: list[list[str]] = []
+    part: list[str] = []
+    for digest in hashes:
+        part.append(digest)
+        if int(digest[:8], 16) % _MEAN_COMMITS == 0 or len(part) == _MOST_COMMITS:
+            ranges.append(part)
+            part = []
+    return [*ranges, part] if part else ranges

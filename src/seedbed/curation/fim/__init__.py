@@ -1,0 +1,1 @@
+"""Fill-in-the-middle rows: pieces of source files whose middle is to be written between a prefix and a suffix."""

@@ -1,0 +1,121 @@
+"""Reads lines and JSON values from files that may be damaged, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import msgspec
+
+from seedbed.curation.drops import Drops
+from seedbed.curation.logs.options import STEP
+
+LINE_LIMIT = 32 << 20
+"""Longer lines are skipped without being loaded. The longest that agents write have a picture of a few MB."""
+_CHUNK = 1 << 20
+_STARTS = (b'{"type":', b'{"parentUuid":', b'{"timestamp":', b'{"messages":', b'{"conversations":')
+
+T = TypeVar("T")
+
+
+def open_file(path: Path, name: str, drops: Drops) -> BinaryIO | None:
+    """The file opened for reading, or None after it is counted why it cannot be read."""
+    try:
+        # O_NONBLOCK: a pipe that has taken the place of the file must not block.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        drops.drop(STEP, "unreadable file", name, (error.strerror or str(error)).lower())
+        return None
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return os.fdopen(fd, "rb", buffering=_CHUNK)
+    os.close(fd)
+    drops.drop(STEP, "unreadable file", name, "not a regular file")
+    return None
+
+
+def lines_of(handle: BinaryIO, name: str, drops: Drops) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (number, offset, line) for each line of a file that is not empty.
+
+    A line beyond the limit is skipped in pieces and counted, and so is the rest of a file that cannot be read.
+    """
+    number = offset = 0
+    try:
+        while data := handle.readline(LINE_LIMIT + 1):
+            number += 1
+            size = len(data)
+            if size > LINE_LIMIT and not data.endswith(b"\n"):
+                sample = data[:200].decode("utf-8", "replace")
+                del data
+                size += _skip_line(handle)
+                drops.drop(STEP, f"line longer than {LINE_LIMIT >> 20} MiB", f"{name}:{number}", sample)
+            elif not data.isspace():
+                yield number, offset, data
+            offset += size
+    except OSError as error:
+        drops.drop(STEP, "unreadable part of a file", f"{name}:{number + 1}", (error.strerror or str(error)).lower())
+
+
+def _skip_line(handle: BinaryIO) -> int:
+    size = 0
+    while rest := handle.readline(_CHUNK):
+        size += len(rest)
+        if rest.endswith(b"\n"):
+            break
+    return size
+
+
+def repaired(data: bytes, decoder: msgspec.json.Decoder[T], where: str, drops: Drops) -> T | None:
+    """The value of a line that `decoder` refused, as far as it can be saved; what is lost is counted.
+
+    NUL bytes around it are removed (they come from a power failure), bytes that are not UTF-8 and lone surrogates
+    become `?`, and of a half-written line that another follows without a newline, the second is read.
+    """
+    plain = data.strip(b"\0 \t\r\n")
+    if not plain:
+        drops.drop(STEP, "line of NUL bytes", where)
+        return None
+    reason = "damaged line"
+    for candidate, lost in _candidates(plain):
+        try:
+            value = decoder.decode(candidate)
+        except msgspec.ValidationError as error:
+            reason = "line of an unknown form"
+            if not plain.startswith(b"{"):
+                break
+            drops.note(STEP, f"unknown form: {str(error).partition(' - ')[0]}")
+            break
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        if lost is None:
+            drops.note(STEP, "invalid characters replaced")
+        elif lost:
+            drops.drop(STEP, "half-written line", where, lost[:2000].decode("utf-8", "replace"))
+        return value
+    drops.drop(STEP, reason, where, plain[:2000].decode("utf-8", "replace"))
+    return None
+
+
+def _candidates(plain: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield (text to decode, what it leaves out or None if only characters were replaced)."""
+    yield plain, b""
+    if (valid := with_valid_characters(plain)) is not None:
+        yield valid, None
+    start = max(plain.rfind(mark, 1) for mark in _STARTS)
+    while start > 0:
+        yield plain[start:], plain[:start]
+        if (valid := with_valid_characters(plain[start:])) is not None:
+            yield valid, plain[:start]
+        start = max(plain.rfind(mark, 1, start) for mark in _STARTS)
+
+
+def with_valid_characters(data: bytes) -> bytes | None:
+    """JSON with `?` for lone surrogates and U+FFFD for bytes that are not UTF-8; None if it is no JSON."""
+    try:
+        value = json.loads(data.decode("utf-8", "replace"), strict=False)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,1 @@
+"""Redaction: secrets and personal data in texts are replaced by placeholders before anything is written."""

@@ -1,0 +1,359 @@
+"""Checks what a rule found: randomness, placeholders, and the forms of addresses, numbers and names."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+
+from seedbed.curation.redaction.rules import known_words
+
+Check = Callable[[re.Match[str], str], bool]
+"""Whether a find counts, from the match and the text of the secret."""
+
+_PLACEHOLDER = re.compile(
+    r"""(?ix) (?<![a-z0-9]) (?: example | change[_-]?(?:me|it|this) | placeholder
+    | dummy | fake | sample | redacted | insert | replace
+    | todo | fixme | tbd | test | foo | bar | qwerty | deadbeef | swordfish )
+    (?![a-z]{2}|[A-Z0-9a-z]{5})
+    | (?<![a-z0-9]) (?:your|my|some|the)[_\- ][a-z] | changeme | x{4} | \*{3} | \.{3} | … | 0{6} | 12345 | ^1234 | abcdef | ^abcd
+    | ^(?:none|null|nil|undefined|true|false|secret|password|passwd|pass|token|string|changed|hidden)\d{0,3}$
+    | ^(?:required|optional|default)$ | <[^<>]*> | \[[A-Za-z_ ]+\] | \$[({A-Za-z_] | \{\{? | %[(s] | %\w+%
+    | ^env[.:] | ^(?:os|self|this|process|config|settings|args|options|request|secrets|vars|var|data|local|module)\.
+    | ^[@$&/~] | ^https?:"""
+)
+_REPEATED = re.compile(r"(.)\1{5}|^(.{1,3})\2{3,}$")
+_PASSWORD_KEYS = ("passw", "_pass", "passphrase", "pwd", "contrasena")
+_NOT_A_SECRET = re.compile(
+    r"""(?ix) (?:^|[_.\-]|(?<=[a-z])(?=[A-Z])) (?: types? | urls? | uris? | endpoints? | files? | filename | paths? | dirs?
+    | names? | ids? | fields? | labels? | length | len | counts? | size | limits? | index | idx | pos | offset | kind
+    | class | errors? | exists | valid | regex | re | pattern | prompt | input | hint | placeholder | expir\w*
+    | ttl | dates? | time\w* | polic\w+
+    | reset | iterations | version | format | encoding | manager | provider | store | service | handler | view | form | page
+    | status | state | scopes? | issuer | algorithm | alg | mode | env | arn | ref | header | prefix | suffix | hash\w* | chars
+    | set | list | map | num | max | min | start | end | stream | usage | budget | per_\w+ ) (?: \d* $ | (?=[_.\-]) | $ )"""
+)
+_WORD = re.compile(r"[A-Za-z]+\d{0,3}|\d{1,4}|v\d+")
+_CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_SEPARATORS = re.compile(r"[_\-./:+@ ]+")
+
+
+def entropy(text: str) -> float:
+    """Shannon entropy of the characters of a text, in bits per character."""
+    total = len(text)
+    return -sum(count / total * math.log2(count / total) for count in Counter(text).values()) if text else 0.0
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether a value stands for a secret but is none: `changeme`, `xxxx`, `${TOKEN}`, `<your key>`, `self.token`."""
+    return bool(_PLACEHOLDER.search(value) or _REPEATED.search(value))
+
+
+def is_wordlike(value: str) -> bool:
+    """Whether a value consists of words and short numbers: `access_token_v2`, `sha256`, `utf-8`, `self.field2`."""
+    parts = [part for part in _SEPARATORS.split(value) if part]
+    if not all(_WORD.fullmatch(part) for part in parts):
+        return False
+    pieces = [len(piece) for part in parts for piece in _CAMEL.findall(part)]
+    return sum(pieces) >= 2.7 * len(pieces)
+
+
+def _kinds(value: str) -> tuple[bool, bool, bool, bool]:
+    """Whether it has lower case letters, upper case letters, digits, and other characters."""
+    return (
+        any(char.islower() for char in value),
+        any(char.isupper() for char in value),
+        any(char.isdigit() for char in value),
+        any(not char.isalnum() for char in value),
+    )
+
+
+def is_random(value: str, least: float = 3.0) -> bool:
+    """Whether a value looks as if it were drawn at random: letters and digits mixed (a long one needs no digits), no words."""
+    lower, upper, digit, _ = _kinds(value)
+    if is_wordlike(value) or not ((lower or upper) and (digit or (lower and upper and len(value) >= 24))):
+        return False
+    return entropy(value) >= least
+
+
+def _random(match: re.Match[str], value: str) -> bool:
+    return not is_placeholder(value) and is_random(value, 2.8)
+
+
+def _no_example(match: re.Match[str], value: str) -> bool:
+    return "EXAMPLE" not in value.upper() and not _REPEATED.search(value)
+
+
+def _has_digit(match: re.Match[str], value: str) -> bool:
+    return any(char.isdigit() for char in value)
+
+
+def _mixed(match: re.Match[str], value: str) -> bool:
+    lower, upper, digit, _ = _kinds(re.sub(r"^[a-z]{2,8}_", "", value))
+    return lower + upper + digit >= 2 and digit
+
+
+def _private_key(match: re.Match[str], value: str) -> bool:
+    """A key has lines of base64; a mention of the markers in code or documentation has none."""
+    return bool(
+        re.search(r"[A-Za-z0-9+/=]{40}", value[25:])
+        or re.search(r"(?:[A-Za-z0-9+/]{16,}[\s\\nr\"',+]+){3}", value[25:])
+    )
+
+
+def _jwt(match: re.Match[str], value: str) -> bool:
+    header = value.split(".")[0]
+    try:
+        decoded = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+    except (ValueError, binascii.Error):
+        return False
+    return isinstance(decoded, dict) and ("alg" in decoded or "typ" in decoded or "kid" in decoded)
+
+
+def _discord(match: re.Match[str], value: str) -> bool:
+    """The first part is a number in base64, so it begins with M, N or O."""
+    return value[0] in "MNO" and _mixed(match, value)
+
+
+def _password(match: re.Match[str], value: str) -> bool:
+    return not is_placeholder(value) and value.lower() not in (
+        "password",
+        "passwd",
+        "pass",
+        "secret",
+        "pwd",
+        "pw",
+        "user",
+    )
+
+
+def _netrc(match: re.Match[str], value: str) -> bool:
+    return not is_placeholder(value) and not is_wordlike(value.strip("#\"'\\"))
+
+
+def _assignment(match: re.Match[str], value: str) -> bool:
+    """A value with the name of a secret, such as `api_key = "..."`; see the tests for what is no secret."""
+    key, rest = match["key"].lower(), match["rest"]
+    if (rest[:1].islower() and key != "_pass") or _NOT_A_SECRET.search(rest) or is_placeholder(value):
+        return False
+    password = key.startswith(_PASSWORD_KEYS)
+    if match["prose"] or match["s1"] is None:
+        return _unquoted(match, value.rstrip(".:!?&|") if match["prose"] else value, password)
+    if any(char.isspace() for char in value) or (
+        match["op"] in (",", "(") and not (is_random(value) and re.fullmatch(r"[\w+/=.-]+", value))
+    ):
+        return False
+    if match["prefix"].lower().startswith("f") and "{" in value:
+        return False
+    return _is_secret_value(value, password)
+
+
+def _unquoted(match: re.Match[str], value: str, password: bool) -> bool:
+    """A value without quotation marks: in an environment file, YAML or prose; or a name or call in code, which is none."""
+    following = match.string[match.end() : match.end() + 1]
+    if match["op"] in (",", "(") or following in ("(", "[", "{", "<") or len(value) < 8:
+        return False
+    if is_wordlike(value) or re.match(r"[A-Za-z_][\w]*(?:(?:\.|::|->)[A-Za-z_]\w*)+$", value):
+        return False
+    _, _, digit, other = _kinds(value)
+    if re.fullmatch(r"0[xX][0-9A-Fa-f_]{1,16}[uUlL]{0,3}", value):
+        return False  # a number
+    if re.search(r"[=|]{2}|:=|->|=$|[*/+]=", value):
+        return False
+    return is_random(value, 2.5 if password and other and digit else 3.0)
+
+
+_EXAMPLE_DOMAINS = re.compile(
+    r"(?i)(?:^|[.@])(?:example|invalid|test|localhost|local|localdomain|internal|domain\.(?:com|tld|org)|email\.com|acme\.com|foo\.com|bar\.com|"
+    r"(?:your|my|some)-?(?:domain|company|org|site|host)\.\w+|host\.com|company\.com|server\.com|users\.noreply\.github)(?:\.[a-z]{2,3})?$"
+)
+_NO_PERSON = re.compile(
+    r"(?i)^(?:git|hg|svn|ssh|no-?reply|do-?not-?reply|root|user|username|name|you|your|me|foo|bar|test|someone|somebody|xxx+|email|nobody)$"
+)
+
+
+def _email(match: re.Match[str], value: str) -> bool:
+    """An address of a person: no example, no remote of git, no address of a machine, no operator of code."""
+    user, _, domain = value.rpartition("@")
+    if match["tld"].lower() not in known_words("top_level_domains") or _NO_PERSON.match(user) or user.startswith("%"):
+        return False
+    if _EXAMPLE_DOMAINS.search(domain) and "noreply.github" not in domain.lower():
+        return False
+    if match.string[match.end() : match.end() + 1] == "(" or (
+        match["tld"] not in (match["tld"].lower(), match["tld"].upper())
+    ):
+        return False
+    start = match.start() - len(user)
+    return not re.search(r"://[^\s/]{0,64}$", match.string[max(0, start - 68) : start])
+
+
+_COUNTRY = re.compile(
+    r"1|7|2[07]|2[1-689]\d|3[0-469]|3[578]\d|4[013-9]|42\d|5[1-8]|5[09]\d|6[0-6]|6[7-9]\d|8[1246]|8[058]\d|9[0-58]|9[679]\d"
+)
+"""Country calling codes. Source: ITU-T E.164."""
+
+
+def _phone(match: re.Match[str], value: str) -> bool:
+    """A number in the international form of ITU-T E.164: a country code and 8 to 15 digits, in groups as people write them."""
+    digits = re.sub(r"\D", "", value)
+    country = _COUNTRY.match(digits)
+    if not country or not 9 <= len(digits) <= 15 or value.count("(") != value.count(")"):
+        return False
+    if "234567" in digits or "987654" in digits:
+        return False
+    if digits[0] == "1" and (len(digits) != 11 or digits[1] in "01" or digits[4] in "01"):
+        return False
+    groups = re.findall(r"\d+", value)
+    if len(groups) == 1:
+        return 11 <= len(digits) <= 13 and not _REPEATED.search(digits) and not _in_diff(match)
+    if "." in value and len(groups) < 4:
+        return False  # a decimal number
+    if (
+        max(len(group) for group in groups[1:]) < 2
+        or sum(len(group) == 1 for group in groups[1:]) > 1
+        or len(groups[0]) > 3
+    ):
+        return False
+    return not _fictional(digits[-10:]) and not _in_diff(match)
+
+
+def _in_diff(match: re.Match[str]) -> bool:
+    """Whether the + stands at the beginning of a line, as it does for added lines of a diff."""
+    start = match.start()
+    return (
+        start > 0
+        and match.string[start - 1] == "\n"
+        and bool(re.match(r"[^\n]*\n[+\-@ ]", match.string[start : start + 400]))
+    )
+
+
+def _fictional(digits: str) -> bool:
+    """Numbers 555-0100 to 555-0199 are reserved for fiction."""
+    return digits[3:8] == "55501"
+
+
+def _phone_north_american(match: re.Match[str], value: str) -> bool:
+    digits = re.sub(r"\D", "", value)
+    if value.startswith("(") != (")" in value):
+        return False
+    return (
+        digits[0] in "23456789"
+        and digits[3] in "23456789"
+        and digits[1:3] != "11"
+        and not _fictional(digits)
+        and not _REPEATED.search(digits)
+    )
+
+
+_VERSION = re.compile(
+    r"(?i)(?:version|release|\bver\.?|\bv|build|==|~=|>=|<=|\^|[\w)]/|section|§|rfc|[a-z]-|\bpy\w*|chrome|oid)[\"'\s:=(]{0,4}$"
+)
+_FICTIONAL = frozenset(("12.34.56.78", "123.45.67.89", "11.22.33.44", "123.123.123.123", "172.32.1.1", "100.200.30.40"))
+_WELL_KNOWN = frozenset(("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "255.255.255.255"))
+
+
+def _ipv4(match: re.Match[str], value: str) -> bool:
+    """A public address; private and documentation ranges are none, and versions such as 1.2.3.4 neither."""
+    try:
+        address = ipaddress.IPv4Address(value)
+    except ValueError:
+        return False
+    octets = [int(part) for part in value.split(".")]
+    if not address.is_global or address.is_multicast or value in _WELL_KNOWN or octets[0] == 0:
+        return False
+    if max(octets) <= 32 or re.match(r"/\d", match.string[match.end() : match.end() + 2]):
+        return False  # the number of a section, or a network
+    if (
+        (octets[0] < 10 and max(octets[:3]) < 20)
+        or octets[2:] == [0, 0]
+        or len(set(octets)) == 1
+        or value in _FICTIONAL
+    ):
+        return False
+    start = match.end() - len(value)
+    return not _VERSION.search(match.string[max(0, start - 20) : start])
+
+
+def _ipv6(match: re.Match[str], value: str) -> bool:
+    """A public address of the range 2000::/3 that is in use; 2001:db8::/32 is for documentation."""
+    try:
+        address = ipaddress.IPv6Address(value)
+    except ValueError:
+        return False
+    groups = [group for group in value.split(":") if group]
+    if len(groups[0]) != 4 or (len(groups) < 3 and value.isupper() == value.islower()):
+        return False  # a slice, such as a[3::4] or a[2000::5]
+    return address.is_global and value[0] in "23" and not value.lower().startswith(("2001:4860:4860", "2606:4700:4700"))
+
+
+def _user(match: re.Match[str], value: str) -> bool:
+    return (
+        value.lower() not in known_words("impersonal_users")
+        and not is_placeholder(value)
+        and any(char.isalpha() for char in value)
+        and not re.search(r"\.[a-z]{2,4}$", value)
+    )
+
+
+def _name(match: re.Match[str], value: str) -> bool:
+    start = max(0, match.string.rfind("\n", 0, match.start()))
+    if re.search(r"(?i)copyright|\(c\)|©", match.string[start : match.start()][-200:]):
+        return False  # the notice of a licence stays
+    words = {word.lower() for word in re.findall(r"\w+", value)}
+    return words.isdisjoint(known_words("impersonal_names")) and any(char.islower() for char in value)
+
+
+_SECRET_KEY = re.compile(
+    r"(?i)(?P<key>passw(?:or)?d|passwort|passphrase|_pass(?![a-z])|pwd|secret|token|credential|"
+    r"(?:api|access|private|auth|service|account|encryption|signing|master|shared)[_\- ]?key)(?P<rest>[\w.\- ]*)$"
+)
+
+
+def is_assigned_secret(key: str, value: str) -> bool:
+    """Whether the value of a key, both decoded, is a secret, such as that of `password` in JSON."""
+    match = _SECRET_KEY.search(key) if len(value) <= 4000 else None
+    if match is None or any(char.isspace() for char in value):
+        return False
+    name, rest = match["key"].lower(), match["rest"]
+    if (rest[:1].islower() and name != "_pass") or _NOT_A_SECRET.search(rest) or is_placeholder(value):
+        return False
+    return _is_secret_value(value, name.startswith(_PASSWORD_KEYS))
+
+
+def _compared(match: re.Match[str], value: str) -> bool:
+    return not is_placeholder(value) and not any(char.isspace() for char in value) and _is_secret_value(value, False)
+
+
+def _is_secret_value(value: str, password: bool) -> bool:
+    lower, upper, digit, other = _kinds(value)
+    if password and len(value) >= 6:
+        return digit + other + (lower or upper) >= 2 and (digit or not is_wordlike(value))
+    return len(value) >= 10 and is_random(value)
+
+
+CHECKS: dict[str, Check] = {
+    "random": _random,
+    "no_example": _no_example,
+    "has_digit": _has_digit,
+    "mixed": _mixed,
+    "private_key": _private_key,
+    "jwt": _jwt,
+    "discord": _discord,
+    "password": _password,
+    "netrc": _netrc,
+    "assignment": _assignment,
+    "compared": _compared,
+    "email": _email,
+    "phone": _phone,
+    "phone_north_american": _phone_north_american,
+    "ipv4": _ipv4,
+    "ipv6": _ipv6,
+    "user": _user,
+    "name": _name,
+}
+"""The checks by the names that rules.toml uses."""

@@ -1,0 +1,233 @@
+"""Replaces secrets and personal data in texts by numbered placeholders, and counts them by rule."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+
+from seedbed.curation.redaction.checks import is_assigned_secret
+from seedbed.curation.redaction.rules import Rule, known_words, rule_table
+from seedbed.curation.redaction.scanner import Scanner, Span
+
+_LEAST_NAME = 3
+_LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_PLACEHOLDER = re.compile(r"<[A-Z][A-Z_0-9]*_\d+>")
+_NAME_RULES = {
+    label: Rule(id=name, label=label, anchors=(), regex="", example="", near_miss="", personal=label != "SECRET")
+    for name, label in (("given-name", "NAME"), ("user-name", "USER"), ("host-name", "HOST"), ("json-value", "SECRET"))
+}
+
+
+class RedactionOptions(msgspec.Struct, kw_only=True, frozen=True):
+    """What is redacted."""
+
+    secrets: bool = True
+    personal: bool = True
+    """Addresses, phone numbers, home folders and names."""
+    names: tuple[str, ...] = ()
+    """Names of people, such as the authors of a repository; they are replaced as whole words."""
+    user: str | None = None
+    """The user's own login name, replaced as a whole word wherever it stands."""
+    host: str | None = None
+    """The name of the user's machine."""
+
+
+class Redacted(NamedTuple):
+    """A text after redaction, how often each rule replaced something, and (rule, keyed hash) of each value."""
+
+    text: str
+    counts: Counter[str]
+    hashes: list[tuple[str, str]]
+
+
+class Numbering:
+    """The placeholders of one record: the same value has the same number in all its texts."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.hashes: list[tuple[str, str]] = []
+        self._numbers: dict[str, dict[str, int]] = {}
+
+    def placeholder(self, label: str, value: str) -> str:
+        """The placeholder of a value, such as `<EMAIL_1>`."""
+        numbers = self._numbers.setdefault(label, {})
+        return f"<{label}_{numbers.setdefault(value, len(numbers) + 1)}>"
+
+    def without_placeholders(self, text: str) -> str:
+        """What is left of a text without placeholders, blanks and punctuation."""
+        return re.sub(r"[\W_]+", "", _PLACEHOLDER.sub("", text))
+
+
+class Redactor:
+    """Finds and replaces secrets and personal data. Nothing that it returns or keeps has a value that it found.
+
+    `key`: at least 16 bytes, secret to the project; a hash of a value with it lets two data sets be compared. Pass
+    `names` to a call for the names that matter in one text alone, such as the authors of its repository.
+    """
+
+    def __init__(self, key: bytes, options: RedactionOptions | None = None) -> None:
+        if len(key) < 16:
+            raise ValueError("the key of a redactor must have at least 16 bytes")
+        self._key = key[:64]
+        self.options = options or RedactionOptions()
+        kept = [rule for rule in rule_table() if (self.options.personal if rule.personal else self.options.secrets)]
+        self._scanner = Scanner(kept)
+        words = [(name, "NAME") for name in self.options.names] if self.options.personal else []
+        if self.options.personal:
+            words += [
+                (name, label) for name, label in ((self.options.user, "USER"), (self.options.host, "HOST")) if name
+            ]
+        self._words = tuple(words)
+
+    @property
+    def personal_rules(self) -> frozenset[str]:
+        """The ids of the rules that find personal data; the others find secrets."""
+        return frozenset(rule.id for rule in (*rule_table(), *_NAME_RULES.values()) if rule.personal)
+
+    def fingerprint(self) -> str:
+        """Hex digest of the rules and options, for caches: it changes when the same text would be redacted otherwise."""
+        content = msgspec.json.encode((rule_table(), self.options))
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+    def redact(self, text: str, numbering: Numbering | None = None, names: Sequence[str] = ()) -> Redacted:
+        """The text without secrets and personal data, the counts by rule, and the keyed hashes."""
+        numbering = numbering or Numbering()
+        return Redacted(self.redacted(text, numbering, names), numbering.counts, numbering.hashes)
+
+    def redact_text(self, text: str, names: Sequence[str] = ()) -> str:
+        """The text alone, for samples of what was left out."""
+        return self.redacted(text, Numbering(), names)
+
+    def redacted(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
+        """The text with the placeholders of `numbering`, which counts them. JSON stays JSON; see `redact_json`."""
+        if text[:1] in ("{", "[") and text.rstrip()[-1:] in ("}", "]") and '"' in text:
+            return self.redact_json(text, numbering, names)
+        return self._plain(text, numbering, names)
+
+    def _plain(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
+        return _replaced(text, self._replacements(text, numbering, names))
+
+    def redact_json(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
+        """A JSON text, redacted in its decoded strings, so that escapes hide nothing; the rest keeps its bytes.
+
+        A value whose key is the name of a secret is found as well. A text that is no JSON is redacted as it stands.
+        """
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError):
+            return self._plain(text, numbering, names)
+        pieces: list[str] = []
+        end, key = 0, ""
+        for match in _LITERAL.finditer(text):
+            value = json.loads(match[0])
+            between = text[end : match.start()]
+            changed = self.redacted(value, numbering, names)
+            is_value = between.strip() == ":"
+            if changed == value and is_value and self.options.secrets and is_assigned_secret(key, value):
+                changed = self._placeholder(_NAME_RULES["SECRET"], value, numbering)
+            key = "" if is_value else value
+            pieces += [between, match[0] if changed == value else json.dumps(changed, ensure_ascii=match[0].isascii())]
+            end = match.end()
+        return "".join([*pieces, text[end:]])
+
+    def redact_parts(self, parts: Sequence[str], numbering: Numbering, names: Sequence[str] = ()) -> list[str]:
+        """The parts of one text, redacted as a whole, so that what crosses a cut is found; joined they are the result.
+
+        A placeholder that crosses a cut goes to the outer part: to the first parts at cuts of the first half, such as the
+        prefix, and to the last at the others, such as the suffix.
+        """
+        text = "".join(parts)
+        replacements = self._replacements(text, numbering, names)
+        if not replacements:
+            return list(parts)
+        cuts: list[int] = []
+        at = 0
+        for number, part in enumerate(parts[:-1]):
+            at += len(part)
+            cut = at
+            for start, end, _ in replacements:
+                if start < cut < end:
+                    cut = end if number < (len(parts) - 1) / 2 else start
+            cuts.append(max([cut, *cuts]))
+        made: list[str] = []
+        done = 0
+        for first, last in zip([0, *cuts], [*cuts, len(text)], strict=True):
+            inside = [(start - first, end - first, new) for start, end, new in replacements[done:] if end <= last]
+            done += len(inside)
+            made.append(_replaced(text[first:last], inside))
+        return made
+
+    def link(self, text: str) -> str:
+        """A text that ties records together, redacted so that equal texts stay equal: with hashes instead of numbers."""
+        spans = self._spans(text, ())
+        return _replaced(text, [(s, e, f"<{rule.label}_{self._hash(text[s:e])}>") for s, e, rule in spans])
+
+    def _replacements(self, text: str, numbering: Numbering, names: Sequence[str]) -> list[tuple[int, int, str]]:
+        return [
+            (start, end, self._placeholder(rule, text[start:end], numbering))
+            for start, end, rule in self._spans(text, names)
+        ]
+
+    def _placeholder(self, rule: Rule, value: str, numbering: Numbering) -> str:
+        numbering.counts[rule.id] += 1
+        numbering.hashes.append((rule.id, self._hash(value)))
+        return numbering.placeholder(rule.label, value)
+
+    def _hash(self, value: str) -> str:
+        """A keyed hash (BLAKE2b, RFC 7693) of a value, which says nothing about it without the key."""
+        return hashlib.blake2b(value.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8).hexdigest()
+
+    def _spans(self, text: str, names: Sequence[str]) -> list[Span]:
+        spans = self._scanner.spans(text)
+        words = (*self._words, *((name, "NAME") for name in names)) if self.options.personal else ()
+        if words:
+            spans = _with_words(text, spans, words)
+        if spans and "<" in text:  # what was redacted before stays
+            kept = [match.span() for match in _PLACEHOLDER.finditer(text)]
+            if kept:
+                spans = [span for span in spans if not any(s < span.end and span.start < e for s, e in kept)]
+        return spans
+
+
+def _replaced(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:
+    pieces: list[str] = []
+    at = 0
+    for start, end, new in replacements:
+        pieces += [text[at:start], new]
+        at = end
+    return "".join([*pieces, text[at:]]) if pieces else text
+
+
+def _with_words(text: str, spans: list[Span], words: tuple[tuple[str, str], ...]) -> list[Span]:
+    """The spans, and those of given words that overlap none of them."""
+    added: list[Span] = []
+    for pattern, label in _word_patterns(words):
+        for match in pattern.finditer(text):
+            if not any(span.start < match.end() and match.start() < span.end for span in (*spans, *added)):
+                added.append(Span(*match.span(), _NAME_RULES[label]))
+    return sorted([*spans, *added]) if added else spans
+
+
+@lru_cache(maxsize=64)
+def _word_patterns(words: tuple[tuple[str, str], ...]) -> list[tuple[re.Pattern[str], str]]:
+    """Patterns of the given names by label, longest first. A single word must be no common login name, a name needs two words."""
+    patterns = []
+    for label in ("NAME", "USER", "HOST"):
+        chosen = {name.strip() for name, of in words if of == label and _is_distinct(name.strip(), label)}
+        if chosen:
+            either = "|".join(re.escape(name) for name in sorted(chosen, key=lambda name: (-len(name), name)))
+            patterns.append((re.compile(rf"(?<![\w<])(?:{either})(?!\w)"), label))
+    return patterns
+
+
+def _is_distinct(name: str, label: str) -> bool:
+    if label == "NAME":
+        return " " in name and len(name) > 2 * _LEAST_NAME
+    return len(name) >= _LEAST_NAME and name.lower() not in known_words("impersonal_users")

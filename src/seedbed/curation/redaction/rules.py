@@ -1,0 +1,61 @@
+"""The table of what redaction finds, read from rules.toml."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+_BEGINNING = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=%[0-9A-F][0-9A-F]))"
+r"""The beginning of a word, also after an escape of source code (`\n`) or of a URL (`%3D`)."""
+_END = r"(?![A-Za-z0-9])"
+_IS = r"""(?:\\{0,2}["'`\])]){0,2}[ \t]{0,4}(?:=>|:=|={1,3}|:|,|(?<=[ \t])is\b)[ \t]{0,4}(?:\\{0,2}["'`]){0,3}"""
+"""What stands between a name and its value, in code, JSON, YAML, environment files and prose."""
+
+
+class Rule(msgspec.Struct, kw_only=True, frozen=True):
+    """What one rule finds; the fields are explained in rules.toml."""
+
+    id: str
+    label: str
+    anchors: tuple[str, ...]
+    regex: str
+    example: str
+    near_miss: str
+    shape: str = "lower"
+    before: str | None = None
+    entropy: float = 0.0
+    check: str | None = None
+    personal: bool = False
+
+    def compiled(self) -> re.Pattern[str]:
+        """The pattern that is matched at an anchor."""
+        return re.compile(_expanded(self.regex))
+
+    def compiled_before(self) -> re.Pattern[str] | None:
+        """The pattern of what stands before the anchor, which ends there."""
+        return re.compile(f"(?:{_expanded(self.before)})\\Z") if self.before is not None else None
+
+
+def _expanded(regex: str) -> str:
+    return regex.replace("{B}", _BEGINNING).replace("{E}", _END).replace("{IS}", _IS)
+
+
+@cache
+def rule_table() -> tuple[Rule, ...]:
+    """All rules, in the order of their precedence."""
+    return tuple(msgspec.convert(_read("rules.toml")["rule"], list[Rule], strict=True))
+
+
+@cache
+def known_words(name: str) -> frozenset[str]:
+    """A list of words.toml, such as `top_level_domains`."""
+    return frozenset(_read("words.toml")[name].split())
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("seedbed.curation.redaction").joinpath(name).read_text(encoding="utf-8"))

@@ -1,0 +1,167 @@
+"""Finds what the rules describe: one pass over the bytes for all anchors, then the rule's pattern at each anchor.
+
+Nearly all text has no anchor, so its cost is the pass alone. The pass hashes the four (and three) bytes at each place and
+looks them up in a table, as in the Rabin-Karp algorithm with several patterns (Karp and Rabin, 1987).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from seedbed.curation.redaction.checks import CHECKS, Check, entropy
+from seedbed.curation.redaction.rules import Rule
+
+_BLOCK = 1 << 18
+"""Bytes that are hashed at once: the tables and a block stay in the cache of a processor."""
+_BEFORE = 160
+"""The most characters before an anchor that belong to a find."""
+_FACTOR = np.uint32(2654435761)
+_DIGITS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
+_HEX = bytes(48 if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
+_TOKENS = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789_-" else byte for byte in range(256))
+
+
+class Span(NamedTuple):
+    """A part of a text that is replaced: characters `start` to `end`, and the rule that found it."""
+
+    start: int
+    end: int
+    rule: Rule
+
+
+class _Compiled(NamedTuple):
+    number: int
+    rule: Rule
+    pattern: re.Pattern[str]
+    before: re.Pattern[str] | None
+    check: Check | None
+    groups: tuple[str, ...]
+
+    @classmethod
+    def of(cls, number: int, rule: Rule) -> _Compiled:
+        pattern = rule.compiled()
+        groups = tuple(name for name in pattern.groupindex if re.fullmatch(r"secret|s\d", name))
+        return cls(number, rule, pattern, rule.compiled_before(), CHECKS[rule.check] if rule.check else None, groups)
+
+
+class Scanner:
+    """Finds the spans of some rules in texts. Takes a few milliseconds to make."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        by_shape: dict[str, dict[bytes, list[_Compiled]]] = defaultdict(lambda: defaultdict(list))
+        for number, rule in enumerate(rules):
+            compiled = _Compiled.of(number, rule)
+            for anchor in rule.anchors:
+                by_shape[rule.shape][anchor.encode()].append(compiled)
+        lower = by_shape.pop("lower", {})
+        self._grams = [_Grams(size, lower) for size in (3, 4)]
+        self._singles = {anchor: found for anchor, found in lower.items() if len(anchor) < 3}
+        self._shapes = {shape: dict(anchors) for shape, anchors in by_shape.items()}
+
+    def spans(self, text: str) -> list[Span]:
+        """The spans of a text in order; spans that overlap are joined, and the first rule of the table names them."""
+        found: list[tuple[int, int, int, Rule]] = []
+        for compiled, at in self._candidates(text):
+            span = _matched(compiled, text, at)
+            if span is not None:
+                found.append((*span, compiled.number, compiled.rule))
+        return _joined(found) if found else []
+
+    def _candidates(self, text: str) -> Iterator[tuple[_Compiled, int]]:
+        exact = text.encode("ascii", "replace")
+        lower = exact.lower()
+        for grams in self._grams:
+            yield from grams.candidates(lower)
+        yield from _occurrences(self._singles, lower)
+        for shape, anchors in self._shapes.items():
+            yield from _occurrences(anchors, _shaped(shape, exact, lower))
+
+
+def _shaped(shape: str, exact: bytes, lower: bytes) -> bytes:
+    if shape == "exact":
+        return exact
+    return lower.translate({"digits": _DIGITS, "hex": _HEX, "tokens": _TOKENS}[shape])
+
+
+def _occurrences(anchors: dict[bytes, list[_Compiled]], data: bytes) -> Iterator[tuple[_Compiled, int]]:
+    for anchor, rules in anchors.items():
+        at = data.find(anchor)
+        while at >= 0:
+            for compiled in rules:
+                yield compiled, at
+            at = data.find(anchor, at + 1)
+
+
+class _Grams:
+    """The anchors that have at least `size` bytes (3: exactly 3), by the hash of their first bytes."""
+
+    def __init__(self, size: int, anchors: dict[bytes, list[_Compiled]]) -> None:
+        self._mask = np.uint32(0xFFFFFF if size == 3 else 0xFFFFFFFF)
+        self._size = size
+        self._table: npt.NDArray[np.bool_] = np.zeros(1 << 16, dtype=np.bool_)
+        self._by_gram: dict[bytes, list[tuple[bytes, list[_Compiled]]]] = defaultdict(list)
+        for anchor, rules in anchors.items():
+            if len(anchor) == 3 if size == 3 else len(anchor) >= 4:
+                self._by_gram[anchor[:size]].append((anchor, rules))
+                word = np.frombuffer(anchor[:size].ljust(4, b"\0"), dtype="<u4")
+                self._table[self._hashed(word)] = True
+
+    def _hashed(self, words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        if self._size == 3:
+            words = words & self._mask
+        hashed: npt.NDArray[np.uint32] = (words * _FACTOR) >> np.uint32(16)
+        return hashed
+
+    def candidates(self, data: bytes) -> Iterator[tuple[_Compiled, int]]:
+        """Rules, and where in the data one of their anchors begins."""
+        padded = data + b"\0\0\0"
+        for first in range(0, len(data), _BLOCK):
+            count = min(_BLOCK, len(data) - first)
+            words = np.ndarray((count,), dtype="<u4", buffer=padded, offset=first, strides=(1,))
+            for place in np.flatnonzero(self._table[self._hashed(words)]).tolist():
+                at = first + place
+                for anchor, rules in self._by_gram.get(data[at : at + self._size], ()):
+                    if data.startswith(anchor, at):
+                        for compiled in rules:
+                            yield compiled, at
+
+
+def _matched(compiled: _Compiled, text: str, at: int) -> tuple[int, int] | None:
+    """Where the secret of a rule is, if its pattern matches at the anchor."""
+    match = compiled.pattern.match(text, at)
+    if match is None:
+        return None
+    start, end = next((match.span(name) for name in compiled.groups if match[name] is not None), match.span())
+    if compiled.before is not None:
+        lead = compiled.before.search(text, max(0, at - _BEFORE), at)
+        if lead is None:
+            return None
+        start, end = lead.span("secret") if "secret" in compiled.before.groupindex else (lead.start(), end)
+    value = text[start:end]
+    if compiled.rule.entropy and entropy(value) < compiled.rule.entropy:
+        return None
+    if compiled.check is not None and not compiled.check(match, value):
+        return None
+    return (start, end) if end > start else None
+
+
+def _joined(found: list[tuple[int, int, int, Rule]]) -> list[Span]:
+    """Spans without overlaps: those that overlap become one, with the rule that is first in the table."""
+    spans: list[Span] = []
+    number_of_last = 0
+    for start, end, number, rule in sorted(found, key=lambda each: (each[0], -each[1], each[2])):
+        if spans and start < spans[-1].end:
+            last = spans[-1]
+            first = rule if number < number_of_last else last.rule
+            number_of_last = min(number, number_of_last)
+            spans[-1] = Span(last.start, max(last.end, end), first)
+        else:
+            spans.append(Span(start, end, rule))
+            number_of_last = number
+    return spans

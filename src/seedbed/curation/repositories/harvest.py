@@ -1,0 +1,173 @@
+"""Finds every repository below a folder, each once, and clones those that are given as URLs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from seedbed.curation.drops import Drops
+from seedbed.curation.repositories import git
+from seedbed.curation.repositories.git import GitError, Repository
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.files import make_dir, publish_dir, remove_tree, temporary_dir
+from seedbed.text import printable, quoted
+
+STEP = "harvest"
+"""The name under which what is passed over is counted."""
+PROTOCOLS = ("https", "ssh", "git", "file")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_SCP = re.compile(r"(?:[\w.-]+@)?[\w.-]{2,}:(?![/\\]{2})[^\s:]+")
+_PASSED_OVER = frozenset(("node_modules", ".venv", "venv", ".tox", ".nox", "__pycache__", "site-packages", ".cache"))
+"""Folders of packages that are installed, which are large and hold no repositories of the user."""
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository, and a name that no other one of the same harvest has."""
+
+    repository: Repository
+    name: str
+
+
+def is_url(given: str) -> bool:
+    """Whether a text is the URL of a repository, or `[user@]host:path` as ssh has it, rather than a folder."""
+    return _URL.fullmatch(given) is not None or (_SCP.fullmatch(given) is not None and not Path(given).exists())
+
+
+def find_repositories(folder: Path, drops: Drops) -> list[Found]:
+    """Every repository below a folder, in order of their paths: nested ones, submodules and bare ones, each once.
+
+    The worktrees of one repository share their history, so that the first is taken. Symbolic links to folders are not
+    followed, so that none leads out of the folder or in circles; links and folders that cannot be read are counted in
+    `drops`. Raises UsageError if there is no such folder, or no repository in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{quoted(printable(str(folder)))} is not a folder.", "Check the path.")
+    found: list[Found] = []
+    seen: dict[Path, str] = {}
+    names: set[str] = set()
+    for repository in _walk(folder.resolve(), folder.resolve(), drops):
+        where = _relative(repository.place, folder.resolve())
+        try:
+            shared = git.common_dir(repository)
+        except GitError as error:
+            drops.drop(STEP, "unreadable repository", where, error.message)
+            continue
+        if shared in seen:
+            drops.drop(STEP, "worktree of a repository that is read already", where, seen[shared])
+            continue
+        seen[shared] = where
+        name = git.name_of(repository)
+        if name in names:  # such as two folders of the same name, or two clones of the same remote
+            name = f"{name} ({where})"
+        names.add(name)
+        found.append(Found(repository=repository, name=name))
+    if not found:
+        raise UsageError(
+            f"There is no git repository in {quoted(printable(str(folder)))}.",
+            "Give a folder with repositories, or a URL.",
+        )
+    return found
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return printable(path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name)
+
+
+def _walk(folder: Path, top: Path, drops: Drops) -> Iterator[Repository]:
+    """The repositories at and below a folder; its own first, then those of its folders by name."""
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        repository = git.repository_at(here)
+        if repository is not None and here.name != ".git":
+            yield repository
+            if repository.top is None:  # a bare one holds objects only
+                continue
+        try:
+            with os.scandir(here) as entries:
+                folders = sorted((each for each in entries if _is_folder(each, top, drops)), key=lambda e: e.name)
+        except OSError as error:
+            drops.drop(STEP, "unreadable folder", _relative(here, top), error.strerror or "")
+            continue
+        waiting += [Path(each.path) for each in reversed(folders)]
+
+
+def _is_folder(entry: os.DirEntry[str], top: Path, drops: Drops) -> bool:
+    if entry.is_symlink():
+        if entry.is_dir():
+            drops.drop(STEP, "symbolic link to a folder", _relative(Path(entry.path), top))
+        return False
+    return entry.is_dir() and entry.name != ".git" and entry.name not in _PASSED_OVER
+
+
+def check_url(url: str) -> str:
+    """The protocol of a URL. Raises UsageError if it is none of https, ssh, git and file."""
+    shown = quoted(printable(git.without_credentials(url)))
+    match = _URL.fullmatch(url)
+    protocol = match[1] if match else "ssh" if _SCP.fullmatch(url) else ""
+    if protocol not in PROTOCOLS or printable(url) != url or url.startswith("-"):
+        raise UsageError(f"{shown} cannot be cloned.", f"Give a URL that begins with {', '.join(PROTOCOLS)}.")
+    rest = match[2] if match else url
+    if rest.startswith("-") or "@-" in rest:
+        raise UsageError(f"{shown} has a host that looks like an option.", "Check the URL.")
+    return protocol
+
+
+def clone_name(url: str) -> str:
+    """The folder of a URL's clone: the last two parts of its path, and a hash, so that no two URLs share one."""
+    plain = git.without_credentials(url).rstrip("/").removesuffix(".git")
+    parts = [re.sub(r"[^\w.-]+", "-", part).strip(".-") for part in re.split(r"[/:]+", plain)]
+    last = "-".join(part for part in parts[-2:] if part)[:80]
+    return f"{last}-{hashlib.blake2b(plain.encode('utf-8', 'replace'), digest_size=4).hexdigest()}.git"
+
+
+def clone(url: str, folder: Path) -> Found:
+    """Clone a repository, bare, with all its branches and its whole history, into a folder of its own below `folder`.
+
+    Nothing is checked out, and nothing of it can start a program. A clone that is there already gets what is new. Stored
+    passwords are not used. Raises UsageError for other protocols, and SeedbedError with what git says if it fails; then
+    nothing is left behind.
+    """
+    protocol = check_url(url)
+    target = make_dir(folder) / clone_name(url)
+    repository = git.repository_at(target)
+    if repository is not None:
+        _update(repository, url, protocol)
+    else:
+        prepared = temporary_dir(folder, target.name)
+        try:
+            _git(url, protocol, "clone", "--bare", "--no-local", "--template=", "--quiet", "--", url, str(prepared))
+            # The URL is stored without its credentials: they are in no file of ours.
+            stored = git.without_credentials(url)
+            git.run(git.Repository(git_dir=prepared, top=None), "config", "remote.origin.url", stored)
+            publish_dir(prepared, target, durable=False)
+        except BaseException:
+            remove_tree(prepared)
+            raise
+        repository = git.Repository(git_dir=target, top=None)
+    last = re.split(r"[/:]", url.rstrip("/").removesuffix(".git"))[-1]  # of a file URL, whose folders say nothing
+    return Found(repository=repository, name=git.name_in_url(url) or last or "repository")
+
+
+def _update(repository: Repository, url: str, protocol: str) -> None:
+    """Get new commits, and the branches as they are now."""
+    refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    _git(url, protocol, "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--", url, *refs, repository=repository)
+
+
+def _git(url: str, protocol: str, *arguments: str, repository: Repository | None = None) -> None:
+    shown = git.without_credentials(url)
+    try:
+        git.run(repository, *arguments, protocol=protocol)
+    except GitError as error:
+        said = error.message.partition("failed")[2].replace(url, shown)
+        raise SeedbedError(
+            f"{quoted(printable(shown))} could not be cloned{said or '.'}",
+            "Check the URL and the connection. Stored passwords are not used: clone a private repository yourself, and give"
+            " its folder.",
+        ) from None

@@ -1,0 +1,422 @@
+"""Reads the history of a repository: its commits, the files that each changed, and their text before and after.
+
+`git diff-tree --stdin` is what `git log -p` does for each commit, without the user's settings. It reads many commits in one
+process and shows each changed file whole, so that the text before and after is exactly known. A commit that git cannot
+read ends that process; it is reported, and a new process goes on with the next commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from heapq import heappop, heappush
+from typing import IO
+
+import msgspec
+
+from seedbed.curation.repositories import git
+from seedbed.curation.repositories.git import GitError, Repository
+from seedbed.errors import UsageError
+from seedbed.text import printable, quoted
+
+_BATCH = 390
+"""Commits that one process reads: their hashes (41 bytes each) fit into the buffer of a pipe, so that writing never waits."""
+_CHUNK = 1 << 20
+_WHOLE_FILE = "-U10000000"
+_SINCE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:?\d\d)?)?|\d+ (day|week|month|year)s?( ago)?")
+_RAW = re.compile(r":(\d{6}) (\d{6}) ([0-9a-f]+) ([0-9a-f]+) ([A-Z])(\d*)")
+_CHANGED_LINES = re.compile(r"\n((?:[-+\\].*\n)+)")
+_NO_COMMIT = re.compile("^0+$")
+
+
+class HistoryOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which commits of a repository are read."""
+
+    branch: str | None = None
+    """A branch, tag or hash; None: that which is checked out."""
+    all_branches: bool = False
+    """Also those of remotes that were fetched."""
+    since: str | None = None
+    """A date such as 2026-11-01, or `90 days`."""
+    max_commits: int | None = None
+    """Only the newest ones."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A file that a commit changed. `status`: A (added), M (modified), D (deleted), R (renamed) or T (its type changed)."""
+
+    status: str
+    path: str
+    """After the commit; of a deleted file, before it."""
+    old_path: str
+    old_mode: str
+    mode: str
+    old_hash: str
+    hash: str
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """A commit. `changes` is None if they are more than `most_bytes` of listing; a merge has none."""
+
+    hash: str
+    parents: tuple[str, ...]
+    time_s: int
+    """When it was committed, in seconds since 1970."""
+    message: str
+    changes: list[Change] | None
+
+
+class Hunk(msgspec.Struct, frozen=True):
+    """A change of lines: `removed`, which begin at line `start` (from 0) of the text before, become `added`.
+
+    Lines are those of `text.split("\\n")`: a text that ends with a newline has an empty last line.
+    """
+
+    start: int
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+
+
+class Patch(msgspec.Struct, frozen=True):
+    """The text of a changed file before and after a commit; None where it did not exist. `problem`: why both are unknown."""
+
+    change: Change
+    before: str | None = None
+    after: str | None = None
+    hunks: tuple[Hunk, ...] = ()
+    problem: str | None = None
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A commit that git cannot read, such as one whose objects are missing."""
+
+    hash: str
+
+
+class TooLarge(msgspec.Struct, frozen=True):
+    """A commit whose changes have more than the permitted number of bytes."""
+
+    hash: str
+
+
+def list_commits(repository: Repository, options: HistoryOptions) -> tuple[list[str], int]:
+    """The hashes of the commits that the options select, the oldest first, and how many commits git could not read.
+
+    Raises UsageError for an unknown branch or date. A repository without commits has none.
+    """
+    if options.since is not None and not _SINCE.fullmatch(options.since):
+        raise UsageError(
+            f"{quoted(printable(options.since))} is no date.",
+            "Write it as 2026-11-01 or `90 days` (weeks, months, years).",
+        )
+    tip = git.commit_hash(repository, options.branch or "HEAD")
+    if options.branch is not None and tip is None:
+        raise UsageError(f"There is no branch {quoted(printable(options.branch))} in {quoted(repository.place)}.")
+    selection = ["--branches", "--remotes"] if options.all_branches else []
+    selection += [tip] if tip else []
+    if not selection:
+        return [], 0
+    limits = [f"--since={options.since}"] if options.since else []
+    limits += [f"--max-count={options.max_commits}"] if options.max_commits is not None else []
+    try:
+        newest_first = git.run(repository, "rev-list", *limits, "--end-of-options", *_tips(repository, selection))
+    except GitError:
+        return _walk(repository, _tips(repository, selection), options)
+    return newest_first.decode("ascii").split()[::-1], 0
+
+
+def _tips(repository: Repository, selection: list[str]) -> list[str]:
+    """The commits at which the walk begins. Branches that name a missing commit are among them."""
+    if "--branches" not in selection:
+        return selection
+    listed = git.run(repository, "for-each-ref", "--format=%(objectname)", "refs/heads", "refs/remotes")
+    return sorted({*listed.decode("ascii").split(), *selection[2:]})
+
+
+def _walk(repository: Repository, tips: Sequence[str], options: HistoryOptions) -> tuple[list[str], int]:
+    """What `rev-list` gives, for a history with unreadable commits: they and what only they lead to are left out."""
+    newest_first: list[str] = []
+    bad = 0
+    since_s = _since_s(repository, options.since) if options.since else None
+    cut = git.shallow_commits(repository)
+    waiting: list[tuple[int, str, tuple[str, ...]]] = []
+    seen: set[str] = set()
+    with git.Objects(repository) as objects:
+
+        def visit(digest: str) -> bool:
+            if digest in seen:
+                return True
+            seen.add(digest)
+            try:
+                content, _size = objects.read(digest, 1 << 20)
+            except GitError:
+                return False
+            header = (content or b"").partition(b"\n\n")[0].decode("utf-8", "replace")
+            parents = () if digest in cut else tuple(re.findall(r"(?m)^parent ([0-9a-f]+)$", header))
+            time = re.search(r"(?m)^committer .*> (\d{1,15}) ", header)
+            heappush(waiting, (-int(time[1]) if time else 0, digest, parents))
+            return True
+
+        bad += sum(not visit(tip) for tip in tips)
+        while waiting and (options.max_commits is None or len(newest_first) < options.max_commits):
+            negative_time_s, digest, parents = heappop(waiting)
+            if since_s is not None and -negative_time_s < since_s:
+                continue
+            newest_first.append(digest)
+            bad += sum(not visit(parent) for parent in parents)
+    return newest_first[::-1], bad
+
+
+def _since_s(repository: Repository, since: str) -> int:
+    found = git.run(repository, "rev-parse", f"--since={since}").decode("ascii")
+    return int(found.strip().removeprefix("--max-age="))
+
+
+def read_commits(
+    repository: Repository, hashes: Sequence[str], most_bytes: int = 1 << 20
+) -> Iterator[Commit | Unreadable | TooLarge]:
+    """The commits with their messages and the names of what they changed against their parent, in the given order.
+
+    Renames are a deletion and an addition here. `most_bytes`: of the message and the names of one commit.
+    """
+    arguments = ("--raw", "--no-renames", "--encoding=UTF-8")
+    for digest, payload in _payloads(repository, hashes, arguments, "%P%x00%ct%x00%B%x00", most_bytes, ()):
+        if isinstance(payload, Unreadable | TooLarge):
+            yield payload
+            continue
+        parents, time, message, rest = payload.split(b"\0", 3)
+        names = rest.removeprefix(b"\0").removeprefix(b"\n")
+        yield Commit(
+            digest,
+            tuple(parents.decode("ascii").split()),
+            int(time or b"0"),
+            message.decode("utf-8", "replace"),
+            _changes(names)[0],
+        )
+
+
+def read_patches(
+    repository: Repository, hashes: Sequence[str], most_bytes: int = 8 << 20, most_bytes_of_file: int = 1 << 20
+) -> Iterator[tuple[str, list[Patch]] | Unreadable | TooLarge]:
+    """The hash of each commit and the texts of all files that it changed, in the given order.
+
+    `most_bytes`: of the texts of one commit together. Files above `most_bytes_of_file` have a problem instead of texts.
+    """
+    arguments = ("--raw", "-p", "-M", _WHOLE_FILE, "--full-index", "--histogram", "--submodule=short", "--no-relative")
+    settings = (f"core.bigFileThreshold={most_bytes_of_file}", "diff.renameLimit=400")
+    for digest, payload in _payloads(repository, hashes, arguments, "", most_bytes, settings):
+        if isinstance(payload, Unreadable | TooLarge):
+            yield payload
+            continue
+        changes, patch = _changes(payload.removeprefix(b"\0").removeprefix(b"\n"))
+        yield digest, _patches(changes, patch)
+
+
+def _payloads(
+    repository: Repository,
+    hashes: Sequence[str],
+    arguments: Sequence[str],
+    form: str,
+    most_bytes: int,
+    settings: Sequence[str],
+) -> Iterator[tuple[str, bytes | Unreadable | TooLarge]]:
+    """Each commit with what `git diff-tree` says of it, through one process for each batch of commits."""
+    # No path or message can contain this, so that each marks the beginning of a commit.
+    mark = b"\x01" + secrets.token_hex(16).encode()
+    line = (
+        *("diff-tree", "--stdin", "-z", "-r", "--root", "--always", "--no-color", "--no-ext-diff", "--no-textconv"),
+        *("--ignore-submodules=none", f"--format=%x01{mark[1:].decode()}%H%x00{form}", *arguments),
+    )
+    waiting = list(hashes)
+    batch_size = _BATCH
+    while waiting:
+        batch, waiting = waiting[:batch_size], waiting[batch_size:]
+        done = 0
+        with git.started(repository, *line, settings=settings, stdin=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write("".join(f"{digest}\n" for digest in batch).encode())
+                process.stdin.close()
+            held: tuple[str, bytes | TooLarge] | None = None  # given only when the next one shows that it is whole
+            for digest, payload in _split(process.stdout, mark, most_bytes):
+                if held is not None:
+                    yield held
+                    done += 1
+                while done < len(batch) and batch[done] != digest:  # git passes over a commit that it cannot parse
+                    yield batch[done], Unreadable(batch[done])
+                    done += 1
+                held = digest, payload
+            whole = process.wait() == 0
+        if whole and held is not None:
+            yield held
+            done += 1
+        left = batch[done:]
+        if whole or len(batch) == 1:
+            yield from ((digest, Unreadable(digest)) for digest in left)
+            batch_size = _BATCH
+        else:  # git failed within left[0], or crashed a little later: try that alone
+            waiting = left + waiting
+            batch_size = 1
+
+
+def _split(stream: IO[bytes], mark: bytes, most_bytes: int) -> Iterator[tuple[str, bytes | TooLarge]]:
+    """The parts of a stream that begin with the mark, as the hash after it and the rest; `TooLarge` without keeping it."""
+    held = bytearray()
+    dropping: str | None = None  # the commit whose rest is passed over
+    while True:
+        chunk = os.read(stream.fileno(), _CHUNK)
+        start = max(len(held) - len(mark), 0) if dropping is None else 0
+        held += chunk
+        while (end := held.find(mark, max(start, len(mark) if dropping is None else 0))) >= 0:
+            yield _part(held[:end], mark, dropping, most_bytes)
+            del held[:end]
+            dropping, start = None, len(mark)
+        if not chunk:
+            if held or dropping is not None:
+                yield _part(held, mark, dropping, most_bytes)
+            return
+        if dropping is None and len(held) > most_bytes + len(mark) + 66:
+            dropping = bytes(held[len(mark) :]).partition(b"\0")[0].decode("ascii", "replace")
+        if dropping is not None:
+            del held[: max(len(held) - len(mark), 0)]
+
+
+def _part(part: bytearray, mark: bytes, dropping: str | None, most_bytes: int) -> tuple[str, bytes | TooLarge]:
+    if dropping is not None:
+        return dropping, TooLarge(dropping)
+    digest, _, payload = bytes(part[len(mark) :]).partition(b"\0")
+    commit = digest.decode("ascii", "replace")
+    return commit, payload if len(payload) <= most_bytes else TooLarge(commit)
+
+
+def _changes(listed: bytes) -> tuple[list[Change], bytes]:
+    """The changes that `--raw -z` lists, and what follows after them."""
+    found: list[Change] = []
+    at = 0
+    while listed[at : at + 1] == b":":
+        end = listed.index(b"\0", at)
+        facts = _RAW.fullmatch(listed[at:end].decode("ascii"))
+        assert facts is not None
+        paths = []
+        for _ in range(2 if facts[5] in "RC" else 1):
+            at, end = end + 1, listed.index(b"\0", end + 1)
+            paths.append(os.fsdecode(listed[at:end]))
+        at = end + 1
+        found.append(Change(facts[5], paths[-1], paths[0], facts[1], facts[2], facts[3], facts[4]))
+    return found, listed[at:].removeprefix(b"\0")
+
+
+def _patches(changes: Sequence[Change], patch: bytes) -> list[Patch]:
+    """The texts of each change. Every line of a file has a mark before it, so that only headers begin with `diff`."""
+    sections = patch.split(b"\ndiff --git ")
+    made = []
+    at = 0
+    for change in changes:
+        needed = 2 if change.status == "T" else 1
+        own = sections[at : at + needed]
+        at += needed
+        made.append(_patch(change, own[0] if len(own) == 1 else b""))
+    return made
+
+
+def _patch(change: Change, section: bytes) -> Patch:
+    if change.status == "T" or {change.old_mode, change.mode} & {"120000", "160000"}:
+        return Patch(change, problem="link or submodule")
+    header, found, _ = section.partition(b"\n@@ ")
+    if not found:
+        if b"\nBinary files " in header:
+            return Patch(change, problem="binary or large file")
+        if change.old_hash == change.hash:  # renamed, or only its mode is changed: its text is not shown
+            return Patch(change)
+        if change.status in ("A", "D"):  # an empty file
+            return Patch(change, "" if change.status == "D" else None, "" if change.status == "A" else None)
+        return Patch(change, problem="unreadable patch")
+    try:
+        text = section[len(header) + 1 :].decode("utf-8")
+    except UnicodeDecodeError:
+        return Patch(change, problem="not UTF-8")
+    before, after, hunks = texts_of_hunk(text if text.endswith("\n") else text + "\n")
+    if not (_is_blob(before, change.old_hash) and _is_blob(after, change.hash)):
+        return Patch(change, problem="unreadable patch")
+    return Patch(
+        change,
+        None if change.status == "A" else before,
+        None if change.status == "D" else after,
+        hunks,
+    )
+
+
+def _is_blob(text: str, digest: str) -> bool:
+    """Whether git's hash of a text is `digest`, which may be all zeros for an absent file."""
+    content = text.encode()
+    if not content and _NO_COMMIT.match(digest):
+        return True
+    algorithm = hashlib.sha256 if len(digest) == 64 else hashlib.sha1
+    return algorithm(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == digest
+
+
+def texts_of_hunk(hunk: str) -> tuple[str, str, tuple[Hunk, ...]]:
+    """The texts before and after, and the changed lines, of a hunk of a diff that shows a file whole.
+
+    `hunk` begins with its `@@` line and ends with a newline.
+    """
+    at = hunk.index("\n") + 1
+    before: list[str] = []
+    after: list[str] = []
+    hunks: list[Hunk] = []
+    line = 0
+    for changed in _CHANGED_LINES.finditer(hunk, at - 1):
+        context = _context(hunk[at : changed.start() + 1])
+        line += context.count("\n")
+        removed, added = _sides(changed[1])
+        if not removed and not added:  # only `\ No newline at end of file`, of the context before it
+            context = context.removesuffix("\n")
+        else:
+            hunks.append(Hunk(line, tuple(map(_bare, removed)), tuple(map(_bare, added))))
+        before += [context, *removed]
+        after += [context, *added]
+        line += len(removed)
+        at = changed.end()
+    rest = _context(hunk[at:])
+    old, new = "".join([*before, rest]), "".join([*after, rest])
+    return old, new, _with_last_line(old, new, hunks)
+
+
+def _context(lines: str) -> str:
+    """Lines without the space before each."""
+    return ("\n" + lines).replace("\n ", "\n")[1:]
+
+
+def _sides(changed: str) -> tuple[list[str], list[str]]:
+    """The removed and the added lines, each with its newline if it has one in the file."""
+    removed: list[str] = []
+    added: list[str] = []
+    last = removed
+    for line in changed.split("\n")[:-1]:
+        if line[0] == "\\":
+            if last:
+                last[-1] = last[-1][:-1]
+        else:
+            last = removed if line[0] == "-" else added
+            last.append(line[1:] + "\n")
+    return removed, added
+
+
+def _bare(line: str) -> str:
+    return line.removesuffix("\n")
+
+
+def _with_last_line(old: str, new: str, hunks: list[Hunk]) -> tuple[Hunk, ...]:
+    """The hunks with the empty last line of a text that ends with a newline, where only one of the two has it."""
+    ends = [text == "" or text.endswith("\n") for text in (old, new)]
+    if hunks and ends[0] != ends[1]:
+        last = hunks[-1]
+        removed, added = (("",) if ends[0] else ()), (("",) if ends[1] else ())
+        hunks[-1] = Hunk(last.start, (*last.removed, *removed), (*last.added, *added))
+    return tuple(hunks)

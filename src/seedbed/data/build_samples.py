@@ -1,0 +1,345 @@
+"""Build shards from a dataset of rows (conversations, text, code with a gap): token ids with a mask of what is trained.
+
+See building.py for the files in the cache. Rows of train.jsonl become training samples, those of eval.jsonl validation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from seedbed import __version__, files
+from seedbed.config.schema import DataConfig, TokenizerConfig
+from seedbed.curation.fim.families import families_of
+from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows
+from seedbed.curation.record import Record, texts_of
+from seedbed.data import shards
+from seedbed.data.building import MESSAGES, Base, Builder, emit_contents, open_or_build
+from seedbed.data.byte_streams import NoTextError
+from seedbed.data.interruption import Check, never_stop, run_interruptibly
+from seedbed.data.messages import MessageRecorder, replay_messages
+from seedbed.data.rendering import SETTINGS, VERSION, RowBlock, RowRenderer, Settings
+from seedbed.data.row_folder import refuse_unsplit, without_template
+from seedbed.data.shard_writer import PROGRESS, ShardWriter
+from seedbed.data.shards import Dataset
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.events import Data, Emit, Message
+from seedbed.hardware.cpu import usable_cores
+from seedbed.text import plural, quoted
+from seedbed.tokenizer.chatml import CHATML, FIM_FAMILY
+from seedbed.tokenizer.checks import check_vocab_size
+from seedbed.tokenizer.tokenizer import Tokenizer
+from seedbed.tokenizer.train import train_tokenizer
+
+BLOCK_BYTES = 1 << 20
+SHARD_BYTES = 1 << 25
+"""Bytes of rows per shard. After a kill, at most this much is rendered again."""
+_FILES: dict[Literal["train", "validation"], str] = {"train": TRAIN, "validation": EVAL}
+_REPORT_EVERY_S = 0.2
+_PROMPT_CHARACTERS = 200
+
+
+def build_samples(
+    data: DataConfig,
+    tokenizer: TokenizerConfig,
+    *,
+    context: int,
+    cache: Path,
+    emit: Emit,
+    check: Check = never_stop,
+    expected_fingerprint: str | None = None,
+    base: Base | None = None,
+) -> Dataset:
+    """Open the dataset of the folder of rows that `data.source` names from the cache; otherwise build it.
+
+    `context`: a sample has at most one token more, since its last token is no input. `base`: the model that is trained on;
+    None trains a tokenizer, or takes that of `tokenizer.path`. The same rows and settings give byte-identical files.
+
+    Raises UsageError for a dataset without a split, and for rows that the base cannot be trained on; SeedbedError for
+    damaged files.
+    """
+    if base is None and not tokenizer.path:
+        check_vocab_size(tokenizer)
+    recorder = MessageRecorder(emit)
+    builder = _SamplesBuilder(data, tokenizer, context, cache, recorder, check, base)
+    dataset, built = open_or_build(builder, recorder, check, expected_fingerprint)
+    if base is not None:
+        dataset.tokenizer = base.tokenizer
+    if not built:
+        replay_messages(dataset.messages, recorder, prepared_as=dataset.name, name=builder.name)
+    emit_contents(dataset, recorder)
+    return dataset
+
+
+class _Kind(msgspec.Struct):
+    """The part of a row that says what it has."""
+
+    kind: str
+
+
+def count_kinds(folder: Path, check: Check = never_stop) -> Counter[str]:
+    """How many rows of each kind the files of a split dataset have. Raises SeedbedError for a line that is no row."""
+    decoder, counts = msgspec.json.Decoder(_Kind), Counter[str]()
+    for name in _FILES.values():
+        path = folder / name
+        with files.explained(path), path.open("rb") as handle:
+            for number, line in enumerate(handle, 1):
+                if not number % 1000:
+                    check()
+                try:
+                    counts[decoder.decode(line).kind] += 1
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise SeedbedError(
+                        f"Line {number} of {quoted(path)} is no row of a dataset: {error}.", "Make the dataset again."
+                    ) from None
+    return counts
+
+
+class _SamplesBuilder(Builder):
+    """Builds the dataset of a folder of rows."""
+
+    def __init__(
+        self,
+        data: DataConfig,
+        config: TokenizerConfig,
+        context: int,
+        cache: Path,
+        emit: MessageRecorder,
+        check: Check,
+        base: Base | None,
+    ) -> None:
+        self._folder = files.expand_home(data.source.strip())
+        self._description: Description = describe(self._folder)
+        refuse_unsplit(self._folder, self._description)
+        self._config, self._emit, self._check = config, emit, check
+        self._workers, self._most = data.workers or usable_cores(), data.max_documents
+        self._kinds = count_kinds(self._folder, check)
+        self._reused = base.tokenizer if base is not None else None
+        self._template = base.template if base is not None else None
+        if base is None and config.path:
+            self._reused = Tokenizer.load(files.expand_home(config.path))
+            self._template = self._reused.chat_template
+        elif base is None and self._kinds["chat"]:
+            self._template = CHATML
+        if self._kinds["chat"] and self._template is None:
+            raise without_template(self._folder, f"{self._kinds['chat']:,} ", is_base=base is not None)
+        fim_family = self._fim_family() if self._kinds["fim"] else None
+        self._settings = Settings(
+            "", context + 1, self._template if self._kinds["chat"] else None, fim_family, data.loss
+        )
+        content = [
+            shards.SAMPLES_FORMAT,
+            VERSION,
+            self._description.fingerprint,
+            self._most,
+            self._tokenizer_settings(),
+            msgspec.to_builtins(self._settings),
+        ]
+        super().__init__(cache, content, str(self._folder))
+
+    def _tokenizer_settings(self) -> dict[str, Any]:
+        if self._reused is not None:
+            return {"tokenizer": self._reused.fingerprint}
+        config = self._config
+        settings = {"kind": config.kind, "vocab_size": config.vocab_size, "sample_bytes": config.sample_bytes}
+        return settings if config.kind == "char" else {**settings, "split": config.split}
+
+    def _fim_family(self) -> str:
+        """The family whose markers rows with a gap get: that of the dataset if the tokenizer has them, else another."""
+        if self._reused is None:
+            return FIM_FAMILY
+        wanted = self._description.settings.get("fim")
+        name = str(wanted.get("family") or "") if isinstance(wanted, dict) else ""
+        fitting = families_of(self._reused)
+        if not fitting:
+            raise UsageError(
+                f"{quoted(self._folder)} has {plural(self._kinds['fim'], 'row')} of code with a gap to fill in, but the "
+                "tokenizer has the markers of no known model family.",
+                "Train on from a model that was trained to fill in the middle, such as Qwen2.5-Coder or StarCoder2, or train "
+                "from scratch with a tokenizer of its own.",
+            )
+        return name if name in fitting else fitting[0]
+
+    def _can_resume(self, error: BaseException) -> bool:
+        if isinstance(error, NoTextError | UsageError):
+            return False
+        trained = self._reused is None and (self._partial / shards.TOKENIZER / "tokenizer_config.json").exists()
+        return trained or (self._partial / PROGRESS).exists()
+
+    def _fill(self) -> None:
+        self._emit.record_to(self._partial / MESSAGES)
+        tokenizer = self._tokenizer()
+        dtype = shards.index_dtype(tokenizer.vocab_size)
+        settings = msgspec.structs.replace(self._settings, dtype=dtype.str)
+        writer = run_interruptibly(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
+        files.write_json(self._partial / SETTINGS, msgspec.to_builtins(settings), durable=False)
+        cache = self.cache / "templates"
+        with RowRenderer(tokenizer, self._partial, settings, self._workers, self._check, cache=cache) as renderer:
+            for split in shards.SPLITS:
+                self._fill_split(split, writer, renderer)
+        splits: dict[str, Any] = {split: writer.totals(split) for split in shards.SPLITS}
+        drops = writer.counted("drops")
+        self._check_splits(splits, drops)
+        self._tell(drops, writer.counted("notes"))
+        kinds = writer.counted("kinds")
+        manifest = {
+            "kind": shards.KIND,
+            "format": shards.SAMPLES_FORMAT,
+            "name": self.name,
+            "made_by": f"seedbed {__version__}",
+            "source": self._description.fingerprint,
+            "tokenizer": tokenizer.fingerprint,
+            "vocab_size": tokenizer.vocab_size,
+            "eot_id": tokenizer.eot_id,
+            "dtype": dtype.str,
+            "samples": dict(sorted(kinds.items())),
+            "answers": self._answers,
+            "opening": self._opening(),
+            "drops": dict(sorted(drops.items())),
+            "messages": self._emit.finish(),
+            "splits": splits,
+        }
+        shards.save_stamps(self._partial, writer.stamps())
+        files.write_json(self._partial / shards.MANIFEST, shards.seal(manifest))
+
+    def _tokenizer(self) -> Tokenizer:
+        """Return the given tokenizer, the one of an interrupted build, or a new one; it is saved in the hidden folder."""
+        folder = self._partial / shards.TOKENIZER
+        if self._reused is not None:
+            self._reused.save(folder)
+            return self._reused
+        if (folder / "tokenizer_config.json").exists():
+            with contextlib.suppress(SeedbedError):  # damaged by a power cut: train it again
+                return Tokenizer.load(folder)
+        tokenizer = train_tokenizer(self._documents(), self._config, self._emit, self._check)
+        if self._template is not None:
+            tokenizer = tokenizer.with_chat_template(self._template)
+        tokenizer.save(folder)
+        return tokenizer
+
+    def _documents(self) -> Iterator[str]:
+        """Yield the texts of the training rows."""
+        for record in itertools.islice(read_rows(self._folder, TRAIN), self._most or None):
+            yield from _whole_texts(record)
+
+    def _fill_split(self, split: Literal["train", "validation"], writer: ShardWriter, renderer: RowRenderer) -> None:
+        """Write the shards of a split that an interrupted build did not write."""
+        path = self._folder / _FILES[split]
+        progress = _Progress(split, self._description.files[path.name].size_bytes, self._emit)
+        with files.explained(path), path.open("rb") as handle:
+            lines = itertools.islice(handle, (self._most or None) if split == "train" else None)
+            done = sum(shard["pieces"] for shard in writer.shards[split])
+            progress.add(sum(map(len, itertools.islice(lines, done))))
+            for rows, samples in renderer.encode(_blocks(lines)):
+                writer.add_samples(rows, samples)
+                progress.add(rows.size_bytes)
+                if rows.closes_shard:
+                    writer.close_shard(split)
+            writer.close_shard(split)
+        progress.end()
+
+    def _check_splits(self, splits: dict[str, Any], drops: Counter[str]) -> None:
+        """Raise SeedbedError for a split without a sample."""
+        for split, name in _FILES.items():
+            if splits[split]["documents"]:
+                continue
+            rows = self._description.files[name].rows
+            why = (
+                "it has no rows"
+                if not rows
+                else "; ".join(f"{count} {reason}" for reason, count in drops.most_common())
+            )
+            raise NoTextError(
+                f"{quoted(self._folder / name)} gives no sample for {split}: {why}.",
+                "Use a larger model.context, or make the dataset with more rows, for evaluation too (--eval-frac).",
+            )
+
+    def _tell(self, drops: Counter[str], notes: Counter[str]) -> None:
+        """Say which rows give no sample, and what was cut."""
+        if drops:
+            listed = ", ".join(f"{reason}: {count:,}" for reason, count in drops.most_common())
+            self._emit(
+                Message(
+                    level="warning",
+                    code="rows-dropped",
+                    text=f"{plural(drops.total(), 'row')} of the dataset cannot be trained on ({listed}).",
+                    why=f"A sample has at most {self._settings.max_tokens - 1:,} tokens here (model.context), and needs one "
+                    "that the loss counts.",
+                    hint="`seedbed data lengths` shows how long the rows are.",
+                )
+            )
+        if notes:
+            listed = ", ".join(f"{what}: {count:,}" for what, count in notes.most_common())
+            self._emit(
+                Message(level="info", code="rows-changed", text=f"To fit the context, rows were changed ({listed}).")
+            )
+
+    @property
+    def _answers(self) -> bool:
+        """Whether most rows are conversations, so that samples are answers to questions."""
+        return 2 * self._kinds["chat"] > self._kinds.total()
+
+    def _opening(self) -> str:
+        """A prompt for samples: the first short question of the evaluation conversations; "" for text."""
+        if not self._answers:
+            return ""
+        for record in itertools.islice(read_rows(self._folder, EVAL), 200):
+            asked = next((each.content.strip() for each in record.messages or () if each.role == "user"), "")
+            if 0 < len(asked) <= _PROMPT_CHARACTERS and "\n" not in asked:
+                return asked
+        return ""
+
+
+def _whole_texts(record: Record) -> list[str]:
+    """The texts of a record as they are in their source: the parts around a gap joined."""
+    if record.kind == "fim":
+        whole = "".join(part or "" for part in (record.prefix, record.middle, record.suffix))
+        return [*(each.text for each in record.context or ()), whole]
+    return texts_of(record)
+
+
+def _blocks(lines: Iterator[bytes]) -> Iterator[RowBlock]:
+    """Group rows into blocks of about BLOCK_BYTES, and mark the block that ends a shard of about SHARD_BYTES.
+
+    The same rows always give the same groups.
+    """
+    block, shard_bytes = RowBlock([], 0), 0
+    for line in lines:
+        block.lines.append(line)
+        block.size_bytes += len(line)
+        shard_bytes += len(line)
+        block.closes_shard = shard_bytes >= SHARD_BYTES
+        if block.closes_shard or block.size_bytes >= BLOCK_BYTES:
+            shard_bytes = 0 if block.closes_shard else shard_bytes
+            yield block
+            block = RowBlock([], 0)
+    if block.lines:
+        yield block
+
+
+class _Progress:
+    """Emits the progress of rendering a split as `data` events, at intervals of _REPORT_EVERY_S seconds."""
+
+    def __init__(self, split: str, total_bytes: int, emit: Callable[[Data], None]) -> None:
+        self._stage = "tokenize" if split == "train" else f"tokenize {split}"
+        self._total_bytes, self._emit = total_bytes, emit
+        self._done_bytes, self._reported_at = 0, time.monotonic()
+
+    def add(self, size_bytes: int) -> None:
+        self._done_bytes += size_bytes
+        if time.monotonic() - self._reported_at >= _REPORT_EVERY_S:
+            self._report(self._total_bytes)
+
+    def end(self) -> None:
+        self._report(self._done_bytes)
+
+    def _report(self, total_bytes: int) -> None:
+        self._reported_at = time.monotonic()
+        self._emit(Data(stage=self._stage, done=self._done_bytes, total=total_bytes, unit="bytes"))

@@ -1,0 +1,174 @@
+"""Tests of redacted texts: placeholders, JSON, parts of one text, names, and hashes that say nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planted_secrets import filled
+from seedbed.curation.redaction.redactor import Numbering, RedactionOptions, Redactor
+
+KEY = bytes(range(32))
+REDACTOR = Redactor(KEY)
+TOKEN = filled("ghp_{A*36}")
+OTHER = filled("ghp_{A*36}", "other")
+PASSWORD = filled("{A*9}7{A*4}")
+
+
+def test_the_same_value_has_the_same_placeholder() -> None:
+    text = f"{TOKEN} {OTHER} {TOKEN} q@acme.io r@acme.io q@acme.io"
+    found = REDACTOR.redact(text)
+    assert found.text == "<GITHUB_TOKEN_1> <GITHUB_TOKEN_2> <GITHUB_TOKEN_1> <EMAIL_1> <EMAIL_2> <EMAIL_1>"
+    assert dict(found.counts) == {"github-personal-token": 3, "e-mail": 3}
+
+
+def test_texts_of_one_record_share_their_numbers() -> None:
+    numbering = Numbering()
+    assert REDACTOR.redacted(f"a {TOKEN}", numbering) == "a <GITHUB_TOKEN_1>"
+    assert REDACTOR.redacted(f"{OTHER} {TOKEN}", numbering) == "<GITHUB_TOKEN_2> <GITHUB_TOKEN_1>"
+
+
+def test_only_a_keyed_hash_of_a_value_is_told() -> None:
+    found = REDACTOR.redact(f"{TOKEN} and {TOKEN}")
+    assert len(set(found.hashes)) == 1
+    rule, hashed = found.hashes[0]
+    assert (rule, len(hashed)) == ("github-personal-token", 16)
+    assert TOKEN not in repr(found)
+    assert Redactor(bytes(32)).redact(TOKEN).hashes[0][1] != hashed
+    assert REDACTOR.redact(f"x {TOKEN}").hashes[0][1] == hashed
+
+
+def test_a_short_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="16 bytes"):
+        Redactor(b"short")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(),
+            st.sampled_from([TOKEN, OTHER, "q@acme.io", "password = ", f'"{PASSWORD}"', "/home/quent/x", "\n"]),
+        )
+    )
+)
+def test_redaction_of_a_redacted_text_changes_nothing(pieces: list[str]) -> None:
+    once = REDACTOR.redact_text("".join(pieces))
+    assert REDACTOR.redact_text(once) == once
+
+
+def test_a_secret_behind_escapes_of_json_is_found() -> None:
+    inner = json.dumps({"token": TOKEN, "note": "line\nq@acme.io"})
+    escaped = json.dumps({"command": f"cat <<E\n{inner}\nE", "file": "C:\\Users\\quent\\x.py"}).replace(
+        "ghp_", "\\u0067hp_"
+    )
+    found = REDACTOR.redact(escaped)
+    assert dict(found.counts) == {"github-personal-token": 1, "e-mail": 1, "home-path": 1}
+    decoded = json.loads(found.text)
+    assert decoded["file"] == "C:\\Users\\<USER_1>\\x.py"
+    assert json.loads(decoded["command"].split("\n")[1]) == {"token": "<GITHUB_TOKEN_1>", "note": "line\n<EMAIL_1>"}
+
+
+def test_json_keeps_its_bytes_but_for_what_is_redacted() -> None:
+    text = '{ "a" : 1.50,\t"b":[1e5, "\\u00e9", "q@acme.io"],  "c": "\\/" }'
+    assert REDACTOR.redact(text).text == '{ "a" : 1.50,\t"b":[1e5, "\\u00e9", "<EMAIL_1>"],  "c": "\\/" }'
+
+
+def test_values_of_json_whose_key_is_the_name_of_a_secret_are_found() -> None:
+    text = json.dumps({"password": PASSWORD + '"\\', "token_type": "bearer2x9k1", "user": {"clientSecret": PASSWORD}})
+    found = json.loads(REDACTOR.redact(text).text)
+    assert found == {"password": "<SECRET_1>", "token_type": "bearer2x9k1", "user": {"clientSecret": "<SECRET_2>"}}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12),
+       st.booleans())  # fmt: skip
+def test_json_stays_json(value: object, ascii_only: bool) -> None:
+    text = json.dumps({"value": value, "mail": "q@acme.io"}, ensure_ascii=ascii_only)
+    found = json.loads(REDACTOR.redact(text).text)
+    assert found["mail"] == "<EMAIL_1>"
+    clean = Redactor(KEY, RedactionOptions(secrets=False, personal=False)).redact(text)
+    assert clean.text == text
+
+
+def test_what_only_looks_like_json_is_redacted_as_text() -> None:
+    assert REDACTOR.redact('{"mail": "q@acme.io" oops}').text == '{"mail": "<EMAIL_1>" oops}'
+
+
+@pytest.mark.parametrize("cut", range(0, 60, 3))
+def test_a_secret_across_a_cut_is_found_and_the_parts_join(cut: int) -> None:
+    text = f"first line\n{TOKEN}\nlast"
+    for second in range(cut, len(text), 5):
+        parts = [text[:cut], text[cut:second], text[second:]]
+        made = REDACTOR.redact_parts(parts, Numbering())
+        assert "".join(made) == "first line\n<GITHUB_TOKEN_1>\nlast"
+        assert all(part.count("<") == part.count(">") for part in made)
+
+
+def test_parts_without_finds_stay_as_they_are() -> None:
+    assert REDACTOR.redact_parts(["a", "", "b\n"], Numbering()) == ["a", "", "b\n"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([TOKEN, " ", "\n", "x", "q@acme.io", "é", "ghp_"]), max_size=12), st.data())
+def test_parts_join_to_the_redacted_text(pieces: list[str], data: st.DataObject) -> None:
+    text = "".join(pieces)
+    first, last = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
+    made = REDACTOR.redact_parts([text[:first], text[first:last], text[last:]], Numbering())
+    assert "".join(made) == REDACTOR.redact_text(text)
+
+
+def test_given_names_and_the_own_user_and_machine_are_replaced() -> None:
+    options = RedactionOptions(names=("Zebulon Quarles", "Ann"), user="quent", host="quents-box")
+    text = "Zebulon Quarles (quent@quents-box) wrote: Ann said quentin is at ~quent/x"
+    found = Redactor(KEY, options).redact(text)
+    assert found.text == "<NAME_1> (<USER_1>@<HOST_1>) wrote: Ann said quentin is at ~<USER_1>/x"
+
+
+def test_a_home_folder_and_the_user_have_the_same_placeholder() -> None:
+    redactor = Redactor(KEY, RedactionOptions(user="quent"))
+    text = "/home/quent/app and -home-quent-app and quent, /Users/other/x"
+    assert redactor.redact(text).text == "/home/<USER_1>/app and -home-<USER_1>-app and <USER_1>, /Users/<USER_2>/x"
+
+
+def test_common_login_names_are_not_replaced_as_words() -> None:
+    text = "the user root runs admin"
+    assert Redactor(KEY, RedactionOptions(user="root", host="localhost")).redact(text).text == text
+
+
+def test_names_of_one_text_alone_are_replaced() -> None:
+    assert REDACTOR.redact("by Zebulon Quarles", names=["Zebulon Quarles"]).text == "by <NAME_1>"
+    assert REDACTOR.redact("by Zebulon Quarles").text == "by Zebulon Quarles"
+
+
+def test_the_author_of_a_commit_is_replaced_and_the_notice_of_a_licence_stays() -> None:
+    text = "Author: Zebulon Quarles <zeb@acme.io>\nCopyright (c) 2020 Zebulon Quarles <zeb@acme.io>\n"
+    assert (
+        REDACTOR.redact(text).text == "Author: <NAME_1> <<EMAIL_1>>\nCopyright (c) 2020 Zebulon Quarles <<EMAIL_1>>\n"
+    )
+
+
+def test_links_that_were_equal_stay_equal() -> None:
+    links = [
+        "path:app//home/quent/x.py",
+        "path:app//home/other/x.py",
+        "commit:3f786850e387550fdab836ed7e6dc881de23001b",
+    ]
+    made = [REDACTOR.link(link) for link in links]
+    assert made == [REDACTOR.link(link) for link in links]
+    assert len(set(made)) == 3
+    assert "quent" not in made[0]
+    assert made[2] == links[2]
+
+
+def test_the_fingerprint_changes_with_the_options_and_not_with_the_key() -> None:
+    assert REDACTOR.fingerprint() == Redactor(bytes(32)).fingerprint()
+    assert REDACTOR.fingerprint() != Redactor(KEY, RedactionOptions(names=("A B",))).fingerprint()
+
+
+def test_text_that_is_no_unicode_is_redacted() -> None:
+    assert REDACTOR.redact(f"\udcff {TOKEN} \x00 \ud800").text == "\udcff <GITHUB_TOKEN_1> \x00 \ud800"

@@ -1,0 +1,136 @@
+"""Finding repositories below a folder, each once, and cloning them from URLs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from git_repositories import GitRepository
+from seedbed.curation.drops import Drops
+from seedbed.curation.repositories import git
+from seedbed.curation.repositories.harvest import STEP, check_url, clone, clone_name, find_repositories, is_url
+from seedbed.curation.repositories.history import HistoryOptions, list_commits
+from seedbed.errors import SeedbedError, UsageError
+
+
+def repository(path: Path, text: str = "x\n") -> GitRepository:
+    made = GitRepository(path)
+    made.commit("Add the file f", {"f": text})
+    return made
+
+
+def test_every_repository_is_found_once(tmp_path: Path) -> None:
+    top = tmp_path / "src"
+    app = repository(top / "app")
+    repository(top / "app" / "nested")
+    library = repository(tmp_path / "elsewhere" / "library")
+    app.git("submodule", "add", "-q", str(library.path), "deps/library")
+    app.commit("Use the library")
+    app.git("worktree", "add", "-q", "-b", "other", str(top / "worktree"))
+    app.git("clone", "-q", "--bare", str(app.path), str(top / "bare.git"))
+    repository(top / "node_modules" / "package")
+    (top / "app" / "loop").symlink_to(top)
+    (top / "link").symlink_to(library.path)
+    (top / "broken").mkdir()
+    (top / "broken" / ".git").write_text("gitdir: /nowhere\n")
+    drops = Drops()
+    found = find_repositories(top, drops)
+    places = [each.repository.place.relative_to(top).as_posix() for each in found]
+    assert places == ["app", "app/deps/library", "app/nested", "bare.git"]
+    assert len({each.name for each in found}) == 4
+    assert drops.counts == {
+        (STEP, "symbolic link to a folder"): 2,
+        (STEP, "worktree of a repository that is read already"): 1,
+        (STEP, "unreadable repository"): 1,
+    }
+
+
+def test_two_repositories_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    repository(tmp_path / "src" / "a" / "app")
+    repository(tmp_path / "src" / "b" / "app")
+    assert [each.name for each in find_repositories(tmp_path / "src", Drops())] == ["app", "app (b/app)"]
+
+
+def test_the_folder_itself_can_be_the_repository(tmp_path: Path) -> None:
+    repository(tmp_path / "app")
+    (tmp_path / "link").symlink_to(tmp_path / "app")
+    assert [each.name for each in find_repositories(tmp_path / "link", Drops())] == ["app"]
+
+
+def test_a_folder_without_repositories_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no git repository"):
+        find_repositories(tmp_path, Drops())
+    with pytest.raises(UsageError, match="not a folder"):
+        find_repositories(tmp_path / "missing", Drops())
+
+
+def test_all_branches_of_a_cloned_url_are_seen(tmp_path: Path) -> None:
+    """The reproduced defect: a clone with --depth had one branch, whatever was asked for."""
+    source = repository(tmp_path / "app")
+    for number in range(20):
+        source.commit(f"Change f for the {number}th time", {"f": f"{number}\n"})
+    source.git("checkout", "-q", "-b", "other", "HEAD~5")
+    source.commit("Add g on the other branch", {"g": "x\n"})
+    source.git("checkout", "-q", "main")
+    found = clone(f"file://{source.path}", tmp_path / "clones")
+    assert len(list_commits(found.repository, HistoryOptions())[0]) == 21
+    assert len(list_commits(found.repository, HistoryOptions(all_branches=True))[0]) == 22
+    assert not git.is_shallow(found.repository)
+    assert found.name == "app"
+    source.commit("Add h", {"h": "x\n"})
+    again = clone(f"file://{source.path}", tmp_path / "clones")
+    assert again == found
+    assert len(list_commits(again.repository, HistoryOptions(all_branches=True))[0]) == 23
+
+
+def test_two_urls_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    """The reproduced defect: two URLs with one last part became one folder."""
+    one, two = repository(tmp_path / "a" / "app", "one\n"), repository(tmp_path / "b" / "app", "two\n")
+    first, second = (clone(f"file://{each.path}", tmp_path / "clones") for each in (one, two))
+    assert first.repository.place != second.repository.place
+    assert git.commit_hash(first.repository) == one.git("rev-parse", "HEAD")
+    assert git.commit_hash(second.repository) == two.git("rev-parse", "HEAD")
+    assert clone_name("https://github.com/a/x") != clone_name("https://gitlab.com/a/x")
+    assert clone_name("https://me:secret@github.com/a/x.git") == clone_name("https://github.com/a/x/")
+
+
+def test_a_failed_clone_leaves_nothing_and_shows_no_password(tmp_path: Path) -> None:
+    with pytest.raises(SeedbedError) as raised:
+        clone(f"file://me:secret@{tmp_path}/missing", tmp_path / "clones")
+    assert "secret" not in str(raised.value)
+    assert "could not be cloned" in raised.value.message
+    assert list((tmp_path / "clones").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ext::sh -c touch% /tmp/x",
+        "ext://host/x",
+        "http://host/x",
+        "ftp://host/x",
+        "fd::17",
+        "--upload-pack=touch x",
+        "https://-host/x",
+        "ssh://-oProxyCommand=touch/x",
+        "git@-oProxyCommand=x:y",
+        "https://host/\x1b[31m",
+        "/tmp/app",
+        "",
+    ],
+)
+def test_other_urls_are_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        clone(url, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_urls_are_told_from_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("me@host:x").mkdir()
+    for url in ("https://host/x", "ssh://git@host/x", "git@github.com:a/b.git", "host:a/b"):
+        assert is_url(url)
+        check_url(url)
+    for folder in ("/home/me/src", "src", "./a:b", "~/src", "me@host:x", "C:/x"):
+        assert not is_url(folder)

@@ -1,0 +1,119 @@
+"""The job that merges datasets: a split without leaks that stays as data are added, and one that goes on after a stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prepared import merged, new_task, preparation, prepared, repository, rows, run_task
+from seedbed.config.preparing import DecontaminationConfig, MergeConfig, Merging, SplitConfig
+from seedbed.curation import merging
+from seedbed.curation.folder import EVAL, LEDGER, TRAIN, describe, verify
+from seedbed.errors import SeedbedError
+from seedbed.jobs.merge import WORK
+from seedbed.runs.lifecycle import Lifecycle, StopRequested
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two prepared datasets of five repositories each."""
+    place = tmp_path_factory.mktemp("inputs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEEDBED_CACHE", str(place / "cache"))
+        for number in range(10):
+            repository(place / f"src{number // 5}" / f"app{number}", 1000 * number, files=4)
+        return [
+            prepared(place / "runs", preparation("harvest", place / f"src{number}"), place / "data" / f"set{number}")
+            for number in range(2)
+        ]
+
+
+def test_a_merge_has_train_and_eval_without_leaks(tmp_path: Path, inputs: list[Path]) -> None:
+    made = merged(tmp_path / "runs", tmp_path / "full", *inputs)
+    description = describe(made)
+    verify(made, description)
+    train, held_out = rows(made / TRAIN), rows(made / EVAL)
+    assert description.files[TRAIN].rows == len(train)
+    assert 0.02 < len(held_out) / (len(train) + len(held_out)) < 0.3
+    assert not {row["group"] for row in train} & {row["group"] for row in held_out}
+    assert not {link for row in train for link in row["links"]} & {link for row in held_out for link in row["links"]}
+    leakage = description.facts["leakage"]
+    assert leakage["answers"] > 0
+    assert leakage["rate"] <= 0.01
+    assert [each["name"] for each in description.inputs] == ["set0", "set1"]
+    assert description.steps[0] == "redact@1"
+    assert not list((made / LEDGER).parent.glob("*.tmp"))
+
+
+def test_rows_once_in_eval_never_enter_train_when_data_are_added(tmp_path: Path, inputs: list[Path]) -> None:
+    first = merged(tmp_path / "runs", tmp_path / "first", inputs[0])
+    second = merged(tmp_path / "runs", tmp_path / "second", first, inputs[1])
+    third = merged(tmp_path / "runs", tmp_path / "third", second, config=Merging(split=SplitConfig(salt="another")))
+    old = {row["id"] for row in rows(first / EVAL)}
+    assert old
+    for made in (second, third):
+        assert not old & {row["id"] for row in rows(made / TRAIN)}
+    assert {row["id"] for row in rows(second / EVAL)} >= old
+
+
+def test_a_ledger_elsewhere_is_kept_up_to_date(tmp_path: Path, inputs: list[Path]) -> None:
+    ledger = tmp_path / "kept" / "ledger.jsonl"
+    config = Merging(split=SplitConfig(ledger=str(ledger)))
+    first = merged(tmp_path / "runs", tmp_path / "first", inputs[0], config=config)
+    assert len(ledger.read_text().splitlines()) == len(rows(first / EVAL))
+    other = merged(tmp_path / "runs", tmp_path / "other", *inputs, config=config)
+    assert not {row["id"] for row in rows(first / EVAL)} & {row["id"] for row in rows(other / TRAIN)}
+
+
+def test_rows_that_are_in_an_evaluation_set_are_left_out_and_named(tmp_path: Path, inputs: list[Path]) -> None:
+    code = next(row for row in rows(inputs[0] / "records.jsonl") if row["kind"] == "text")
+    (tmp_path / "benchmark.jsonl").write_text('{"id": "task-7", "solution": ' + _json(code["text"]) + "}\n")
+    config = Merging(decontamination=DecontaminationConfig(against=(str(tmp_path / "benchmark.jsonl"),)))
+    made = merged(tmp_path / "runs", tmp_path / "full", *inputs, config=config)
+    assert code["id"] not in {row["id"] for name in (TRAIN, EVAL) for row in rows(made / name)}
+    assert [hit["item"] for hit in describe(made).facts["evaluation_items"]] == ["task-7"]
+
+
+def test_the_same_inputs_in_another_order_give_the_same_split(tmp_path: Path, inputs: list[Path]) -> None:
+    one = merged(tmp_path / "runs", tmp_path / "one", *inputs)
+    two = merged(tmp_path / "runs", tmp_path / "two", *reversed(inputs))
+    for name in (TRAIN, EVAL):
+        assert {row["id"] for row in rows(one / name)} == {row["id"] for row in rows(two / name)}
+
+
+def test_a_merge_that_was_stopped_goes_on_with_the_phase_that_is_not_done(
+    tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Merging(merge=MergeConfig(inputs=tuple(map(str, inputs)), workers=1))
+    task = new_task(tmp_path / "runs", "merge", config, tmp_path / "full")
+
+    def stopped(*_: object) -> None:
+        raise StopRequested("asked")
+
+    monkeypatch.setattr("seedbed.jobs.merge.assemble", stopped)
+    with pytest.raises(StopRequested), Lifecycle(task.path) as lifecycle:
+        from seedbed.jobs.merge import run
+
+        run(task.path, lifecycle)
+    assert not (tmp_path / "full").exists()
+    assert {path.name for path in (task.path / WORK).iterdir()} >= {"clean.jsonl", "unique.json"}
+    monkeypatch.undo()
+    monkeypatch.setattr(merging.Merger, "_rows", stopped)  # the first phase is not repeated
+    run_task(task)
+    assert rows(tmp_path / "full" / EVAL)
+    assert not (task.path / WORK).exists()
+
+
+def test_a_dataset_that_was_changed_by_hand_is_refused(tmp_path: Path, inputs: list[Path]) -> None:
+    made = merged(tmp_path / "runs", tmp_path / "one", inputs[0])
+    with (made / TRAIN).open("a") as handle:
+        handle.write("{}\n")
+    with pytest.raises(SeedbedError, match="has changed"):
+        merged(tmp_path / "runs", tmp_path / "two", made)
+
+
+def _json(text: str) -> str:
+    import json
+
+    return json.dumps(text)

@@ -1,0 +1,151 @@
+"""The job that prepares a dataset: the same bytes however it is shared, only what changed is repeated, nothing is half written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prepared import KEY, new_task, preparation, prepared, repository, rows, run_task, write_messages
+from seedbed.curation import preparing
+from seedbed.curation.drops import Drops
+from seedbed.curation.folder import RECORDS, describe, verify
+from seedbed.curation.preparing import Preparer
+from seedbed.errors import SeedbedError
+from seedbed.runs.lifecycle import Lifecycle, StopRequested
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with three repositories."""
+    for number in range(3):
+        repository(tmp_path / "src" / f"app{number}", 100 * number)
+    return tmp_path / "src"
+
+
+def test_a_harvest_has_gaps_and_commits_with_where_they_are_from(tmp_path: Path, folder: Path) -> None:
+    made = prepared(tmp_path / "runs", preparation("harvest", folder), tmp_path / "data" / "all")
+    found = rows(made / RECORDS)
+    verify(made, describe(made))
+    assert {row["kind"] for row in found} == {"fim", "text", "chat"}
+    assert {row["provenance"]["repository"] for row in found} == {"app0", "app1", "app2"}
+    assert all(row["provenance"]["commit"] for row in found if row["kind"] == "chat")
+    assert sum(row["kind"] == "chat" for row in found) == 18  # six commits in each repository
+    assert all(row["lineage"][0] == "redact@1" and row["links"] and row["id"] for row in found)
+
+
+def test_no_file_of_a_dataset_or_of_the_cache_has_a_secret(tmp_path: Path, folder: Path, cache: Path) -> None:
+    made = prepared(tmp_path / "runs", preparation("harvest", folder), tmp_path / "data" / "all")
+    written = [path for place in (made, cache) for path in place.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert not [path for path in written if KEY.encode() in path.read_bytes()]
+    assert any("<AWS_KEY" in json.dumps(row) or row["redactions"] for row in rows(made / RECORDS))
+
+
+def test_equal_bytes_for_any_number_of_ranks_and_for_worker_processes(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = preparation("harvest", folder)
+    one = prepared(tmp_path / "runs", config, tmp_path / "data" / "one")
+    expected = (one / RECORDS).read_bytes()
+    for world in (2, 8):
+        monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / f"cache-{world}"))
+        for rank in reversed(range(world)):
+            list(Preparer(config, tmp_path / f"cache-{world}").make_rank(rank, world, lambda: None))
+        made = prepared(tmp_path / "runs", config, tmp_path / "data" / f"ranks-{world}")
+        assert (made / RECORDS).read_bytes() == expected
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache-processes"))
+    monkeypatch.setattr("seedbed.jobs.prepare._SMALL_BYTES", 0)
+    made = prepared(tmp_path / "runs", preparation("harvest", folder, workers=2), tmp_path / "data" / "processes")
+    assert (made / RECORDS).read_bytes() == expected
+
+
+def test_equal_bytes_under_the_local_executor_of_datatrove(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datatrove")
+    one = prepared(tmp_path / "runs", preparation("harvest", folder), tmp_path / "data" / "one")
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache-2"))
+    executor = tmp_path / "executor.toml"
+    executor.write_text('kind = "local"\ntasks = 2\n[options]\nworkers = 1\n')
+    config = preparation("harvest", folder, executor=str(executor))
+    made = prepared(tmp_path / "runs", config, tmp_path / "data" / "two")
+    assert (made / RECORDS).read_bytes() == (one / RECORDS).read_bytes()
+
+
+def test_only_what_has_changed_is_read_again(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    make = preparing.make_part
+
+    def counted(cache, key, unit, *others):  # type: ignore[no-untyped-def]
+        made.append(unit.name)
+        return make(cache, key, unit, *others)
+
+    monkeypatch.setattr(preparing, "make_part", counted)
+    config = preparation("harvest", folder)
+    prepared(tmp_path / "runs", config, tmp_path / "data" / "one")
+    assert len(made) == 6
+    made.clear()
+    again = prepared(tmp_path / "runs", config, tmp_path / "data" / "two")
+    assert made == []
+    assert describe(again).fingerprint == describe(tmp_path / "data" / "one").fingerprint
+    (folder / "app1" / "src" / "part_0.py").write_text("def new(value):\n    return value + 1\n" * 20)
+    prepared(tmp_path / "runs", config, tmp_path / "data" / "three")
+    assert made == ["app1"]
+
+
+def test_a_stopped_preparation_leaves_nothing_half_written_and_goes_on(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "data" / "all"
+    task = new_task(tmp_path / "runs", "prepare", preparation("harvest", folder), output)
+    find, looked = Preparer.find, []
+
+    def stop_at_the_third(self: Preparer, unit: object) -> object:
+        looked.append(unit)
+        if len(looked) == 3:
+            raise StopRequested("asked")
+        return find(self, unit)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Preparer, "find", stop_at_the_third)
+    with pytest.raises(StopRequested), Lifecycle(task.path) as lifecycle:
+        from seedbed.jobs.prepare import run
+
+        run(task.path, lifecycle)
+    assert not output.exists()
+    assert [path.name for path in output.parent.iterdir()] == [".seedbed"]
+    monkeypatch.setattr(Preparer, "find", find)
+    run_task(task)
+    assert len(rows(output / RECORDS)) == describe(output).files[RECORDS].rows > 20
+
+
+def test_a_part_that_cannot_be_read_is_counted_and_the_rest_is_kept(tmp_path: Path, folder: Path) -> None:
+    for path in (folder / "app1" / ".git" / "objects").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    made = prepared(tmp_path / "runs", preparation("harvest", folder), tmp_path / "data" / "all")
+    drops = Drops.from_json(describe(made).drops)
+    assert {row["provenance"]["repository"] for row in rows(made / RECORDS)} >= {"app0", "app2"}
+    assert drops.total > 0
+
+
+def test_input_without_content_is_an_error_that_says_why(tmp_path: Path) -> None:
+    (tmp_path / "chats.jsonl").write_text('{"messages": [{"role": "user", "content": "only a question"}]}\n' * 3)
+    with pytest.raises(SeedbedError, match="Nothing of the input can be used"):
+        prepared(tmp_path / "runs", preparation("logs", tmp_path / "chats.jsonl"), tmp_path / "data" / "none")
+    assert not (tmp_path / "data" / "none").exists()
+
+
+def test_rows_with_the_same_content_are_kept_once(tmp_path: Path) -> None:
+    write_messages(tmp_path / "chats.jsonl", 5)
+    text = (tmp_path / "chats.jsonl").read_text()
+    (tmp_path / "chats.jsonl").write_text(text + text)
+    made = prepared(tmp_path / "runs", preparation("logs", tmp_path / "chats.jsonl"), tmp_path / "data" / "chats")
+    assert describe(made).files[RECORDS].rows == 5
