@@ -140,7 +140,9 @@ def test_the_figures_are_those_of_the_rows(tmp_path: Path) -> None:
     seen: list[int] = []
     summary = write_report(path, description, seen.append)
     assert summary == read_report(path, description)
-    assert (summary.rows, seen) == (1300, list(range(100, 1301, 100)))
+    assert summary.rows == 1300
+    assert sum(seen) == sum(each.size_bytes for each in description.files.values())
+    assert len(seen) >= 13  # often enough for a progress bar
     text = " ".join(read((path / REPORT_HTML).read_text()).text)
     for shown in ("1,234 training rows", "66 evaluation rows", "1,501 left out", "generated file", "gen/2.py", "a b"):
         assert shown in re.sub(r"\s+", " ", text)

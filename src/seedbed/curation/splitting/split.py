@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from seedbed.curation.drops import Drops
+from seedbed.curation.drops import SAMPLE_CHARACTERS, Drops
 from seedbed.curation.record import Record
 from seedbed.curation.splitting.answers import NO_ROW, Answers, measured_answers
 from seedbed.curation.splitting.assign import DROPPED, EVAL, TRAIN, wanted
@@ -188,7 +188,7 @@ def _count_drops(rows: Rows, groups: Groups, outcome: Outcome, drops: Drops) -> 
         (outcome.visible, "old evaluation row that training shows"),
     ):
         for _, record in rows.read(np.flatnonzero(numbers)):
-            drops.drop(STEP, reason, where_of(record), "\n".join(answers_of(record)))
+            drops.drop(STEP, reason, where_of(record), "\n".join(answers_of(record))[:SAMPLE_CHARACTERS])
 
 
 def _leakage(rows: Rows, groups: Groups, outcome: Outcome, old: np.ndarray) -> Leakage:
