@@ -41,6 +41,8 @@ from seedbed.tokenizer.tokenizer import Tokenizer
 
 VERSION = 1
 """Raised when the same template is found to behave in another way."""
+MOST_ENDS = 2
+"""The most control tokens, one right after the other, that end a turn."""
 _CORRECT = "Use another template: give a file with one, such as the model's training template."
 _HOW: dict[Strategy, str] = {
     "generation": "by its {% generation %} marks",
@@ -256,12 +258,12 @@ class _Verification:
             found = [each[0] for each in pattern.finditer(text.rpartition(TURN_END)[2])]
             if calls:  # others, such as one at the end of a call, may stand before it
                 ends.update(each for each in found[-1:] if each in self._stops())
-            elif found:
+            elif found and len(re.findall(one, found[0])) <= MOST_ENDS:
                 ends.add(found[0])
             else:
                 raise SeedbedError(
-                    f"The chat template of {self._where} writes no control token at the end of a turn of the assistant, so a "
-                    f"model could not learn to stop (probe {quoted(probe.name)}: {_shown(text[-60:])}).",
+                    f"The chat template of {self._where} does not end a turn of the assistant with one or two control tokens, "
+                    f"so a model could not learn to stop (probe {quoted(probe.name)}: {_shown(text[-60:])}).",
                     _CORRECT,
                 )
         return sorted(ends)
