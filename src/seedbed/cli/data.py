@@ -224,10 +224,14 @@ def clip(arguments: argparse.Namespace) -> int:
 
 
 def _model(arguments: argparse.Namespace) -> Path:
-    """The folder of the model that --model names."""
+    """The folder of the model that --model names; a folder with nothing but a tokenizer will do."""
+    from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
     from seedbed.cli.model_choice import choose_model
     from seedbed.cli.store_option import store
+    from seedbed.files import normal_path
 
+    if (folder := normal_path(arguments.model)) and (folder / TOKENIZER_JSON).is_file():
+        return folder
     return choose_model(store(getattr(arguments, "runs", None)), arguments.model, None).model_path()
 
 

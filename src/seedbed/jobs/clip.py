@@ -23,7 +23,7 @@ from seedbed.curation.report.summary import write_report
 from seedbed.curation.result import sentences
 from seedbed.errors import SeedbedError
 from seedbed.events import RESULT, Message
-from seedbed.jobs.look import renderer_of
+from seedbed.jobs.look import ModelRenderer
 from seedbed.jobs.merge import Reporter
 from seedbed.jobs.waiting import until_written
 from seedbed.runs.kinds import frozen_config
@@ -93,11 +93,11 @@ def _write(
     """Write the files of rows, clipped. Raises SeedbedError if no row is left."""
     done, total = 0, sum(each.size_bytes for each in before.files.values())
     facts = {}
-    with renderer_of(Path(config.clip.model), config.clip.family) as renderer:
+    with ModelRenderer(Path(config.clip.model), config.clip.family) as renderer:
         for name in before.files:
             part = prepared / f".{name}.part"
             with files.replacing(part, durable=False) as handle:
-                for record in layout.read_rows(source, name):
+                for record in renderer.readable(layout.read_rows(source, name), drops):
                     done += len(encode(record)) + 1
                     report("clipping", done, total)
                     for each in _clipped(record, config.clip.most_tokens, renderer, drops, lost):

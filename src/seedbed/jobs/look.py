@@ -6,7 +6,7 @@ It reads a JSON request from stdin and answers in JSON lines: {"done": bytes, "t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ import msgspec
 
 from seedbed.config.directories import cache_dir
 from seedbed.curation.drops import Drops
+from seedbed.curation.duplicates.content import place_of
 from seedbed.curation.fim.families import families_of
 from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows, verify
 from seedbed.curation.parts import Ticker
@@ -51,15 +52,25 @@ def main(arguments: Sequence[str]) -> int:
     return answer_request(Request, _answer)
 
 
-def renderer_of(model: Path, family: str, max_tokens: int | None = None) -> Renderer:
-    """A renderer with the tokenizer and template of a model folder. Without `family`, one that the tokenizer has."""
-    tokenizer = Tokenizer.of_model(model)
-    if not family:
-        family = next(iter(families_of(tokenizer)), "")
-    cache = cache_dir() / TEMPLATES
-    return Renderer(
-        tokenizer, template=None, fim_family=family or None, max_tokens=max_tokens, loss="assistant", cache=cache
-    )
+class ModelRenderer(Renderer):
+    """A renderer with the tokenizer and template of a model folder; it passes over what that model cannot read."""
+
+    def __init__(self, model: Path, family: str) -> None:
+        """`family`: whose markers rows with gaps get; "" for one that the tokenizer has."""
+        tokenizer = Tokenizer.of_model(model)
+        self.family = family or next(iter(families_of(tokenizer)), None)
+        cache = cache_dir() / TEMPLATES
+        super().__init__(
+            tokenizer, template=None, fim_family=self.family, max_tokens=None, loss="assistant", cache=cache
+        )
+
+    def readable(self, records: Iterable[Record], drops: Drops) -> Iterator[Record]:
+        """The records that the model can read: those with a gap only if the tokenizer has markers for it."""
+        for record in records:
+            if record.kind == "fim" and self.family is None:
+                drops.drop("render", "gap to fill, for which the tokenizer has no markers", place_of(record))
+            else:
+                yield record
 
 
 def _answer(request: Request) -> Iterator[Line]:
@@ -73,11 +84,10 @@ def _lengths(request: Request, folder: Path, description: Description) -> Iterat
     total = sum(facts.size_bytes for facts in description.files.values())
     found = {}
     before = 0
-    with renderer_of(Path(request.model), request.family) as renderer:
+    with ModelRenderer(Path(request.model), request.family) as renderer:
         for name, facts in description.files.items():
-            found[name] = msgspec.to_builtins(
-                lengths(_reported(read_rows(folder, name), before, total), renderer, drops)
-            )
+            records = renderer.readable(_reported(read_rows(folder, name), before, total), drops)
+            found[name] = msgspec.to_builtins(lengths(records, renderer, drops))
             before += facts.size_bytes
     yield {"lengths": found, "edges": EDGES, "drops": drops.as_json()["counts"]}
 
@@ -103,8 +113,8 @@ def _peek(request: Request, folder: Path, description: Description) -> Iterator[
         and (not request.contains or request.contains in encode(record).decode())
     )
     chosen = itertools.islice(wanted, request.skip, request.skip + request.rows)
-    with renderer_of(Path(request.model), request.family) as renderer:
-        for each in peek(chosen, renderer, drops):
+    with ModelRenderer(Path(request.model), request.family) as renderer:
+        for each in peek(renderer.readable(chosen, drops), renderer, drops):
             yield {
                 "id": each.record.id,
                 "kind": each.record.kind,
