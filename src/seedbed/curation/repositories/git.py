@@ -296,13 +296,18 @@ def authors(repository: Repository) -> tuple[str, ...]:
 
 
 def name_of(repository: Repository) -> str:
-    """A name without credentials and local paths: that of its remote `origin`, such as owner/name, else of its folder."""
+    """A name without credentials and local paths: that of its remote `origin`, such as owner/name, else of its folder.
+
+    Clones of one repository have the same name, so that their files and commits are known to be the same.
+    """
     try:
         url = run(repository, "config", "--local", "--get", "remote.origin.url").decode("utf-8", "replace").strip()
     except GitError:
         url = ""
     if (name := name_in_url(url)) is not None:
         return name
+    if url.startswith(("/", "file://")) and (last := url.rstrip("/").removesuffix(".git").rpartition("/")[2]):
+        return printable(last)  # a clone of a folder: that has the same files and commits
     folder = common_dir(repository)  # that of the main worktree
     folder = folder.parent if folder.name == ".git" else folder
     return printable(folder.name.removesuffix(".git")) or "repository"
