@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.redaction.checks import is_assigned_secret
-from seedbed.curation.redaction.rules import Rule, known_words, rule_table
+from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
 from seedbed.curation.redaction.scanner import Scanner, Span
 
 _LEAST_NAME = 3
@@ -93,7 +93,8 @@ class Redactor:
 
     def fingerprint(self) -> str:
         """Hex digest of the rules and options, for caches: it changes when the same text would be redacted otherwise."""
-        content = msgspec.json.encode((rule_table(), self.options))
+        words = [sorted(known_words(name)) for name in WORD_LISTS]
+        content = msgspec.json.encode((rule_table(), words, self.options))
         return hashlib.blake2b(content, digest_size=16).hexdigest()
 
     def redact(self, text: str, numbering: Numbering | None = None, names: Sequence[str] = ()) -> Redacted:
@@ -107,7 +108,7 @@ class Redactor:
 
     def redacted(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """The text with the placeholders of `numbering`, which counts them. JSON stays JSON; see `redact_json`."""
-        if text[:1] in ("{", "[") and text.rstrip()[-1:] in ("}", "]") and '"' in text:
+        if _is_json(text):
             return self.redact_json(text, numbering, names)
         return self._plain(text, numbering, names)
 
@@ -128,14 +129,27 @@ class Redactor:
         for match in _LITERAL.finditer(text):
             value = json.loads(match[0])
             between = text[end : match.start()]
-            changed = self.redacted(value, numbering, names)
             is_value = between.strip() == ":"
-            if changed == value and is_value and self.options.secrets and is_assigned_secret(key, value):
-                changed = self._placeholder(_NAME_RULES["SECRET"], value, numbering)
+            changed = self._value(key, value, numbering, names) if is_value else self.redacted(value, numbering, names)
             key = "" if is_value else value
             pieces += [between, match[0] if changed == value else json.dumps(changed, ensure_ascii=match[0].isascii())]
             end = match.end()
         return "".join([*pieces, text[end:]])
+
+    def _value(self, key: str, value: str, numbering: Numbering, names: Sequence[str]) -> str:
+        """The value of a key of JSON, both decoded, redacted beside its key, since rules look at names."""
+        if _is_json(value):
+            return self.redact_json(value, numbering, names)
+        before = f'"{key}": "'
+        spans = [
+            Span(max(start - len(before), 0), min(end - len(before), len(value)), rule)
+            for start, end, rule in self._spans(f'{before}{value}"', names)
+            if end > len(before)
+        ]
+        general = all(span.rule.id == "assignment" for span in spans)
+        if general and self.options.secrets and is_assigned_secret(key, value):
+            spans = [Span(0, len(value), _NAME_RULES["SECRET"])]
+        return _replaced(value, [(s, e, self._placeholder(rule, value[s:e], numbering)) for s, e, rule in spans])
 
     def redact_parts(self, parts: Sequence[str], numbering: Numbering, names: Sequence[str] = ()) -> list[str]:
         """The parts of one text, redacted as a whole, so that what crosses a cut is found; joined they are the result.
@@ -194,6 +208,11 @@ class Redactor:
             if kept:
                 spans = [span for span in spans if not any(s < span.end and span.start < e for s, e in kept)]
         return spans
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text may be an object or a list of JSON with strings, by its ends."""
+    return text[:1] in ("{", "[") and text.rstrip()[-1:] in ("}", "]") and '"' in text
 
 
 def _replaced(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:
