@@ -207,6 +207,15 @@ def test_each_commit_without_an_example_is_counted_by_its_reason(tmp_path: Path)
     assert all(sample.where.startswith("app@") for sample in drops.samples)
 
 
+def test_whitespace_in_strings_and_constants_are_no_formatting_and_no_versions(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "app")
+    repository.commit("Add the help", {"f.js": 'print("a  b");\nconst rate = 0.5;\n'})
+    repository.commit("Show one space in the help", {"f.js": 'print("a b");\nconst rate = 0.5;\n'})
+    repository.commit("Use a lower rate of learning", {"f.js": 'print("a b");\nconst rate = 0.1;\n'})
+    records, drops = read(repository.path)
+    assert len(records) == 3, drops.counts
+
+
 def test_a_change_of_indentation_that_changes_python_is_no_formatting(tmp_path: Path) -> None:
     repository = GitRepository(tmp_path / "app")
     repository.commit("Add the loop", {"f.py": "for x in y:\n    a(x)\n    b(x)\n"})
