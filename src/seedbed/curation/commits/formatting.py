@@ -7,7 +7,11 @@ import re
 import tokenize
 from collections.abc import Iterable
 
+from seedbed.curation.commits.context import indent_of
+
 _TOKENS = re.compile(r"\w+|[^\w\s]")
+_MOST_CHARACTERS = 60_000
+"""Of a text whose tokens are read as Python's, which takes a millisecond for a thousand characters."""
 _TRAILING_COMMA = re.compile(r",([)\]}])")
 _VERSION = re.compile(r"\d+(?:\.\d+)+[\w.+-]*|\b\d+\b|\b[0-9a-f]{40,}\b")
 INDENTED = frozenset(
@@ -32,15 +36,17 @@ INDENTED = frozenset(
 def only_formats(before: str, after: str, language: str | None) -> bool:
     """Whether two texts differ in whitespace only, and in commas before closing brackets.
 
-    In languages where indentation says something, the depth of every line must be the same, too; for Python, its tokens.
+    In languages where indentation says something, the depth of every line must be the same, too, or, for Python, its tokens.
     """
     if _squeezed(before) != _squeezed(after):
         return False
     if language not in INDENTED:
         return True
-    if language == "Python" and (tokens := _python_tokens(before)) is not None:
-        return tokens == _python_tokens(after)
-    return _depths(before) == _depths(after)
+    if _depths(before) == _depths(after):
+        return True
+    if language != "Python" or len(before) > _MOST_CHARACTERS or (tokens := _python_tokens(before)) is None:
+        return False
+    return tokens == _python_tokens(after)
 
 
 def same_letters(removed: Iterable[str], added: Iterable[str]) -> bool:
@@ -79,16 +85,16 @@ def _python_tokens(text: str) -> list[tuple[int, str]] | None:
 
 
 def _depths(text: str) -> list[tuple[int, str]]:
-    """Each line that is not blank: how many lines it is within, and its tokens."""
+    """Each line that is not blank: how many lines it is within, and its characters."""
     found = []
     open_indents: list[int] = []
     for line in text.split("\n"):
-        stripped = line.expandtabs(8).strip()
-        if not stripped:
+        words = line.split()
+        if not words:
             continue
-        indent = len(line.expandtabs(8)) - len(line.expandtabs(8).lstrip())
-        while open_indents and open_indents[-1] >= indent:
+        depth = indent_of(line)
+        while open_indents and open_indents[-1] >= depth:
             open_indents.pop()
-        open_indents.append(indent)
-        found.append((len(open_indents), " ".join(_TOKENS.findall(stripped))))
+        open_indents.append(depth)
+        found.append((len(open_indents), "".join(words)))
     return found

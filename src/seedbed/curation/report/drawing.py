@@ -33,6 +33,11 @@ def safe(text: object, *, newlines: bool = False) -> str:
     return escape(printable(str(text), newlines=newlines))
 
 
+def small(text: str) -> str:
+    """A remark below something."""
+    return f'<p class="soft small">{safe(text)}</p>'
+
+
 def tile(number: str, label: str, kind: str = "") -> str:
     """A key figure."""
     return f'<div class="tile {kind}"><b>{safe(number)}</b><span>{safe(label)}</span></div>'
@@ -106,11 +111,8 @@ def legend(*names: tuple[str, str]) -> str:
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """Names and values, one pair a line."""
-    return (
-        '<dl class="facts">'
-        + "".join(f"<dt>{safe(name)}</dt><dd>{safe(value)}</dd>" for name, value in pairs)
-        + "</dl>"
-    )
+    lines = (f"<div><dt>{safe(name)}</dt><dd>{safe(value)}</dd></div>" for name, value in pairs)
+    return f'<dl class="facts">{"".join(lines)}</dl>'
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:

@@ -17,6 +17,7 @@ from seedbed.curation.report.drawing import (
     percent,
     power_of_two,
     safe,
+    small,
     table,
     thin_bar,
     tile,
@@ -33,7 +34,14 @@ MOST_BARS = 12
 WORST = 3
 EXCERPT = 160
 MOST_CLUSTERS = 8
-_DIMENSIONS = {
+LEVELS = {
+    "links": "sessions, commits, files and shared text",
+    "links without files": "sessions, commits and shared text",
+    "repository": "whole repositories",
+    "time": "sessions, commits, files and shared text; in the largest group, time",
+}
+"""How groups were made, in words."""
+DIMENSIONS = {
     "kind": "Kinds of rows",
     "source": "Sources",
     "repository": "Repositories",
@@ -41,7 +49,7 @@ _DIMENSIONS = {
     "licence": "Licences",
     "model": "Models that wrote the answers",
 }
-_KINDS = {"chat": "conversation", "text": "text", "fim": "gap to fill"}
+KINDS = {"chat": "conversation", "text": "text", "fim": "gap to fill"}
 
 
 def page(summary: Summary) -> str:
@@ -128,7 +136,7 @@ def _leakage(summary: Summary) -> str:
             "Groups that stay together",
             f"{_number(found, 'groups'):,}, the largest with {plural(_number(found, 'largest_group'), 'row')}",
         ),
-        ("What ties rows together", str(found.get("level", ""))),
+        ("What ties rows together", LEVELS.get(str(found.get("level")), "")),
         ("Visible in the first choice", f"{before:,} of {answers_before:,} answers; then groups were joined or moved"),
         (
             "Groups joined, rows moved to training",
@@ -154,7 +162,7 @@ def _pair(pair: Mapping[str, Any]) -> str:
 def _contents(summary: Summary) -> str:
     splits = summary.contents.splits
     shown = []
-    for name, title in _DIMENSIONS.items():
+    for name, title in DIMENSIONS.items():
         shares = summary.contents.by.get(name, [])
         if shares and not (len(shares) == 1 and shares[0].name.startswith("(")):
             shown.append(card(title, _share_bars(shares, summary.rows)))
@@ -184,10 +192,10 @@ def _share_bars(shares: Sequence[Share], total: int) -> str:
         )
         number = f"{large(amount.rows)} · {percent(amount.rows, total)}"
         rows.append(
-            Row(_KINDS.get(each.name, each.name), amount.rows - amount.eval_rows, amount.eval_rows, number, hint)
+            Row(KINDS.get(each.name, each.name), amount.rows - amount.eval_rows, amount.eval_rows, number, hint)
         )
     rest = len(shares) - MOST_BARS
-    return bars(rows) + (f'<p class="soft small">and {rest:,} more, in report.json</p>' if rest > 0 else "")
+    return bars(rows) + (small(f"and {rest:,} more, in report.json") if rest > 0 else "")
 
 
 def _lengths(summary: Summary) -> str:
@@ -245,9 +253,7 @@ def _kinds(summary: Summary) -> str:
         words = (
             f"{chats.trained_turns:,} turns are trained; {chats.reasoning_turns:,} have the thinking before the answer."
         )
-        shown.append(
-            card(f"Turns of {plural(chats.rows, 'conversation')}", bars(rows) + f'<p class="soft small">{words}</p>')
-        )
+        shown.append(card(f"Turns of {plural(chats.rows, 'conversation')}", bars(rows) + small(words)))
     if chats.tool_calls:
         calls = sum(chats.tool_calls.values())
         rows = [
@@ -264,9 +270,7 @@ def _kinds(summary: Summary) -> str:
         words = (
             f"Order of the parts: {orders}. {percent(gaps.with_context, gaps.rows)} show other files of the repository."
         )
-        shown.append(
-            card(f"How {plural(gaps.rows, 'gap')} were chosen", bars(rows) + f'<p class="soft small">{words}</p>')
-        )
+        shown.append(card(f"How {plural(gaps.rows, 'gap')} were chosen", bars(rows) + small(words)))
         middles = _histogram(gaps.middles, summary)
         shown.append(card(f"Characters of a gap, median {gaps.middles.p50:,}", middles))
     return f'<div class="cards">{"".join(shown)}</div>' if shown else ""
@@ -280,7 +284,7 @@ def _safety(summary: Summary) -> str:
             for rule, (values, found) in list(contents.redactions.items())[: MOST_BARS * 2]
         ]
         words = f"{contents.redacted_rows:,} rows have placeholders in the place of these values. The values are stored nowhere."
-        secrets = bars(rows) + f'<p class="soft small">{words}</p>'
+        secrets = bars(rows) + small(words)
     else:
         secrets = '<p class="soft">Nothing was replaced.</p>'
     shown = card("Secrets and personal data, by rule", secrets)
@@ -345,7 +349,7 @@ def _lineage(summary: Summary) -> str:
     rebuilt = (
         f"<pre>{safe(summary.command)}</pre>" if summary.command else '<p class="soft">The command is not known.</p>'
     )
-    passed = f'<p class="soft small">Steps that every row passed: {safe(steps)}.</p>' if steps else ""
+    passed = small(f"Steps that every row passed: {steps}.") if steps else ""
     return f'<section class="card"><h3>Make it again</h3>{rebuilt}{passed}</section>{content}'
 
 

@@ -33,7 +33,7 @@ p { margin: 0.3rem 0; max-width: 46rem; }
 .tile { padding: 0.85rem 1rem; }
 .tile b { display: block; font-size: 1.45rem; font-weight: 650; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 0.86rem; display: block; }
-.tile.train { border-top: 3px solid var(--train); } .tile.eval { border-top: 3px solid var(--eval); }
+.tile.train { box-shadow: inset 0 3px var(--train); } .tile.eval { box-shadow: inset 0 3px var(--eval); }
 .cards { columns: 2 400px; column-gap: 0.75rem; }
 .card { padding: 1rem 1.1rem; margin: 0 0 0.75rem; break-inside: avoid; min-width: 0; }
 .cards > .wide { column-span: all; }

@@ -20,6 +20,7 @@ FORMAT = 1
 EXAMPLES = 3
 """Examples of each reason."""
 EXCERPT = 300
+REPORT_ROWS = 100
 _FILES: tuple[tuple[str, Split], ...] = ((layout.TRAIN, "train"), (layout.EVAL, "eval"), (layout.RECORDS, "records"))
 _REMEDY = "Make it again with `seedbed data report --again`."
 
@@ -86,19 +87,23 @@ class Summary(msgspec.Struct, kw_only=True):
 
 
 def summarise(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:
-    """Read all rows of a dataset, and sum up what is in it. `report` is called with the rows read, every hundred.
+    """Read all rows of a dataset, and sum up what is in it.
 
-    Raises SeedbedError, with the line, if a row cannot be read.
+    `report` is called with the bytes read since, by the mean size of a row. Raises SeedbedError, with the line, if a row
+    cannot be read.
     """
-    tally, rows = Tally(), 0
+    tally = Tally()
     for name, split in _FILES:
-        if name not in description.files:
+        facts = description.files.get(name)
+        if facts is None:
             continue
-        for record in layout.read_rows(folder, name):
+        reported = 0
+        for number, record in enumerate(layout.read_rows(folder, name), 1):
             tally.add(record, split)
-            rows += 1
-            if report and not rows % 100:
-                report(rows)
+            if report and (number % REPORT_ROWS == 0 or number == facts.rows):
+                done = facts.size_bytes * number // max(facts.rows, 1)
+                report(done - reported)
+                reported = done
     drops = Drops.from_json(description.drops)
     return Summary(
         name=description.name,

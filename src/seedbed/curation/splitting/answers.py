@@ -199,20 +199,24 @@ class Table:
 
 def runs_of_answers(record: Record) -> tuple[list[Runs], int]:
     """The runs of each answer of a record that is long enough, and how many are not."""
-    found, too_short = [], 0
-    for text in answers_of(record):
-        if not text.strip():
-            continue
-        tokens = tokens_of([text])
-        count = len(tokens.hashes)
-        if count >= RUN:
-            runs, _ = runs_of(tokens)
-            found.append(Runs(spaced(runs, MOST_RUNS), RUN))
-        elif count >= SHORT and len("".join(text.split())) >= SHORT_CHARACTERS:
-            found.append(Runs(runs_of(tokens, count)[0], count))
-        else:
-            too_short += 1
-    return found, too_short
+    found = [_runs_of(text) for text in answers_of(record) if text.strip()]
+    measured = [each for each in found if each is not None]
+    return measured, len(found) - len(measured)
+
+
+def measured_answers(record: Record) -> list[str]:
+    """The answers of a record that are long enough, in the order of `runs_of_answers`."""
+    return [text for text in answers_of(record) if _runs_of(text) is not None]
+
+
+def _runs_of(text: str) -> Runs | None:
+    tokens = tokens_of([text])
+    count = len(tokens.hashes)
+    if count >= RUN:
+        return Runs(spaced(runs_of(tokens)[0], MOST_RUNS), RUN)
+    if count >= SHORT and len("".join(text.split())) >= SHORT_CHARACTERS:
+        return Runs(runs_of(tokens, count)[0], count)
+    return None
 
 
 def spaced(runs: np.ndarray, most: int) -> np.ndarray:

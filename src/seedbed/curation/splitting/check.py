@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from seedbed.curation.record import Record, decode
-from seedbed.curation.splitting.answers import Runs, Table, runs_of_answers
+from seedbed.curation.splitting.answers import Runs, Table, measured_answers, runs_of_answers
 from seedbed.curation.splitting.containment import HALF
-from seedbed.curation.splitting.content import answers_of
 from seedbed.curation.splitting.gate import WORST
 from seedbed.curation.splitting.scan import read_parts
 from seedbed.curation.splitting.split import EXCERPT, LeakedPair, where_of
@@ -40,12 +39,12 @@ def visible_answers(train: Sequence[Path], evaluated: Sequence[Path], report: Ca
     Raises SeedbedError if a line is no record.
     """
     runs: list[Runs] = []
-    origins: list[tuple[int, int]] = []
+    origins: list[tuple[int, int, int]] = []
     too_short = 0
     for part, offset, record in read_parts(evaluated, report):
         found, short = runs_of_answers(record)
         runs += found
-        origins += [(part, offset)] * len(found)
+        origins += [(part, offset, place) for place in range(len(found))]
         too_short += short
     sizes = np.array([len(each.hashes) for each in runs], np.int64)
     hashes = np.concatenate([np.empty(0, np.uint64), *(each.hashes for each in runs)])
@@ -68,7 +67,7 @@ def visible_answers(train: Sequence[Path], evaluated: Sequence[Path], report: Ca
     named = _numbered(train, set(shown.values()), report)
     pairs = []
     for each in worst:
-        part, offset = origins[each]
+        part, offset, which = origins[each]
         with evaluated[part].open("rb") as handle:
             handle.seek(offset)
             record = decode(handle.readline())
@@ -77,7 +76,7 @@ def visible_answers(train: Sequence[Path], evaluated: Sequence[Path], report: Ca
                 share=round(float(share[each]), 4),
                 eval_row=where_of(record),
                 train_row=where_of(named[shown[each]]),
-                answer=shorten(max(answers_of(record), key=len, default=""), EXCERPT),
+                answer=shorten(measured_answers(record)[which], EXCERPT),
             )
         )
     return Visible(len(runs), too_short, int((share > HALF).sum()), tuple(pairs))

@@ -29,6 +29,8 @@ class Pair(NamedTuple):
     share: float
     """The share of the answer that is seen there."""
     eval_row: int
+    answer: int
+    """Which answer of the evaluation row, among those that are measured."""
     train_row: int
 
 
@@ -238,12 +240,14 @@ class Gate:
 
     def _worst(self) -> tuple[Pair, ...]:
         train = self.split == TRAIN
-        share = np.where(self._answers_in_eval(), self.answers.contained(train), 0)
-        worst = np.argsort(-share, kind="stable")[: WORST * 4]
+        shares = np.where(self._answers_in_eval(), self.answers.contained(train), 0)
+        worst = np.argsort(-shares, kind="stable")[: WORST * 4]
         pairs = []
-        for answer, shown in self.answers.seen_in(worst[share[worst] > 0], train).items():
+        for answer, shown in self.answers.seen_in(worst[shares[worst] > 0], train).items():
             if shown:
                 row = self._most(shown)
-                pairs.append(Pair(len(shown[row]) / self.answers.sizes(answer)[0], self.answers.rows[answer], row))
+                owner = self.answers.rows[answer]
+                share = len(shown[row]) / self.answers.sizes(answer)[0]
+                pairs.append(Pair(share, owner, answer - self.answers.rows.index(owner), row))
         pairs.sort(key=lambda each: (-each.share, each.eval_row, each.train_row))
         return tuple(pairs[:WORST])

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from seedbed.curation.drops import Drops
+from seedbed.curation.drops import SAMPLE_CHARACTERS, Drops
 from seedbed.curation.record import Record
-from seedbed.curation.splitting.answers import NO_ROW, Answers
+from seedbed.curation.splitting.answers import NO_ROW, Answers, measured_answers
 from seedbed.curation.splitting.assign import DROPPED, EVAL, TRAIN, wanted
 from seedbed.curation.splitting.containment import Spool, contained_pairs
 from seedbed.curation.splitting.content import answers_of
@@ -50,7 +50,7 @@ class LeakedPair(msgspec.Struct, kw_only=True, frozen=True):
     """Where it came from."""
     train_row: str
     answer: str
-    """How an answer of the evaluation row begins."""
+    """How that answer of the evaluation row begins."""
 
 
 class Leakage(msgspec.Struct, kw_only=True, frozen=True):
@@ -188,7 +188,7 @@ def _count_drops(rows: Rows, groups: Groups, outcome: Outcome, drops: Drops) -> 
         (outcome.visible, "old evaluation row that training shows"),
     ):
         for _, record in rows.read(np.flatnonzero(numbers)):
-            drops.drop(STEP, reason, where_of(record), "\n".join(answers_of(record)))
+            drops.drop(STEP, reason, where_of(record), "\n".join(answers_of(record))[:SAMPLE_CHARACTERS])
 
 
 def _leakage(rows: Rows, groups: Groups, outcome: Outcome, old: np.ndarray) -> Leakage:
@@ -225,18 +225,15 @@ def _unevaluated(rows: Rows, outcome: Outcome) -> Iterator[str]:
 def _worst(rows: Rows, pairs: Sequence[Pair]) -> list[LeakedPair]:
     numbers = sorted({number for each in pairs for number in (each.eval_row, each.train_row)})
     records = dict(rows.read(numbers))
-    found = []
-    for each in pairs:
-        answer = max(answers_of(records[each.eval_row]), key=len, default="")
-        found.append(
-            LeakedPair(
-                share=round(each.share, 4),
-                eval_row=where_of(records[each.eval_row]),
-                train_row=where_of(records[each.train_row]),
-                answer=shorten(answer, EXCERPT),
-            )
+    return [
+        LeakedPair(
+            share=round(each.share, 4),
+            eval_row=where_of(records[each.eval_row]),
+            train_row=where_of(records[each.train_row]),
+            answer=shorten(measured_answers(records[each.eval_row])[each.answer], EXCERPT),
         )
-    return found
+        for each in pairs
+    ]
 
 
 def _check(leakage: Leakage, outcome: Outcome, most: float) -> None:

@@ -1,0 +1,184 @@
+"""What differs between two versions of a dataset: rows, splits, counts, reasons and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seedbed.curation import folder as layout
+from seedbed.curation.folder import Description
+from seedbed.curation.record import content_id
+from seedbed.curation.report.drawing import large
+from seedbed.curation.report.page import DIMENSIONS, KINDS
+from seedbed.curation.report.summary import Summary
+from seedbed.text import listed, printable, shorten
+
+ID_BYTES = 8
+_SPLITS = {layout.TRAIN: "train", layout.EVAL: "eval", layout.RECORDS: "records"}
+MOST_LINES = 12
+
+
+class Change(msgspec.Struct, kw_only=True, frozen=True):
+    """A count that differs between the versions."""
+
+    name: str
+    before: int
+    after: int
+
+
+class Difference(msgspec.Struct, kw_only=True):
+    """What differs between two versions of a dataset."""
+
+    before: str
+    """The name of the first version."""
+    after: str
+    same_rows: bool
+    """Whether both have the same rows in the same order."""
+    kept: int
+    """Rows that both have."""
+    added: int
+    removed: int
+    moved: dict[str, int]
+    """Rows that both have in another split: `train to eval` -> how many."""
+    counts: list[Change]
+    """Rows, evaluation rows, characters and trained characters."""
+    by: dict[str, list[Change]]
+    """Rows by dimension, the largest changes first."""
+    left_out: list[Change]
+    settings: list[tuple[str, str, str]]
+    """Settings that differ, with both values."""
+
+
+def difference(first: tuple[Path, Description, Summary], second: tuple[Path, Description, Summary]) -> Difference:
+    """Compare two datasets, each given as its folder, its description and its summary.
+
+    Rows are compared by their content: 8 bytes of memory for each row of the first. Raises SeedbedError if a row cannot be
+    read.
+    """
+    before, after = _ids(*first[:2]), _ids(*second[:2])
+    moved: dict[str, int] = {}
+    kept = 0
+    for row, split in after.items():
+        if row in before:
+            kept += 1
+            if before[row] != split:
+                name = f"{before[row]} to {split}"
+                moved[name] = moved.get(name, 0) + 1
+    old, new = first[2], second[2]
+    return Difference(
+        before=old.name,
+        after=new.name,
+        same_rows=first[1].fingerprint == second[1].fingerprint,
+        kept=kept,
+        added=len(after) - kept,
+        removed=len(before) - kept,
+        moved=dict(sorted(moved.items())),
+        counts=_changes(_totals(old), _totals(new)),
+        by={
+            name: found
+            for name in DIMENSIONS
+            if (found := _largest(_changes(_rows_by(old, name), _rows_by(new, name))))
+        },
+        left_out=_largest(_changes(_reasons(old), _reasons(new))),
+        settings=_settings(old.settings, new.settings),
+    )
+
+
+def _ids(folder: Path, description: Description) -> dict[bytes, str]:
+    """The content of each row, hashed, and its split. Rows of equal content count once."""
+    found: dict[bytes, str] = {}
+    for name, split in _SPLITS.items():
+        if name in description.files:
+            for record in layout.read_rows(folder, name):
+                found[bytes.fromhex(content_id(record)[: 2 * ID_BYTES])] = split
+    return found
+
+
+def _totals(summary: Summary) -> dict[str, int]:
+    splits = summary.contents.splits
+    return {
+        "rows": summary.rows,
+        "evaluation rows": splits["eval"].rows if "eval" in splits else 0,
+        "characters": summary.characters,
+        "trained characters": summary.trained,
+        "left out": sum(each.count for each in summary.left_out),
+        "values redacted": sum(values for values, _ in summary.contents.redactions.values()),
+    }
+
+
+def _rows_by(summary: Summary, dimension: str) -> dict[str, int]:
+    return {each.name: each.amount.rows for each in summary.contents.by.get(dimension, [])}
+
+
+def _reasons(summary: Summary) -> dict[str, int]:
+    return {f"{each.reason} ({each.step})": each.count for each in summary.left_out}
+
+
+def _changes(before: Mapping[str, int], after: Mapping[str, int]) -> list[Change]:
+    names = [*before, *(name for name in after if name not in before)]
+    return [Change(name=name, before=before.get(name, 0), after=after.get(name, 0)) for name in names]
+
+
+def _largest(changes: list[Change]) -> list[Change]:
+    changed = [each for each in changes if each.before != each.after]
+    return sorted(changed, key=lambda each: (-abs(each.after - each.before), each.name))
+
+
+def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    old, new = dict(_flat(before)), dict(_flat(after))
+    return [
+        (name, old.get(name, "(not set)"), new.get(name, "(not set)"))
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, str(value)
+
+
+def difference_lines(found: Difference, width: int = 80) -> list[str]:
+    """A difference in lines of at most `width` characters."""
+    made = [f"{printable(found.before)} -> {printable(found.after)}"]
+    if found.same_rows:
+        made.append("Both have the same rows in the same order.")
+    else:
+        made.append(f"Rows: {found.kept:,} in both, {found.added:,} added, {found.removed:,} removed")
+    made += [f"  {count:,} moved from {name}" for name, count in found.moved.items()]
+    made += _block("", found.counts)
+    for name, changes in found.by.items():
+        made += _block(DIMENSIONS[name], changes)
+    made += _block("Left out", found.left_out)
+    if found.settings:
+        made += ["", "Settings"]
+        made += [
+            f"  {printable(name)}: {printable(old)} -> {printable(new)}"
+            for name, old, new in found.settings[:MOST_LINES]
+        ]
+        if len(found.settings) > MOST_LINES:
+            made.append(f"  and {listed([name for name, _, _ in found.settings[MOST_LINES:]])}")
+    return [shorten(line, max(width, 20)) for line in made]
+
+
+def _block(title: str, changes: list[Change]) -> list[str]:
+    if not changes:
+        return []
+    shown = changes[:MOST_LINES]
+    names = [printable(KINDS.get(each.name, each.name)) for each in shown]
+    values = [(large(each.before), large(each.after), f"{each.after - each.before:+,}") for each in shown]
+    widths = [max(len(value[place]) for value in values) for place in range(3)]
+    name_width = min(max(map(len, names)), 36)
+    made = ["", *([title] if title else [])]
+    for name, (before, after, change) in zip(names, values, strict=True):
+        made.append(
+            f"  {shorten(name, name_width):<{name_width}}  {before:>{widths[0]}} -> {after:>{widths[1]}}  {change:>{widths[2]}}"
+        )
+    rest = len(changes) - len(shown)
+    return [*made, f"  and {rest:,} more"] if rest > 0 else made

@@ -1,0 +1,62 @@
+"""What differs between two versions of a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reported import dataset
+from seedbed.curation.drops import Drops
+from seedbed.curation.report.difference import Difference, difference, difference_lines
+from seedbed.curation.report.summary import summarise
+from split_rows import chat, fim
+
+
+def compared(first: tuple[Path, object], second: tuple[Path, object]) -> Difference:
+    versions = [(path, description, summarise(path, description)) for path, description in (first, second)]  # type: ignore[arg-type]
+    return difference(*versions)  # type: ignore[arg-type]
+
+
+def test_rows_reasons_distributions_and_settings_are_compared(tmp_path: Path) -> None:
+    old, new = Drops(), Drops()
+    for number in range(5):
+        old.drop("files", "vendored folder", str(number))
+    new.drop("files", "vendored folder", "0")
+    new.drop("split", "prefix of a longer row", "0")
+    shared = [chat(f"q{n}", f"a{n}") for n in range(10)]
+    first = dataset(tmp_path / "a", shared[:8], shared[8:], old, settings={"split": {"salt": "x", "level": "auto"}})
+    second = dataset(
+        tmp_path / "b",
+        [*shared[:6], shared[8], fim("abcd", 1, 2, "a.py")],
+        [shared[7], shared[9]],
+        new,
+        settings={"split": {"salt": "y", "level": "auto", "eval_rows": 5}},
+    )
+    found = compared(first, second)
+    assert (found.kept, found.added, found.removed) == (9, 1, 1)
+    assert found.moved == {"eval to train": 1, "train to eval": 1}
+    assert [(each.name, each.before, each.after) for each in found.by["kind"]] == [("chat", 10, 9), ("fim", 0, 1)]
+    assert [(each.name, each.before, each.after) for each in found.left_out] == [
+        ("vendored folder (files)", 5, 1),
+        ("prefix of a longer row (split)", 0, 1),
+    ]
+    assert found.settings == [("split.eval_rows", "(not set)", "5"), ("split.salt", "x", "y")]
+    text = "\n".join(difference_lines(found, 80))
+    for shown in ("Rows: 9 in both, 1 added, 1 removed", "1 moved from eval to train", "split.salt: x -> y", "5 -> 1"):
+        assert shown in " ".join(text.split())
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_a_dataset_equals_itself(tmp_path: Path) -> None:
+    rows = [chat(f"q{n}", f"a{n}") for n in range(5)]
+    found = compared(dataset(tmp_path / "a", rows), dataset(tmp_path / "b", rows))
+    assert found.same_rows
+    assert (found.kept, found.added, found.removed, found.by, found.left_out) == (5, 0, 0, {}, [])
+    assert "Both have the same rows in the same order." in difference_lines(found)
+
+
+def test_other_marks_and_provenance_are_no_other_row(tmp_path: Path) -> None:
+    one, same = chat("q", "a"), chat("q", "a", links=["session:1"])
+    same.cluster, same.group, same.id = "c", "g", "other"
+    found = compared(dataset(tmp_path / "a", [one]), dataset(tmp_path / "b", [same]))
+    assert not found.same_rows
+    assert (found.kept, found.added, found.removed) == (1, 0, 0)

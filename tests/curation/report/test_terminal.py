@@ -1,0 +1,57 @@
+"""The report card in a terminal: lines that fit, with the figures of the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reported import chat_with_tools, dataset
+from seedbed.curation.drops import Drops
+from seedbed.curation.report.summary import Summary, summarise
+from seedbed.curation.report.terminal import lines
+from split_rows import chat, fim
+
+
+@pytest.fixture
+def summary(tmp_path: Path) -> Summary:
+    rows = [fim("a = 1\nb = 2\n" * 20, 10, 60, f"{n}.py", f"repository-{n}" * (1 + n)) for n in range(12)]
+    rows[3].provenance.repository = "\x1b[31mred\x1b[0m\nsecond line"
+    rows[4].provenance.repository = "漢字のリポジトリ" * 10
+    drops = Drops()
+    for number in range(30):
+        drops.drop("files", "vendored folder", f"{number}", "")
+    facts = {"leakage": {"answers": 2, "leaked": 0}}
+    path, description = dataset(
+        tmp_path / "full",
+        [*rows, chat_with_tools()],
+        [chat("a", "b")],
+        drops,
+        facts=facts,
+        command="seedbed data merge a",
+    )
+    return summarise(path, description)
+
+
+@pytest.mark.parametrize("width", [40, 61, 80, 200])
+def test_lines_fit_the_width(summary: Summary, width: int) -> None:
+    from rich.cells import cell_len
+
+    for line in lines(summary, width):
+        assert cell_len(line) <= width
+        assert line.isprintable()
+
+
+def test_lines_say_what_there_is(summary: Summary) -> None:
+    text = "\n".join(lines(summary, 100))
+    assert "13 for training, 1 for evaluation" in text
+    assert "0 of 2 evaluation answers visible in training rows" in text
+    assert "vendored folder (files)" in text
+    assert "gap to fill" in text
+    assert "6 others" in text  # of the repositories
+    assert "seedbed data merge a" in text
+
+
+def test_bars_are_to_scale(summary: Summary) -> None:
+    kinds = [line for line in lines(summary, 100) if line.startswith(("  gap", "  conv"))]
+    assert [line.count("━") for line in kinds] == [40, 7]  # 12 and 2 rows
