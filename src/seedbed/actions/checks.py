@@ -6,9 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from seedbed.actions.precision import training_precision
 from seedbed.config.schema import Config
-from seedbed.config.source import is_prepared
+from seedbed.config.source import is_prepared, is_rows
 from seedbed.disk_space import free_bytes
 from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.files import make_dir
@@ -45,6 +47,7 @@ def check_training(config: Config, store: Store) -> None:
     """Raise UsageError or SeedbedError for the first problem found in the config, this machine's memory, or the data."""
     from seedbed.config.check import check
 
+    config = _masked(config)
     precision = training_precision(config.train)
     total = _total_memory_bytes(config, precision)
     for finding in check(config, total_memory_bytes=total, precision=precision):
@@ -68,6 +71,7 @@ def examine(config: Config, store: Store) -> list[Finding]:
     """
     from seedbed.config.check import check
 
+    config = _masked(config)
     precision = training_precision(config.train)
     return check(
         config,
@@ -76,6 +80,13 @@ def examine(config: Config, store: Store) -> list[Finding]:
         total_memory_bytes=_total_memory_bytes(config, precision),
         precision=precision,
     )
+
+
+def _masked(config: Config) -> Config:
+    """The config as its memory is estimated: samples of a dataset of rows are packed, so attention is always masked."""
+    if not is_rows(config.data.source.strip(), Path()):
+        return config
+    return replace(config, data=replace(config.data, document_mask=True))
 
 
 def _total_memory_bytes(config: Config, precision: str) -> int:

@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.duplicates.content import is_code, place_of, whole_text
 from seedbed.curation.duplicates.shingles import Hashes, shingles_by_size
-from seedbed.curation.evaluation_sets import Item, Reading, no_items
+from seedbed.curation.evaluation_sets import Hit, Item, Overlap, Reading, no_items
 from seedbed.curation.record import Record
 
 PROSE_WORDS, CODE_WORDS, FEWEST_WORDS = 13, 10, 8
@@ -29,31 +28,6 @@ _ITEM_BLOCK = 4096
 
 _Owned = tuple[Hashes, npt.NDArray[np.int32]]
 """Hashes of runs, and the number of the item that each is from."""
-
-
-class Overlap(msgspec.Struct, kw_only=True, frozen=True):
-    """How much of an item makes a record contaminated."""
-
-    share: float = 0.2
-    """This share of the runs of the item, or of the record if it has fewer."""
-    runs: int = 50
-    """Or so many different runs: about as many words."""
-
-
-class Hit(msgspec.Struct, kw_only=True):
-    """A field of an item of an evaluation set of which runs were found in records."""
-
-    set_name: str
-    item: str
-    field: str
-    dropped: int = 0
-    """Records that were left out for it."""
-    kept: int = 0
-    """Records that share runs with it, too few to be left out."""
-    share: float = 0
-    """The greatest share that was found in one record."""
-    example: str = ""
-    """Where that record came from."""
 
 
 @dataclass

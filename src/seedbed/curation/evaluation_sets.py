@@ -1,4 +1,4 @@
-"""Reads the items of evaluation sets, such as HumanEval, from JSONL, JSON, CSV and text files."""
+"""Reads the items of evaluation sets, such as HumanEval, from JSONL, JSON, CSV and text files; imports no NumPy."""
 
 from __future__ import annotations
 
@@ -67,6 +67,39 @@ class Reading:
         self.skipped[set_name, reason] = self.skipped.get((set_name, reason), 0) + 1
 
 
+class Overlap(msgspec.Struct, kw_only=True, frozen=True):
+    """How much of an item makes a record contaminated."""
+
+    share: float = 0.2
+    """This share of the runs of the item, or of the record if it has fewer."""
+    runs: int = 50
+    """Or so many different runs: about as many words."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing. Raises UsageError."""
+        if not 0 < self.share <= 1 or self.runs < 1:
+            raise UsageError(
+                f"A share of {self.share} and {self.runs} runs are no overlap.",
+                "Choose a share above 0 and at most 1, and at least one run.",
+            )
+
+
+class Hit(msgspec.Struct, kw_only=True):
+    """A field of an item of an evaluation set of which runs were found in records."""
+
+    set_name: str
+    item: str
+    field: str
+    dropped: int = 0
+    """Records that were left out for it."""
+    kept: int = 0
+    """Records that share runs with it, too few to be left out."""
+    share: float = 0
+    """The greatest share that was found in one record."""
+    example: str = ""
+    """Where that record came from."""
+
+
 def read_items(paths: Sequence[Path | str], reading: Reading, fields: Sequence[str] = FIELDS) -> Iterator[Item]:
     """Yield the texts of all items in files and folders, and count them.
 
@@ -78,7 +111,7 @@ def read_items(paths: Sequence[Path | str], reading: Reading, fields: Sequence[s
         if not path.exists():
             raise UsageError(f"The evaluation set {quoted(path)} does not exist.", "Check its path.")
         before = sum(reading.items.values())
-        files = _files(path) if path.is_dir() else [path]
+        files = _files(path) if path.is_dir() else [path] if path.is_file() else []
         for file in files:
             name = printable(file.relative_to(path).as_posix() if path.is_dir() else file.name)
             if name in reading.items:  # two files of one name

@@ -88,7 +88,7 @@ def _harvest(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
     found: list[Unit] = []
     for each in _repositories(name, drops):
         place = each.repository.place
-        found += fim_units(place, _fim_options(config))
+        found += fim_units(place, _fim_options(config), name=each.name)
         found += commit_units(place, _commit_options(config), name=each.name, licence_of=licence_at_head)
     return found
 

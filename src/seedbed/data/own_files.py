@@ -13,13 +13,15 @@ import msgspec
 
 from seedbed.checkpoint.marker import ARTIFACTS, DONE, TRAINER
 from seedbed.config.directories import cache_dir, compiled_dir
+from seedbed.curation.folder import DESCRIPTION, is_dataset
 from seedbed.data.byte_streams import UnreadableError, open_bytes
 from seedbed.events import KINDS
 
-RUN, CHECKPOINT, DATASET, UNFINISHED, CACHE = (
+RUN, CHECKPOINT, DATASET, ROWS, UNFINISHED, CACHE = (
     "a run",
     "a checkpoint",
     "a prepared dataset",
+    "a dataset",
     "an unfinished dataset",
     "a cache",
 )
@@ -45,6 +47,8 @@ def folder_kind(folder: Path) -> str:
         return CHECKPOINT
     if _contains(folder, "manifest.json") and _has(folder / "manifest.json", "fingerprint", kind=DATASET_KIND):
         return DATASET
+    if _contains(folder, DESCRIPTION) and is_dataset(folder):
+        return ROWS
     if _contains(folder, "tokenizer") and (
         _contains(folder, "progress.json") or _contains(folder, "train-00000.ds.index")
     ):

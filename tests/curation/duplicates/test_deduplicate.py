@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from planted_duplicates import chat, code, edited, gap, prose, words, written
 from seedbed.curation.drops import Drops
 from seedbed.curation.duplicates import deduplicate as module
-from seedbed.curation.duplicates.deduplicate import DuplicateOptions, DuplicateSummary, deduplicate, read_records
+from seedbed.curation.duplicates.deduplicate import deduplicate, read_records
+from seedbed.curation.duplicates.options import DuplicateOptions, DuplicateSummary
 from seedbed.curation.record import Record
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
 
 Kept = tuple[list[Record], Drops, DuplicateSummary]
 
@@ -232,3 +233,14 @@ def test_a_dataset_given_twice_is_kept_once(tmp_path: Path) -> None:
     once = list(deduplicate([path], DuplicateOptions(), tmp_path).records(Drops()))
     twice = list(deduplicate([path, path], DuplicateOptions(), tmp_path).records(Drops()))
     assert [(r.id, r.cluster, r.cluster_size) for r in twice] == [(r.id, r.cluster, r.cluster_size) for r in once]
+
+
+@pytest.mark.parametrize("wrong", [{"code_similarity": 0}, {"prose_similarity": 1.5}, {"workers": 0}])
+def test_options_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        DuplicateOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_unknown_maker_of_signatures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="quick"):
+        deduplicate([written(tmp_path, [prose("a")])], DuplicateOptions(signatures="quick"), tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -192,6 +193,14 @@ def test_no_absolute_path_is_in_a_row_of_a_plain_folder(tmp_path: Path) -> None:
         assert str(tmp_path) not in encode(each).decode()
 
 
+def test_names_that_are_not_utf_8_give_rows_that_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / os.fsdecode(b"caf\xe9.py")).write_text(CODE)
+    found = read(tmp_path / "plain", FimOptions())
+    assert {each.provenance.path for each in found} == {"caf\\xe9.py"}
+    assert all(decode(encode(each)).links == ["path:plain/caf\\xe9.py"] for each in found)
+
+
 def test_licences_that_are_not_let_through_are_counted(tmp_path: Path) -> None:
     plain = folder_of(tmp_path / "plain", {"a.py": f"# SPDX-License-Identifier: MIT\n{CODE}", "b.py": CODE})
     drops = Drops()
@@ -229,6 +238,8 @@ def test_the_fingerprint_of_a_unit_changes_with_files_and_options(tmp_path: Path
     before = fingerprints(FimOptions())
     assert fingerprints(FimOptions()) == before
     assert fingerprints(FimOptions(samples=SampleOptions(seed=1))) != before
+    characters().save(tmp_path / "tokenizer")
+    assert fingerprints(FimOptions(tokenizer=tmp_path / "tokenizer")) != before
     folder_of(plain, {"a.py": CODE + "\n"})
     assert fingerprints(FimOptions()) != before
     before = fingerprints(FimOptions())

@@ -116,12 +116,13 @@ def test_links_that_form_loops_end_and_each_file_is_read_once(tmp_path: Path) ->
     folder = tmp_path / "logs" / "p"
     good().write(folder)
     (folder / "loop").symlink_to(tmp_path / "logs", target_is_directory=True)
+    (folder / "top").symlink_to("/", target_is_directory=True)
     (folder / "again.jsonl").symlink_to(folder / "good.jsonl")
     (folder / "broken.jsonl").symlink_to(folder / "nowhere.jsonl")
     (folder / "self.jsonl").symlink_to("self.jsonl")
     records, drops = read(tmp_path / "logs")
     assert len(records) == 1
-    assert reasons(drops) == {"unreadable file": 2}
+    assert reasons(drops) == {"unreadable file": 2, "link to a folder above": 2}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
@@ -132,12 +133,16 @@ def test_files_and_folders_without_permission_are_counted(tmp_path: Path) -> Non
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(0)
+    listed = tmp_path / "listed"
+    good("inner").write(listed)
+    listed.chmod(0o600)
     try:
         records, drops = read(tmp_path)
     finally:
         closed.chmod(0o700)
+        listed.chmod(0o700)
     assert len(records) == 1
-    assert reasons(drops) == {"unreadable file": 1, "unreadable folder": 1}
+    assert reasons(drops) == {"unreadable file": 2, "unreadable folder": 1}
 
 
 def test_a_pipe_does_not_block(tmp_path: Path) -> None:

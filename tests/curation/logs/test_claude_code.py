@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 from pathlib import Path
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from curation.logs.reading import FIXTURES, Session, golden, notes, plain, read, reasons
 from seedbed.curation.logs.units import models_of
 from seedbed.curation.record import Message, Record
+
+BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
 def shape(record: Record) -> list[str]:
@@ -332,10 +335,16 @@ def test_sessions_that_end_in_an_error_can_be_left_out(tmp_path: Path) -> None:
     good.result("c2", "boom", is_error=True)
     good.assistant("repaired")
     good.write(tmp_path / "p")
-    assert len(read(tmp_path)[0]) == 2
+    unanswered = Session("s3")
+    unanswered.user("q")
+    unanswered.assistant("a")
+    unanswered.user("[Request interrupted by user]")
+    unanswered.user("stop")
+    unanswered.write(tmp_path / "p")
+    assert len(read(tmp_path)[0]) == 3
     (record,), drops = read(tmp_path, failed_sessions=False)
     assert shape(record)[-1] == "assistant: repaired"
-    assert reasons(drops) == {"session ends with: error": 1}
+    assert reasons(drops) == {"session ends with: error": 1, "session ends with: interruption": 1}
 
 
 def test_only_files_that_were_changed_link_sessions(tmp_path: Path) -> None:
@@ -406,6 +415,42 @@ def test_a_slash_command_stands_with_its_prompt_and_local_commands_are_left_out(
     log.write(tmp_path / "p")
     (record,), _ = read(tmp_path)
     assert shape(record) == ["user: /review a b\n\nReview the changes.", "assistant: a"]
+
+
+def test_reminders_of_the_program_are_taken_out_of_what_the_user_wrote(tmp_path: Path) -> None:
+    log = Session()
+    log.user([
+        {"type": "text", "text": "<system-reminder>\\nfiles\\n</system-reminder>"},
+        {"type": "text", "text": "<system-reminder>a</system-reminder>my question<system-reminder>b</system-reminder>"},
+    ])  # fmt: skip
+    log.assistant("a")
+    log.write(tmp_path / "p")
+    (record,), drops = read(tmp_path)
+    assert shape(record) == ["user: my question", "assistant: a"]
+    assert notes(drops)["text that the program added left out"] == 3
+
+
+def test_every_call_of_a_long_log_is_read_with_its_result(tmp_path: Path) -> None:
+    """The log of the benchmark: what is fast must also be complete."""
+    spec = importlib.util.spec_from_file_location("log_parsing", BENCHMARKS / "log_parsing.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.write_log(tmp_path / "p", 1)
+    expected = {}
+    for path in (tmp_path / "p").glob("*.jsonl"):
+        for line in path.read_text("utf-8").splitlines():
+            value = json.loads(line)
+            for block in value["message"]["content"] if value["type"] == "assistant" else ():
+                if block["type"] == "tool_use":
+                    expected[block["id"]] = block["input"]
+    records, drops = read(tmp_path)
+    messages = [message for record in records for message in record.messages or ()]
+    calls = {call.id: json.loads(call.function.arguments) for each in messages for call in each.tool_calls or ()}
+    assert calls == expected
+    assert {each.tool_call_id for each in messages if each.role == "tool"} == set(expected)
+    assert not drops.counts
 
 
 def test_a_log_without_parents_is_read_in_the_order_of_its_lines(tmp_path: Path) -> None:

@@ -231,6 +231,31 @@ def test_a_history_of_aider_without_its_two_spaces_is_read_by_the_beginnings_of_
     assert contents(records[-1]) == [("user", "Undo that"), ("assistant", "Sorry, I can not")]
 
 
+def test_questions_and_plans_that_aider_writes_twice_are_one_turn(tmp_path: Path) -> None:
+    """`/ask q` is followed by `q`, and the architect's answer becomes the question to the editor model."""
+    (tmp_path / ".aider.chat.history.md").write_text(
+        "# aider chat started at 2025-01-01 00:00:00\n\n#### /architect do it  \n\n#### do it  \n\nThe plan:\n\n- one\n\n"
+        "> Edit the files? (Y)es/(N)o [Yes]: y  \n\n#### The plan:  \n####   \n#### - one  \n\nthe edits\n"
+    )
+    (record,), drops = read(tmp_path)
+    assert contents(record) == [("user", "do it"), ("assistant", "The plan:\n\n- one\n\nthe edits")]
+    assert notes(drops)["answer of the architect that was given to the editor model"] == 1
+
+
+def test_a_cleared_history_of_aider_begins_a_new_conversation(tmp_path: Path) -> None:
+    (tmp_path / ".aider.chat.history.md").write_text(
+        "# aider chat started at 2025-01-01 00:00:00\n\n> Main model: m with diff edit format  \n\n#### q  \n\na\n\n"
+        "#### /reset  \n> All files dropped and chat history cleared.  \n\n#### q2  \n\n<think>\nhm\n</think>\n\nb\n"
+    )
+    records, drops = read(tmp_path)
+    assert [contents(record) for record in records] == [
+        [("user", "q"), ("assistant", "a")], [("user", "q2"), ("assistant", "b")],
+    ]  # fmt: skip
+    assert models_of(drops) == {"m": 2}
+    assert notes(drops)["thinking left out"] == 1
+    assert not drops.counts
+
+
 def test_a_longer_fence_of_aider_may_have_shorter_ones_inside(tmp_path: Path) -> None:
     (tmp_path / ".aider.chat.history.md").write_text(
         "# aider chat started at 2025-01-01 00:00:00\n\n#### q  \n\n````md\n```\n#### inside  \n```\n````\n\n#### q2  \n\nb\n"

@@ -83,6 +83,18 @@ def test_values_of_json_whose_key_is_the_name_of_a_secret_are_found() -> None:
     assert found == {"password": "<SECRET_1>", "token_type": "bearer2x9k1", "user": {"clientSecret": "<SECRET_2>"}}
 
 
+def test_rules_that_look_at_a_name_see_the_keys_of_json() -> None:
+    text = filled(
+        json.dumps({"DD_API_KEY": "{H*32}", "private_key_id": "{H*40}", "auths": {"x": {"auth": "{B*30}7{B*9}=="}}})
+    )
+    found = REDACTOR.redact(text)
+    assert json.loads(found.text) == {
+        "DD_API_KEY": "<DATADOG_KEY_1>",
+        "private_key_id": "<GOOGLE_KEY_ID_1>",
+        "auths": {"x": {"auth": "<DOCKER_TOKEN_1>"}},
+    }
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
                     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12),

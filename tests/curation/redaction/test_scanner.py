@@ -70,6 +70,35 @@ def test_keys_with_headers_and_checksums_are_found_whole() -> None:
             assert [(span.start, span.end) for span in spans] == [(2, 2 + len(text))]
 
 
+def test_a_piece_of_a_file_that_begins_or_ends_within_a_key_keeps_nothing_of_it() -> None:
+    lines = [filled("{B*64}", n) for n in range(14)]
+    for width in (64, 70):
+        body = ["".join(lines)[at : at + width] for at in range(0, 800, width)]
+        for prefix in ("", "+", " ", "    "):
+            key = "\n".join(
+                f"{prefix}{line}" for line in ["-----BEGIN PRIVATE KEY-----", *body, "-----END PRIVATE KEY-----"]
+            )
+            whole = f"before = 1\n{key}\nafter = 2\n".split("\n")
+            for first in range(len(whole) - 3):
+                for last in range(first + 3, len(whole)):
+                    text = "\n".join(whole[first:last]) + "\n"
+                    left = text
+                    for span in reversed(SCANNER.spans(text)):
+                        left = left[: span.start] + left[span.end :]
+                    shown = [line for line in body if line in left]
+                    assert len(shown) <= (1 if last - first <= 3 else 0), (width, prefix, first, last, left)
+
+
+def test_blocks_of_certificates_and_lists_of_hashes_are_left() -> None:
+    body = "\n".join(filled("{B*64}", n) for n in range(20))
+    assert SCANNER.spans(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n") == []
+    assert SCANNER.spans(f"{body}\n-----END CERTIFICATE-----\n") == []
+    assert SCANNER.spans(f"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{body}\n") == []
+    assert SCANNER.spans("\n".join(filled("{H*64}", n) for n in range(20)) + "\n") == []
+    for width in (60, 72, 76):
+        assert SCANNER.spans("\n".join(filled(f"{{B*{width}}}", n) for n in range(20)) + "\n") == []
+
+
 def test_the_marker_of_a_key_in_code_takes_nothing_with_it() -> None:
     lines = (
         'MARK = "-----BEGIN PRIVATE KEY-----"\nEND = "-----END PRIVATE KEY-----"\n'
@@ -130,7 +159,8 @@ def test_code_of_the_standard_library_is_left() -> None:
     "hostile",
     ["eyJ" * 60_000, "-eyJ" * 50_000, "sk-" * 60_000, "@" * 200_000, "a@" * 100_000, "0.0" * 60_000, "+1" * 100_000,
      "password=" * 20_000, "-----BEGIN PRIVATE KEY-----" * 2_000, "://a:" * 40_000, "a:a:" * 50_000, "curl " * 40_000,
-     "A b " * 50_000, "postgres://a:" * 15_000, "(555) " * 30_000, "\\" * 200_000, "author: A" * 20_000, "AP0" * 60_000],
+     "A b " * 50_000, "postgres://a:" * 15_000, "(555) " * 30_000, "\\" * 200_000, "author: A" * 20_000, "AP0" * 60_000,
+     ("aB3" * 21 + "c\n") * 4_000, "-----END PRIVATE KEY-----\n" * 8_000, "cookie: a=" * 20_000, ":1234:a" * 30_000],
     ids=lambda text: text[:12],
 )  # fmt: skip
 def test_no_text_takes_long(hostile: str) -> None:

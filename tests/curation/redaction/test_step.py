@@ -10,6 +10,7 @@ import pytest
 
 from planted_secrets import filled
 from seedbed.curation.drops import Drops
+from seedbed.curation.logs.conversation import shortened
 from seedbed.curation.record import (
     ContextFile,
     Function,
@@ -158,6 +159,16 @@ def test_fim_samples_that_held_keys_hold_none() -> None:
             assert body not in f"{made.prefix}{made.middle}{made.suffix}"
             assert body[:30] not in line
             assert body[-30:] not in line
+
+
+def test_halves_of_a_token_beside_the_mark_of_a_shortened_output_are_replaced() -> None:
+    whole = "x" * 3000 + f" token {TOKEN} " + "y " * 1500
+    for at in range(3008, 3048):
+        cut = f"{whole[:at]}\n[... 2,000 characters cut ...]\n{whole[at + 3 :]}"
+        made = Redactor(KEY).redact_text(cut)
+        left = max((TOKEN[n : n + 10] in made for n in range(len(TOKEN) - 9)), default=False)
+        assert not left, at
+    assert shortened(whole, 100).count("characters cut ...]\n") == 1
 
 
 def test_names_that_belong_to_a_record_are_replaced() -> None:

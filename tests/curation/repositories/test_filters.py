@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from seedbed.curation.repositories.filters import Limits, is_generated, path_reason, text_reason
-from seedbed.curation.repositories.languages import language_of_first_line, language_of_path, languages
+from seedbed.curation.repositories.languages import (
+    language_of_first_line,
+    language_of_path,
+    language_of_text,
+    languages,
+)
 
 PYTHON = languages()["Python"]
 
@@ -119,3 +124,10 @@ def test_languages_of_paths(path: str, language: str | None) -> None:
 def test_languages_of_first_lines(line: bytes, language: str | None) -> None:
     found = language_of_first_line(line)
     assert (found.name if found else None) == language
+
+
+def test_a_header_with_classes_is_cpp() -> None:
+    c = languages()["C"]
+    assert language_of_text(c, "a.h", "namespace a {\nclass B {};\n}\n").name == "C++"
+    assert language_of_text(c, "a.h", "/* a class of its own */\nstruct a { int b; };\n").name == "C"
+    assert language_of_text(c, "a.c", "int namespace_of(int a);\n").name == "C"

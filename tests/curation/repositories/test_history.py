@@ -14,14 +14,13 @@ from seedbed.curation.repositories import git, history
 from seedbed.curation.repositories.history import (
     Commit,
     HistoryOptions,
-    Patch,
     TooLarge,
     Unreadable,
     list_commits,
     read_commits,
     read_patches,
-    texts_of_hunk,
 )
+from seedbed.curation.repositories.patches import Patch, apply_hunks
 from seedbed.errors import UsageError
 
 
@@ -64,28 +63,34 @@ LINES = st.lists(st.sampled_from(["", "a", "b", "-", "+", " ", "\\ x", "@@", "di
 
 @given(old=LINES, new=LINES, old_ends=st.booleans(), new_ends=st.booleans())
 @settings(max_examples=100, deadline=None)
-def test_a_hunk_of_a_whole_file_gives_both_texts(
+def test_a_diff_without_context_gives_the_text_after(
     old: list[str], new: list[str], old_ends: bool, new_ends: bool
 ) -> None:
     before, after = ("".join(f"{line}\n" for line in lines) for lines in (old, new))
     before = before if old_ends else before.removesuffix("\n")
     after = after if new_ends else after.removesuffix("\n")
-    diff = "@@ -1 +1 @@\n" + _as_git(before, after)
-    if before == after:
-        return
-    assert texts_of_hunk(diff)[:2] == (before, after)
+    hunks, made = apply_hunks(before, _as_git(before, after))
+    assert made == after
+    lines = before.split("\n")
+    for hunk in reversed(hunks):
+        assert tuple(lines[hunk.start : hunk.start + len(hunk.removed)]) == hunk.removed
+        lines[hunk.start : hunk.start + len(hunk.removed)] = hunk.added
+    assert "\n".join(lines) == after
 
 
-def _as_git(before: str, after: str) -> str:
-    """A hunk as git writes it: lines with their newlines compared, and a note where the last has none."""
+def _as_git(before: str, after: str) -> list[bytes]:
+    """Hunks as git writes them with -U0: lines with their newlines compared, and a note where the last has none."""
     old, new = _kept(before), _kept(after)
     made = []
     for tag, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if tag == "equal":
-            made += [" " + line for line in old[i:j]]
-        else:
-            made += ["-" + line for line in old[i:j]] + ["+" + line for line in new[k:m]]
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in made)
+        if tag != "equal":
+            lines = ["-" + line for line in old[i:j]] + ["+" + line for line in new[k:m]]
+            ended = "".join(
+                line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+            )
+            heading = f"-{i + 1 if j > i else i},{j - i} +{k + 1 if m > k else k},{m - k} @@ some function\n"
+            made.append((heading + ended.removesuffix("\n")).encode())
+    return made
 
 
 def _kept(text: str) -> list[str]:

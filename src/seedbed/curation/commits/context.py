@@ -15,10 +15,16 @@ _CONTROL = re.compile(
     r"[}\s]*(?:if|elif|else|for|foreach|while|until|unless|do|switch|case|when|match|select|try|catch|except|finally|rescue|with"
     r"|return|loop|begin|using|lock|synchronized|guard)\b"
 )
+_DIRECTIVE = re.compile(r"#\s*(?:if|ifdef|ifndef|else|elif|endif|define|undef|include|pragma)\b|\w+:\s*$")
+_OPENING = re.compile(r"(?:[{(\[:|]|\bdo|\bthen|[-=]>)\s*$")
+_CLOSING = re.compile(r"\s*(?:[})\]]|end\b)")
+_WORD = re.compile(r"\w")
 _MOST_LINES = 80
 """Lines of a definition that is shown whole."""
 _NEAR = 15
 """Lines around a change within a longer definition."""
+_LEAST = 5
+"""Lines before and after each change that are shown in any case."""
 _GAP = 3
 """Pieces that are no further apart become one."""
 
@@ -61,8 +67,8 @@ def excerpts(text: str, needed: Sequence[tuple[int, int]]) -> list[Shown]:
 
 def _around(lines: Sequence[str], start: int, end: int) -> list[tuple[int, int]]:
     """The definition around some lines, or its first line and what is near them."""
-    first = _beginning(lines, start, end)
-    last = _ending(lines, first, end)
+    first = min(_beginning(lines, start, end), max(start - _LEAST, 0))
+    last = max(_ending(lines, first, end), min(end + _LEAST, len(lines)))
     if last - first <= max(_MOST_LINES, end - start):
         return [(first, last)]
     near = (max(start - _NEAR, 0), min(end + _NEAR, len(lines)))
@@ -72,36 +78,53 @@ def _around(lines: Sequence[str], start: int, end: int) -> list[tuple[int, int]]
 def _beginning(lines: Sequence[str], start: int, end: int) -> int:
     """The line where the definition around some lines begins."""
     inside = [line for line in lines[start:end] if line.strip()] or lines[start : start + 1] or [""]
-    indent = min(map(_indent, inside))
-    if indent == 0 and any(_indent(line) == 0 and _DEFINITION.search(line) for line in inside):
+    indent = min(map(indent_of, inside))
+    if indent == 0 and any(indent_of(line) == 0 and _DEFINITION.search(line) for line in inside):
         return start
+    deeper = " " * indent
     for at in range(start - 1, -1, -1):
         line = lines[at]
-        if not re.search(r"\w", line) or _indent(line) > indent or (indent > 0 and _indent(line) == indent):
+        if indent and line.startswith(deeper):  # most lines, and the fastest to tell
+            continue
+        depth = indent_of(line)
+        if depth > indent or (depth == indent and indent > 0) or not _WORD.search(line):
             continue
         if indent == 0:  # lines at the margin: from the end of the definition before them
             return at if start - at <= _NEAR else start
-        indent = _indent(line)
-        if indent == 0 or (_DEFINITION.search(line) and not _CONTROL.match(line)):
+        controls = _CONTROL.match(line) is not None
+        if (depth == 0 and not _DIRECTIVE.match(line)) or (not controls and _DEFINITION.search(line)):
             return at
+        # Others, such as `private` of Ruby, are indented less than their place says.
+        if controls or _OPENING.search(line):
+            indent = depth
+            deeper = " " * indent
     return start
 
 
 def _ending(lines: Sequence[str], first: int, end: int) -> int:
     """The line before which the definition that begins at `first` ends."""
-    indent = _indent(lines[first]) if first < len(lines) else 0
+    indent = indent_of(lines[first]) if first < len(lines) else 0
+    deeper = " " * (indent + 1)
     for at in range(max(end, first + 1), len(lines)):
         line = lines[at]
-        if line.strip() and _indent(line) <= indent:
-            if re.match(r"\s*(?:[})\]]|end\b)", line):
+        if line.startswith(deeper):
+            continue
+        if at - first > _MOST_LINES and at > end:  # too long to be shown whole
+            return at
+        if indent_of(line) <= indent and line.strip():
+            if _CLOSING.match(line):
                 return at + 1
-            if re.search(r"\w", line):
+            if _WORD.search(line):
                 while at > end and not lines[at - 1].strip():
                     at -= 1
                 return at
     return len(lines)
 
 
-def _indent(line: str) -> int:
+def indent_of(line: str) -> int:
+    """The columns before a line's first letter; a tab goes to the next multiple of 8."""
+    stripped = line.lstrip(" ")
+    if stripped[:1] != "\t":
+        return len(line) - len(stripped)
     expanded = line.expandtabs(8)
     return len(expanded) - len(expanded.lstrip())

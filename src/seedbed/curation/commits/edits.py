@@ -11,7 +11,7 @@ An answer names each file and what is done to it:
 
 A file has any number of such blocks, which apply one after the other. `### New file PATH` has one block without a search
 part (`### New unterminated file PATH`: its last line has no newline); `### Delete PATH` has none; `### Rename OLD -> NEW` may
-have blocks. The marks are longer than seven signs where a line of the file is itself such a mark. Blocks of this form are
+have blocks. The marks are longer than seven signs where a line of a file is itself such a mark. Blocks of this form are
 those of Aider and of merge conflicts, without their fences.
 
 Neither form has line numbers or hashes of objects, which no reader of the file could know.
@@ -21,17 +21,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import Literal
 
 import msgspec
 
-from seedbed.curation.repositories.history import Hunk
+from seedbed.curation.repositories.patches import Hunk
 
 Form = Literal["blocks", "diff"]
 Action = Literal["edit", "new", "delete", "rename"]
 
-_CONTEXT = (2, 8, 32)
-"""Lines before and after each change that are tried in this order."""
+CONTEXTS = (2, 8, 32)
+"""Lines before and after each change that are tried in this order, until the edits apply."""
 _HEADING = re.compile(r"### (Edit|New file|New unterminated file|Delete|Rename) (.+)")
 _OPENING = re.compile(r"(<{7,}) SEARCH")
 _LIKE_A_MARK = re.compile(r"(?m)^(<{7,}|={7,}|>{7,})(?: SEARCH| REPLACE)?\r?$")
@@ -141,8 +142,11 @@ def write_edits(edits: Sequence[FileEdit], form: Form) -> str:
     if form == "diff":
         return "\n".join(line for edit in edits for line in _diff_lines(edit))
     every = "\n".join(line for edit in edits for block in edit.blocks for _, line in block.lines)
-    width = max((len(found[1]) + 1 for found in _LIKE_A_MARK.finditer(every)), default=7)
-    return "\n".join(line for edit in edits for line in _block_lines(edit, max(width, 7)))
+    width = 7
+    if any(mark in every for mark in ("<<<<<<<", "=======", ">>>>>>>")):
+        taken = {len(found[1]) for found in _LIKE_A_MARK.finditer(every)}
+        width = next(width for width in count(7) if width not in taken)
+    return "\n".join(line for edit in edits for line in _block_lines(edit, width))
 
 
 def _block_lines(edit: FileEdit, width: int) -> Iterator[str]:
@@ -251,14 +255,9 @@ def apply_edits(before: Mapping[str, str], answer: str) -> dict[str, str | None]
             continue
         if edit.old_path not in before:
             raise EditError(f"There is no file {edit.old_path}.")
-        text: str | None = before[edit.old_path]
-        if edit.action == "delete":
-            text = None
-        for block in edit.blocks:
-            text = _replaced(text or "", block)
         if edit.action == "rename":
             after[edit.old_path] = None
-        after[edit.path] = text
+        after[edit.path] = None if edit.action == "delete" else _replaced(before[edit.old_path], edit.blocks)
     return after
 
 
@@ -267,39 +266,38 @@ def _content(edit: FileEdit) -> str:
     return "\n".join(lines) + ("\n" if lines and edit.newline else "")
 
 
-def _replaced(text: str, block: Block) -> str:
+def _replaced(text: str, blocks: Sequence[Block]) -> str:
     haystack = f"\n{text}\n"
-    search, replace = block.search, block.replace
-    if not _is_once(haystack, search):
-        raise EditError("The lines of a block are not in the file exactly once.")
-    if not search:
-        return "\n".join([*replace, ""])
-    before, _, after = haystack.partition("\n".join(["", *search, ""]))
-    return "\n".join([before, *replace, after])[1:-1]
+    for block in blocks:
+        search, replace = block.search, block.replace
+        if not search:
+            if haystack != "\n\n":
+                raise EditError("A block without lines to search for is for an empty file.")
+            haystack = "\n".join(["", *replace, "", ""])
+            continue
+        needle = "\n".join(["", *search, ""])
+        at = haystack.find(needle)
+        if at < 0 or haystack.find(needle, at + 1) >= 0:
+            raise EditError("The lines of a block are not in the file exactly once.")
+        haystack = haystack[:at] + "\n".join(["", *replace, ""]) + haystack[at + len(needle) :]
+    return haystack[1:-1]
 
 
-def edit_of(path: str, old_path: str, before: str | None, after: str | None, hunks: Sequence[Hunk]) -> FileEdit:
-    """The edit that makes `after` of `before`; None is a file that does not exist. It is proved by applying it.
+def edit_of(
+    path: str, old_path: str, before: str | None, after: str | None, hunks: Sequence[Hunk], context: int = CONTEXTS[0]
+) -> FileEdit:
+    """The edit that makes `after` of `before`; None is a file that does not exist. `context`: lines around each change.
 
-    Raises EditError if there is none, such as for lines that the file has everywhere.
+    Raises EditError if there is none, such as for lines that the file has everywhere. It is to be proved by `apply_edits`:
+    what a block adds can be what the next one searches for.
     """
     if after is None:
         return FileEdit(action="delete", path=path, old_path=old_path)
-    action: Action = "new" if before is None else "edit" if path == old_path else "rename"
     if before is None:
         lines = after.removesuffix("\n").split("\n") if after else []
-        block = Block(tuple(("+", line) for line in lines))
-        return FileEdit(
-            action=action, path=path, old_path=path, blocks=(block,), newline=not after or after.endswith("\n")
-        )
-    for context in _CONTEXT:
-        edit = FileEdit(action=action, path=path, old_path=old_path, blocks=blocks_of(before, hunks, context))
-        text = before
-        try:
-            for block in edit.blocks:
-                text = _replaced(text, block)
-        except EditError:
-            continue
-        if text == after:
-            return edit
-    raise EditError("The edits do not make the file after.")
+        blocks: tuple[Block, ...] = (Block(tuple(("+", line) for line in lines)),)
+        terminated = not after or after.endswith("\n")
+        return FileEdit(action="new", path=path, old_path=path, blocks=blocks, newline=terminated)
+    action: Action = "edit" if path == old_path else "rename"
+    blocks = blocks_of(before, hunks, context) if hunks else ()
+    return FileEdit(action=action, path=path, old_path=old_path, blocks=blocks)

@@ -6,18 +6,20 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
 from seedbed.curation.commits.context import Shown, excerpts, whole_file
-from seedbed.curation.commits.edits import EditError, FileEdit, Form, apply_edits, edit_of, write_edits
+from seedbed.curation.commits.edits import CONTEXTS, EditError, FileEdit, Form, apply_edits, edit_of, write_edits
 from seedbed.curation.commits.formatting import only_changes_versions, only_formats, same_letters
 from seedbed.curation.commits.messages import Intent
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Licence, Message, Provenance, Record, content_id
 from seedbed.curation.repositories.filters import is_generated, path_reason
-from seedbed.curation.repositories.history import Change, Commit, Patch
+from seedbed.curation.repositories.history import Commit
 from seedbed.curation.repositories.languages import Language, language_of_path
+from seedbed.curation.repositories.patches import Change, Patch
 
 STEP = "commits"
 """The name under which commits that are left out are counted."""
@@ -46,7 +48,10 @@ class ExampleOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_lines: int = 400
     """Removed and added, of a commit."""
     context_characters: int = 16_000
-    """Of the files before the commit: above this, only the definitions around the changes are shown, of the largest first."""
+    """Of the files before the commit: of the largest, only the definitions around the changes are shown, until all fit.
+
+    It counts at most as half of `max_characters`.
+    """
     max_characters: int = 32_000
     """Of the whole example."""
 
@@ -73,7 +78,7 @@ def judge(commit: Commit, intent: Intent, options: ExampleOptions, cut: frozense
     reasons = [file_reason(change) for change in commit.changes]
     kept = Counter(change.status for change, reason in zip(commit.changes, reasons, strict=True) if reason is None)
     if not kept:
-        raise LeftOutError(f"only {Counter(filter(None, reasons)).most_common(1)[0][0]}s changed")
+        raise LeftOutError(_only(reasons))
     # A renamed file is listed as one deleted and one added.
     if kept["M"] + kept["T"] + max(kept["A"], kept["D"]) > options.max_files:
         raise LeftOutError(f"more than {options.max_files} files")
@@ -84,10 +89,21 @@ def file_reason(change: Change) -> str | None:
     """Why a file is no part of an example, as its path and mode say; None if it is one."""
     if {change.old_mode, change.mode} & {"120000", "160000"}:
         return "link or submodule"
-    reason = path_reason(change.path)
-    if reason is None and (language := language_of_path(change.path)) is not None and language.name in _NAMED_DATA:
+    return _path_reason(change.path)
+
+
+@lru_cache(maxsize=10_000)
+def _path_reason(path: str) -> str | None:
+    reason = path_reason(path)
+    if reason is None and (language := language_of(path)) is not None and language.name in _NAMED_DATA:
         return "data file"
-    return {"vendored or built folder": "vendored file"}.get(reason or "", reason)
+    return "vendored file" if reason == "vendored or built folder" else reason
+
+
+@lru_cache(maxsize=10_000)
+def language_of(path: str) -> Language | None:
+    """The language that a path says; a history has the same paths many times."""
+    return language_of_path(path)
 
 
 def example(
@@ -104,23 +120,22 @@ def example(
     Its edits are proved: applied to the files before, and using only lines that are shown, they give the files after.
     `licence`: the licence of a path in the repository.
     """
-    kept = [patch for patch in patches if not _left_out(patch, drops)]
+    reasons = [_left_out(patch, drops) for patch in patches]
+    kept = [patch for patch, reason in zip(patches, reasons, strict=True) if reason is None]
+    if not kept:
+        raise LeftOutError(_only(reasons))
     changed = [
         patch for patch in kept if patch.hunks or (patch.change.status in "AD" and (patch.before or patch.after))
     ]
     if not changed:
-        raise LeftOutError("no text changed")
+        raise LeftOutError("files only moved" if any(p.change.status == "R" for p in kept) else "only modes changed")
     _judge_texts(changed, options)
-    try:
-        edits = [_edit(patch) for patch in kept if patch.hunks or patch.change.status in "ADR"]
-    except EditError:
-        raise LeftOutError("no edit can be told from other places") from None
-    answer = write_edits(edits, options.form)
-    shown = _shown(kept, edits, options.context_characters)
+    edits, answer = _proved_edits(kept, options.form)
+    shown = _shown(kept, edits, min(options.context_characters, options.max_characters // 2))
     request = "\n\n".join([intent.text, *(_file_text(patch, pieces) for patch, pieces in shown)])
     if len(request) + len(answer) > options.max_characters:
         raise LeftOutError(f"more than {options.max_characters:,} characters")
-    _prove(kept, edits, shown, answer)
+    _check_shown(edits, shown)
     messages = [Message(role="user", content=request), Message(role="assistant", content=answer)]
     if options.system:
         messages.insert(0, Message(role="system", content=SYSTEM[options.form]))
@@ -145,8 +160,15 @@ def example(
     return record
 
 
-def _left_out(patch: Patch, drops: Drops) -> bool:
-    """Whether a file is left out of its commit's example. Raises LeftOutError if the commit makes no sense without it."""
+def _only(reasons: Sequence[str | None]) -> str:
+    """The reason of a commit all of whose files are left out."""
+    most = Counter(filter(None, reasons)).most_common(1)[0][0]
+    plural = {"link or submodule": "links or submodules", "binary or large file": "binary or large files"}
+    return f"only {plural.get(most, f'{most}s')} changed"
+
+
+def _left_out(patch: Patch, drops: Drops) -> str | None:
+    """Why a file is left out of its commit's example, if it is. Raises LeftOutError if the commit makes no sense without it."""
     change = patch.change
     if _ODD_PATH.search(change.path) or _ODD_PATH.search(change.old_path):
         raise LeftOutError("path with unusual characters")
@@ -157,7 +179,7 @@ def _left_out(patch: Patch, drops: Drops) -> bool:
         reason = "generated file"
     if reason is not None:
         drops.note(STEP, f"file left out of its commit: {reason}")
-    return reason is not None
+    return reason
 
 
 def _judge_texts(changed: Sequence[Patch], options: ExampleOptions) -> None:
@@ -183,15 +205,34 @@ def _only_formats(patch: Patch) -> bool:
         (line for hunk in patch.hunks for line in hunk.removed), (line for hunk in patch.hunks for line in hunk.added)
     ):
         return False
-    language = language_of_path(patch.change.path)
+    language = language_of(patch.change.path)
     return only_formats(patch.before, patch.after, language.name if language is not None else None)
 
 
-def _edit(patch: Patch) -> FileEdit:
+def _proved_edits(kept: Sequence[Patch], form: Form) -> tuple[list[FileEdit], str]:
+    """The edits of the files, and the answer that, applied to the files before, gives exactly those after."""
+    before = {patch.change.old_path: patch.before or "" for patch in kept if patch.change.status != "A"}
+    expected: dict[str, str | None] = {patch.change.old_path: None for patch in kept if patch.change.status == "R"}
+    for patch in kept:
+        if patch.change.status in "ADR" or patch.hunks:
+            only_moved = patch.before is None and patch.after is None
+            expected[patch.change.path] = "" if only_moved else patch.after
+    for context in CONTEXTS:
+        try:
+            edits = [_edit(patch, context) for patch in kept if patch.hunks or patch.change.status in "ADR"]
+            answer = write_edits(edits, form)
+            if apply_edits(before, answer) == expected:
+                return edits, answer
+        except EditError:
+            continue
+    raise LeftOutError("no edit can be told from other places")
+
+
+def _edit(patch: Patch, context: int) -> FileEdit:
     change = patch.change
     if patch.before is None and patch.after is None:  # renamed without a change
         return FileEdit(action="rename", path=change.path, old_path=change.old_path)
-    return edit_of(change.path, change.old_path, patch.before, patch.after, patch.hunks)
+    return edit_of(change.path, change.old_path, patch.before, patch.after, patch.hunks, context)
 
 
 def _shown(
@@ -222,16 +263,20 @@ def _file_text(patch: Patch, pieces: list[Shown] | None) -> str:
     path = patch.change.old_path
     if pieces is None:
         return f"`{path}` (not shown)"
-    language = language_of_path(path)
+    language = language_of(path)
     name = language.name.lower() if language is not None else ""
     name = _FENCE_NAMES.get(name, name.replace(" ", ""))
     before = patch.before or ""
     count = before.count("\n") + (not before.endswith("\n"))
     texts = []
     for piece in pieces:
-        fence = "`" * max((len(found[1]) + 1 for found in _FENCE.finditer(piece.text)), default=3)
+        fence = "```"
+        if fence in piece.text:
+            fence = "`" * max((len(found[1]) + 1 for found in _FENCE.finditer(piece.text)), default=3)
         unterminated = bool(piece.text) and not piece.text.endswith("\n")
-        facts = [] if piece.whole else [f"lines {piece.start + 1} to {min(piece.end, count)} of {count}"]
+        first, last = piece.start + 1, min(piece.end, count)
+        lines = f"line {first}" if first == last else f"lines {first} to {last}"
+        facts = [] if piece.whole else [f"{lines} of {count}"]
         facts += ["no newline at its end"] if unterminated else []
         facts += ["empty"] if not before else []
         heading = f"`{path}`" + (f" ({', '.join(facts)})" if facts else "") + ":"
@@ -239,33 +284,14 @@ def _file_text(patch: Patch, pieces: list[Shown] | None) -> str:
     return "\n\n".join(texts)
 
 
-def _prove(
-    kept: Sequence[Patch],
-    edits: Sequence[FileEdit],
-    shown: Sequence[tuple[Patch, list[Shown] | None]],
-    answer: str,
-) -> None:
-    """Raise LeftOutError unless the answer makes the files after of those before, from lines that are shown."""
-    before = {patch.change.old_path: patch.before or "" for patch in kept if patch.change.status != "A"}
-    expected: dict[str, str | None] = {}
-    for patch in kept:
-        if patch.change.status == "R":
-            expected[patch.change.old_path] = None
-    for patch in kept:
-        if patch.change.status in "ADR" or patch.hunks:
-            same = patch.before is None and patch.after is None
-            expected[patch.change.path] = "" if same else patch.after
-    try:
-        proved = apply_edits(before, answer) == expected
-    except EditError:
-        proved = False
+def _check_shown(edits: Sequence[FileEdit], shown: Sequence[tuple[Patch, list[Shown] | None]]) -> None:
+    """Raise LeftOutError unless all lines that an edit searches for are shown."""
     pieces = {patch.change.old_path: found or [] for patch, found in shown}
     for edit in edits:
         for block in edit.blocks if edit.action != "new" else ():
             start, end = block.start, block.start + len(block.search)
-            proved &= any(piece.start <= start and end <= piece.end for piece in pieces[edit.old_path])
-    if not proved:
-        raise LeftOutError("edits do not apply")
+            if not any(piece.start <= start and end <= piece.end for piece in pieces[edit.old_path]):
+                raise LeftOutError("edits need lines that are not shown")
 
 
 def _language(changed: Sequence[Patch]) -> str | None:
@@ -273,7 +299,7 @@ def _language(changed: Sequence[Patch]) -> str | None:
     counts: Counter[str] = Counter()
     code: Counter[str] = Counter()
     for patch in changed:
-        language: Language | None = language_of_path(patch.change.path)
+        language: Language | None = language_of(patch.change.path)
         if language is not None:
             lines = sum(len(hunk.removed) + len(hunk.added) for hunk in patch.hunks)
             counts[language.name] += lines

@@ -25,6 +25,8 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 """What a subject says to the forge: the number of an issue or pull request at its end, such as (#12), and `[ci skip]`."""
+_MOST_CHARACTERS = 200
+"""Of a line that is matched with patterns, some of which take long for long lines."""
 _WORD = re.compile(r"\S*[^\W\d_]\S*")
 
 
@@ -82,10 +84,11 @@ def read_message(message: str) -> Intent:
     """
     first, _, rest = message.replace("\r\n", "\n").strip().partition("\n")
     subject = " ".join(first.split())
-    while (shorter := _NUMBER.sub("", subject)) != subject:
+    while len(subject) <= _MOST_CHARACTERS and (shorter := _NUMBER.sub("", subject)) != subject:
         subject = shorter
-    body = _without_trailers(rest)
-    return Intent(kind=_kind(subject), subject=subject, body=body, problem=_problem(subject, body, rest))
+    body = _without_trailers(rest, subject)
+    beginning = subject[:_MOST_CHARACTERS]
+    return Intent(kind=_kind(beginning), subject=subject, body=body, problem=_problem(beginning, body, rest))
 
 
 def _problem(subject: str, body: str, rest: str) -> str | None:
@@ -118,7 +121,10 @@ def _kind(subject: str) -> ChangeKind:
     return "fix" if anywhere.search(said) else "other"
 
 
-def _without_trailers(rest: str) -> str:
+def _without_trailers(rest: str, subject: str) -> str:
+    """The body without lines for the forge and about people, and without the subject, which squashed commits repeat."""
     lines = (line.rstrip() for line in rest.split("\n"))
-    kept = [line for line in lines if not _pattern("trailer").fullmatch(line.strip())]
+    trailer = _pattern("trailer")
+    kept = [line for line in lines if len(line) > _MOST_CHARACTERS or not trailer.fullmatch(line.strip())]
+    kept = [line for line in kept if line.lstrip("*- ") != subject]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from seedbed.curation.commits.examples import STEP, ExampleOptions, LeftOutError, example, judge
+from seedbed.curation.commits.examples import STEP, ExampleOptions, LeftOutError, example, file_reason, judge
 from seedbed.curation.commits.messages import Intent, read_message
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Licence, Record
@@ -92,7 +92,7 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
         yield from self._examples(kept, drops)
 
     def _examples(self, kept: Sequence[tuple[Commit, Intent]], drops: Drops) -> Iterator[Record]:
-        patches = read_patches(self.repository, [commit.hash for commit, _ in kept])
+        patches = read_patches(self.repository, [commit.hash for commit, _ in kept], unwanted=file_reason)
         for (commit, intent), found in zip(kept, patches, strict=True):
             if not isinstance(found, tuple):
                 self._drop_unread(drops, found)

@@ -8,22 +8,15 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from seedbed.curation.drops import Drops
-from seedbed.curation.duplicates.clusters import (
-    CODE_SIMILARITY,
-    PROSE_SIMILARITY,
-    Clusters,
-    Numbers,
-    clusters_of,
-    numbered,
-)
+from seedbed.curation.duplicates.clusters import Clusters, Numbers, clusters_of, numbered
 from seedbed.curation.duplicates.content import place_of, whole_text
+from seedbed.curation.duplicates.options import DuplicateOptions, DuplicateSummary, LargestCluster
 from seedbed.curation.duplicates.processes import worker_pool
 from seedbed.curation.duplicates.signature_files import (
     CHAT,
@@ -46,48 +39,6 @@ _LARGE_BYTES = 64 << 20
 """Files of together more bytes are read by several processes: starting them takes about half a second."""
 _MOST_WORKERS = 8
 _PULSE_S = 0.5
-
-
-class DuplicateOptions(msgspec.Struct, kw_only=True, frozen=True):
-    """How near duplicates are found, and what becomes of them. Exact duplicates are always left out.
-
-    Conversations, which include examples from commits, are never left out as near duplicates: two edits of a file show nearly
-    the same text and teach different things. They are marked, so that the split keeps them together.
-    """
-
-    near: Literal["drop", "mark", "off"] = "drop"
-    """Keep one of each cluster of near-duplicate texts and pieces of files; or only mark clusters; or ignore them."""
-    code_similarity: float = CODE_SIMILARITY
-    prose_similarity: float = PROSE_SIMILARITY
-    signatures: str = "auto"
-    """Who makes signatures: rensa, numpy, or auto."""
-    workers: int | None = None
-    """How many processes read; None: one for little data, else as many as there are cores, up to 8."""
-
-
-class LargestCluster(msgspec.Struct, kw_only=True, frozen=True):
-    """One of the largest clusters: its name, how many documents it has, and where one of them came from."""
-
-    name: str
-    size: int
-    example: str
-
-
-class DuplicateSummary(msgspec.Struct, kw_only=True):
-    """What was found among all records, before any was left out."""
-
-    records: int
-    exact: int
-    """Records that are exact duplicates of a better one."""
-    near: int
-    """Texts and pieces of files that are left out, or would be, as near duplicates of a better one."""
-    clusters: int
-    clustered: int
-    """Records in clusters of near duplicates."""
-    signatures: str
-    """Who made the signatures, such as `rensa-2`; others may find slightly other clusters."""
-    largest: list[LargestCluster]
-    """The ten largest clusters, once all records were read."""
 
 
 @dataclass

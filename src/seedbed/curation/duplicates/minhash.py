@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.curation.duplicates.shingles import Hashes
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
+from seedbed.text import quoted
 
 PERMUTATIONS = 128
 BANDS, ROWS = 16, 8
@@ -85,8 +86,10 @@ class RensaSignatures:
 def signatures(maker: str = "auto") -> Signatures:
     """The maker of signatures: `rensa`, `numpy`, or `auto` for rensa if it is installed.
 
-    Raises SeedbedError if rensa is asked for and is not installed.
+    Raises SeedbedError if rensa is asked for and is not installed, UsageError for another name.
     """
+    if maker not in ("auto", "rensa", "numpy"):
+        raise UsageError(f"{quoted(maker)} makes no signatures.", "Choose rensa, numpy or auto.")
     installed = importlib.util.find_spec("rensa") is not None
     if maker == "numpy" or (maker == "auto" and not installed):
         return NumpySignatures()

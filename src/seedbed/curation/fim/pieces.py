@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from seedbed.tokenizer.tokenizer import Tokenizer
 
 BYTES_PER_TOKEN = 3.2
-"""The estimate without a tokenizer: about what tokenizers for code have on source code (Qwen3: 3.3 on CPython's library)."""
+"""The estimate without a tokenizer: on five repositories, Qwen3 and Llama 3.1 have 3.8 to 4.4, SmolLM2 has 3.1 to 3.9.
+
+With it, 0.4 % of 2,154 rows had more tokens of Qwen3 than they may have, and 1.8 % more of SmolLM2.
+"""
 
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _BLOCK_LINES = 24

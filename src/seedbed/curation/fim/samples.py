@@ -86,7 +86,7 @@ class Sampler:
 
         Joined, the texts of the rows are the text of the file, without the pieces that are counted in `drops`.
         """
-        where = f"{provenance.repository}/{source.path}"
+        where = legible(f"{provenance.repository}/{source.path}")
         text = source.text
         if len(text.strip()) < _LEAST_CHARACTERS:
             drops.drop(STEP, f"fewer than {_LEAST_CHARACTERS} characters", where, text)
@@ -105,7 +105,7 @@ class Sampler:
             if len(part.strip()) < _LEAST_CHARACTERS:
                 drops.drop(STEP, f"piece of fewer than {_LEAST_CHARACTERS} characters", where, part)
                 continue
-            draws = Draws("fim", self._options.seed, legible(where), number)
+            draws = Draws("fim", self._options.seed, where, number)
             record = self._record(source, part, piece, draws, nodes, drops)
             record.language = source.language.name
             record.provenance = provenance

@@ -97,9 +97,11 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
 
     def fingerprint(self) -> str:
         """Hex digest that changes with the files, the options and the way in which rows are made."""
-        facts = msgspec.json.encode(
-            (VERSION, self.tree.name, self.options, fingerprint(self.tree, [*self.entries, *self.licence_entries]))
-        )
+        folder = self.options.tokenizer
+        tokenizer = "" if folder is None else _tokenizer(folder).fingerprint
+        options = msgspec.structs.replace(self.options, tokenizer=None)
+        entries = fingerprint(self.tree, [*self.entries, *self.licence_entries])
+        facts = msgspec.json.encode((VERSION, self.tree.name, options, tokenizer, entries))
         return hashlib.blake2b(facts, digest_size=16).hexdigest()
 
     def read(self, drops: Drops) -> Iterator[Record]:

@@ -76,6 +76,7 @@ class _History:
         self.models: dict[str, None] = {}
         self.changed: set[str] = set()
         self.question: list[str] = []
+        self.asked = ""  # the words of the last question to `/ask` and the like
         self.answer: list[str] = []
         self.fence = 0  # how many backticks opened the code block that is open; 0: none is
         self.skipping = False  # what follows a command of the program
@@ -99,6 +100,11 @@ class _History:
                 self._ask()
                 self._answer()
                 self._message(line[2:].strip())
+                if "chat history cleared" in line:  # what the model saw begins again
+                    yield from self._record(cleared=True)
+                    model, version = self.model, self.version
+                    self._begin(self.time)
+                    self.model, self.version = model, version
             else:
                 self._ask()
                 self._look_for_fence(line)
@@ -125,8 +131,19 @@ class _History:
                 self.drops.note(STEP, "command of the program left out")
                 self.skipping = True
                 return
+            self.asked = _words(asked)
             text = asked
+        elif self.asked and _words(text) == self.asked:  # Aider writes the question of `/ask` again
+            self.asked = ""
+            return
+        elif self._is_last_answer(text):
+            self.drops.note(STEP, "answer of the architect that was given to the editor model")
+            return
         self.talk.user(text)
+
+    def _is_last_answer(self, text: str) -> bool:
+        messages = self.talk.messages
+        return bool(messages) and messages[-1].role == "assistant" and _words(messages[-1].content) == _words(text)
 
     def _answer(self) -> None:
         text = "\n".join(self.answer).strip("\n")
@@ -155,14 +172,14 @@ class _History:
             self.drops.note(STEP, "interrupted by the user")
             self.talk.ends_badly = "interruption"
 
-    def _record(self) -> Iterator[Record]:
+    def _record(self, *, cleared: bool = False) -> Iterator[Record]:
         self._ask()
         self._answer()
         self.sessions += 1
         where = f"{self.name} {self.time or self.sessions}"
         messages = self.talk.finish()
         if not any(is_trained(each) for each in messages):
-            if self.time or messages:
+            if (self.time and not cleared) or self.talk.messages:
                 self.drops.drop(STEP, "conversation without an answer", where)
             return
         if self.talk.left_out_as_failed(where):
@@ -177,3 +194,7 @@ class _History:
             ),
             links=links_of([session], self.changed, self.repository),
         )  # fmt: skip
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())

@@ -8,6 +8,7 @@ of their own. Only the fields that this needs are kept, and where each record is
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,6 +92,10 @@ class Index:
     def __init__(self, files: list[tuple[Path, str]], drops: Drops) -> None:
         self.files = files
         self.nodes: list[Node] = []
+        self.unanswered: set[int] = set()
+        """Nodes of files and sub-agents without a question and its answer; known after `segments`."""
+        self.repaired: set[tuple[int, int]] = set()
+        """File and line of each record that was damaged and is counted as such."""
         self._drops = drops
         self._numbers: dict[str, int] = {}  # uuid -> node
         self._parents: list[tuple[str | None, str | None]] = []  # of each node: parentUuid, logicalParentUuid
@@ -143,14 +148,14 @@ class Index:
                     if saved is None:
                         continue
                     head = saved
+                    self.repaired.add((number, line))
                 self._add(head, number, line, offset, len(data), file_session)
 
     def _add(self, head: Head, file: int, line: int, offset: int, size: int, file_session: str) -> None:
         kind = head.type
         message = head.message
         if kind not in _TURNS:
-            familiar = kind in _WITHOUT_TURNS
-            self._drops.note(STEP, f"{'' if familiar else 'unknown '}record type: {printable(kind)[:60] or '(none)'}")
+            self._drops.note(STEP, _type_note(kind))
             if head.uuid is None or kind == "summary":
                 return
         session = head.session_id or file_session
@@ -257,6 +262,7 @@ class Index:
         leaves = self._leaves_by_thread()
         found: list[Segment] = []
         seen: set[int] = set()
+        unanswered = set()
         for thread in sorted(leaves):
             for leaf in leaves[thread]:
                 path = self.path(leaf)
@@ -266,6 +272,8 @@ class Index:
                     break
             else:
                 self._drops.drop(STEP, "conversation without an answer", self.where(leaves[thread][0]))
+                unanswered.add(thread)
+        self.unanswered = {i for i, node in enumerate(self.nodes) if node.thread in unanswered}
         inner = {each for segment in found for each in segment.nodes[:-1]}
         return [segment for segment in found if segment.nodes[-1] not in inner]
 
@@ -323,6 +331,11 @@ class Index:
         for nodes in members.values():
             if any(self.nodes[each].turn == "assistant" for each in nodes):
                 yield nodes
+
+
+@lru_cache(1024)
+def _type_note(kind: str) -> str:
+    return f"{'' if kind in _WITHOUT_TURNS else 'unknown '}record type: {printable(kind)[:60] or '(none)'}"
 
 
 def _continues(head: Head) -> bool:

@@ -112,6 +112,8 @@ class Entries:
     def _saved(self, data: bytes, node: Node) -> Entry | None:
         quiet = Drops()
         entry = repaired(data, self._decoder, "", quiet)
+        if entry is not None and (node.file, node.line) not in self._index.repaired:
+            self._drops.notes.update(quiet.notes)
         if entry is None:
             where = f"{self._index.files[node.file][1]}:{node.line}"
             reasons = [reason for _, reason in quiet.counts]

@@ -47,7 +47,6 @@ _EDITS = frozenset(
 _XML_CALL = re.compile(r"<(" + "|".join(_TOOLS) + r")>(.*)</\1>\s*$", re.DOTALL)
 _ANY_CALL = re.compile(r"<(" + "|".join(_TOOLS) + r")>")
 _PARAMETER = re.compile(r"\s*<([A-Za-z_]\w*)>")
-_THINKING = re.compile(r"\s*<thinking>(.*?)</thinking>\s*", re.DOTALL)
 _DETAILS = re.compile(r"\s*<environment_details>.*?</environment_details>\s*", re.DOTALL)
 _RESULT = re.compile(r"\[(\w+)(?: for .*?)?\] Result:\s*", re.DOTALL)
 _WRAPPED = re.compile(r"\s*<(task|feedback|user_message|answer)>\s*(.*?)\s*</\1>\s*", re.DOTALL)
@@ -199,9 +198,6 @@ class _Task:
             else:
                 self.drops.note(STEP, f"block left out: {printable(block.type)[:60]}")
         text = "\n\n".join(filter(None, texts))
-        while found := _THINKING.match(text):
-            thoughts.append(found[1].strip())
-            text = text[found.end() :]
         if not calls and (made := xml_call(text)) is not None:
             text = made.before
             call_id = self.talk.new_id(0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+import re
+from functools import lru_cache
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.logs.options import STEP, LogOptions
@@ -11,6 +12,7 @@ from seedbed.text import printable
 
 IMAGE = "[image]"
 """Stands for a picture."""
+_THINKING = re.compile(r"\s*<think(?:ing)?>(.*?)</think(?:ing)?>\s*", re.DOTALL)
 MODEL = "model: "
 """How the note begins that counts the turns of a model."""
 NO_RESULT = "[no result was recorded]"
@@ -22,7 +24,7 @@ def call(call_id: str, name: str, arguments: str) -> ToolCall:
     return ToolCall(id=call_id, function=Function(name=name, arguments=arguments))
 
 
-@cache
+@lru_cache(1024)
 def model_note(name: str) -> str:
     """The note that counts a turn of a model."""
     return MODEL + printable(name)[:100]
@@ -65,7 +67,6 @@ class Conversation:
         """Add a turn of the user; blank text adds nothing."""
         if not text.strip():
             return
-        self.ends_badly = ""
         if self._open:
             self._waiting.append(text)
             return
@@ -83,7 +84,13 @@ class Conversation:
         *,
         trained: bool | None = None,
     ) -> None:
-        """Add a turn of the assistant; one without text and calls adds nothing. `trained`: see Message."""
+        """Add a turn of the assistant; one without text and calls adds nothing. `trained`: see Message.
+
+        Thinking in tags at the beginning of the text counts as reasoning.
+        """
+        while found := _THINKING.match(text):
+            reasoning = "\n\n".join(filter(None, (reasoning, found[1].strip())))
+            text = text[found.end() :]
         kept = reasoning if self._options.thinking == "keep" else None
         if reasoning and not kept:
             self._drops.note(STEP, "thinking left out")
@@ -224,6 +231,4 @@ class Conversation:
     def _release(self) -> None:
         waiting, self._waiting = self._waiting, []
         for text in waiting:
-            bad = self.ends_badly
             self.user(text)
-            self.ends_badly = bad

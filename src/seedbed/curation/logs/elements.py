@@ -12,8 +12,8 @@ from seedbed.curation.logs.lines import LINE_LIMIT, lines_of, open_file
 from seedbed.curation.logs.options import STEP
 
 _CHUNK = 1 << 20
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]|"', re.DOTALL)
-_STRING_END = re.compile(rb'(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]|"', re.DOTALL)
+_STRING_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def objects_of(path: Path, name: str, drops: Drops) -> Iterator[tuple[str, bytes]]:

@@ -87,6 +87,7 @@ def _files(root: Path) -> Iterator[tuple[Path, str, str]]:
         return
     seen: set[tuple[int, int]] = set()
     folders = [root]
+    whole = root.resolve()
     while folders:
         folder = folders.pop()
         try:
@@ -102,14 +103,23 @@ def _files(root: Path) -> Iterator[tuple[Path, str, str]]:
         inner = []
         for each in names:
             path = folder / each
-            if path.is_dir():
-                if each not in _SKIPPED_FOLDERS:
+            if _is_folder(path):
+                if path.is_symlink() and whole.is_relative_to(path.resolve()):
+                    yield path, _relative(path, root), "link to a folder above"
+                elif each not in _SKIPPED_FOLDERS:
                     inner.append(path)
             else:
                 problem = _problem(path, seen)
                 if problem != "seen":
                     yield path, _relative(path, root), problem
         folders += reversed(inner)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _problem(path: Path, seen: set[tuple[int, int]]) -> str:

@@ -16,7 +16,7 @@ from seedbed.curation.record import Record
 from seedbed.curation.steps import Unit
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import normal_path
-from seedbed.text import listed, plural, printable, quoted
+from seedbed.text import listed, printable, quoted
 
 VERSION = 1
 """Raised when the same logs give other records, so that caches are not used."""
@@ -125,12 +125,6 @@ def models_of(drops: Drops) -> Counter[str]:
         if step == STEP and what.startswith(MODEL):
             found[what[len(MODEL) :]] += count
     return found
-
-
-def describe(units: list[Unit]) -> str:
-    """The units by format, such as `3 units of claude-code, 1 unit of aider`."""
-    formats = Counter(unit.format for unit in units if isinstance(unit, LogUnit))
-    return ", ".join(f"{plural(count, 'unit')} of {name}" for name, count in sorted(formats.items()))
 
 
 def _unit_name(place: Path, base: Path) -> str:

@@ -23,10 +23,12 @@ _PLACEHOLDER = re.compile(
     (?![a-z]{2}|[A-Z0-9a-z]{5})
     | (?<![a-z0-9]) (?:your|my|some|the)[_\- ][a-z] | changeme | x{4} | \*{3} | \.{3} | … | 0{6} | 12345 | ^1234 | abcdef | ^abcd
     | ^(?:none|null|nil|undefined|true|false|secret|password|passwd|pass|token|string|changed|hidden)\d{0,3}$
-    | ^(?:required|optional|default)$ | <[^<>]*> | \[[A-Za-z_ ]+\] | \$[({A-Za-z_] | \{\{? | %[(s] | %\w+%
+    | ^(?:required|optional|default)$ | <[^<>]*> | \[[A-Za-z_ ]+\] | \$[({] | ^\$[A-Za-z_] | \{\{? | %[(s] | %\w+%
     | ^env[.:] | ^(?:os|self|this|process|config|settings|args|options|request|secrets|vars|var|data|local|module)\.
     | ^[@$&/~] | ^https?:"""
 )
+_BLOCK_CHARACTERS = 8000
+"""How far the marker of a block of base64 is searched."""
 _REPEATED = re.compile(r"(.)\1{5}|^(.{1,3})\2{3,}$")
 _PASSWORD_KEYS = ("passw", "_pass", "passphrase", "pwd", "contrasena")
 _NOT_A_SECRET = re.compile(
@@ -38,6 +40,8 @@ _NOT_A_SECRET = re.compile(
     | status | state | scopes? | issuer | algorithm | alg | mode | env | arn | ref | header | prefix | suffix | hash\w* | chars
     | set | list | map | num | max | min | start | end | stream | usage | budget | per_\w+ ) (?: \d* $ | (?=[_.\-]) | $ )"""
 )
+_TYPE = re.compile(r"(?i)(?:u?int|bytes|str|string|varchar|char|float|uuid|f|i|u)\d*")
+_LINE_START = re.compile(r"[ \t*+>-]{0,40}(?:export |set |ENV )?[\w.-]{0,40}")
 _WORD = re.compile(r"[A-Za-z]+\d{0,3}|\d{1,4}|v\d+")
 _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SEPARATORS = re.compile(r"[_\-./:+@ ]+")
@@ -106,6 +110,28 @@ def _private_key(match: re.Match[str], value: str) -> bool:
     )
 
 
+def _private_key_end(match: re.Match[str], value: str) -> bool:
+    return bool(re.search(r"[A-Za-z0-9+/]{40}", value))
+
+
+def _private_key_fragment(match: re.Match[str], value: str) -> bool:
+    """Lines of a key whose markers are not in the text: mixed letters and digits, and in no block of another kind."""
+    lower, upper, digit, _ = _kinds(value)
+    line = match.string.rfind("\n", 0, match.start()) + 1
+    widths = {len(each.rstrip()) for each in match.string[line : match.end()].split("\n")[:2]}
+    if len(widths) > 1 or not (lower and upper and digit) or max(map(entropy, value.split())) < 4.5:
+        return False
+    text, start = match.string, match.start()
+    before = text[max(0, start - _BLOCK_CHARACTERS) : start]
+    opened, closed = before.rfind("-----BEGIN "), before.rfind("-----END ")
+    if opened > closed and "PRIVATE KEY" not in before[opened : opened + 60]:
+        return False
+    after = text[match.end() : match.end() + _BLOCK_CHARACTERS]
+    closed, opened = after.find("-----END "), after.find("-----BEGIN ")
+    other = closed >= 0 and (opened < 0 or closed < opened) and "PRIVATE KEY" not in after[closed : closed + 60]
+    return not other
+
+
 def _jwt(match: re.Match[str], value: str) -> bool:
     header = value.split(".")[0]
     try:
@@ -153,17 +179,28 @@ def _assignment(match: re.Match[str], value: str) -> bool:
     return _is_secret_value(value, password)
 
 
+def _is_line(match: re.Match[str]) -> bool:
+    """Whether a name and its value are a line of their own, as in YAML, environment files and lists."""
+    text, end = match.string, match.end()
+    begin = text.rfind("\n", max(0, match.start() - 60), match.start()) + 1
+    before = text[begin : match.start()] if begin else text[max(0, match.start() - 60) : match.start()]
+    return bool(_LINE_START.fullmatch(before)) and text[end : end + 1] in ("", "\n", "\r")
+
+
 def _unquoted(match: re.Match[str], value: str, password: bool) -> bool:
     """A value without quotation marks: in an environment file, YAML or prose; or a name or call in code, which is none."""
     following = match.string[match.end() : match.end() + 1]
-    if match["op"] in (",", "(") or following in ("(", "[", "{", "<") or len(value) < 8:
+    if match["op"] in (",", "(") or following in ("(", "[", "{", "<") or len(value) < (6 if password else 8):
         return False
+    if password and _is_line(match) and not _TYPE.fullmatch(value):
+        lower, upper, digit, other = _kinds(value)
+        return digit and (lower or upper or other)
     if is_wordlike(value) or re.match(r"[A-Za-z_][\w]*(?:(?:\.|::|->)[A-Za-z_]\w*)+$", value):
         return False
     _, _, digit, other = _kinds(value)
     if re.fullmatch(r"0[xX][0-9A-Fa-f_]{1,16}[uUlL]{0,3}", value):
         return False  # a number
-    if re.search(r"[=|]{2}|:=|->|=$|[*/+]=", value):
+    if re.search(r"[=|]{2}|:=|->|[*/+]=", value.rstrip("=")):
         return False
     return is_random(value, 2.5 if password and other and digit else 3.0)
 
@@ -254,6 +291,26 @@ _VERSION = re.compile(
     r"(?i)(?:version|release|\bver\.?|\bv|build|==|~=|>=|<=|\^|[\w)]/|section|§|rfc|[a-z]-|\bpy\w*|chrome|oid)[\"'\s:=(]{0,4}$"
 )
 _FICTIONAL = frozenset(("12.34.56.78", "123.45.67.89", "11.22.33.44", "123.123.123.123", "172.32.1.1", "100.200.30.40"))
+_MADE_UP = frozenset(
+    (
+        "cafe",
+        "babe",
+        "baba",
+        "bebe",
+        "beef",
+        "dead",
+        "deaf",
+        "face",
+        "feed",
+        "f00d",
+        "c0de",
+        "abcd",
+        "aaaa",
+        "aaa",
+        "bbb",
+    )
+)
+"""Groups that people write in addresses of IPv6 that they make up."""
 _WELL_KNOWN = frozenset(("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "255.255.255.255"))
 
 
@@ -288,6 +345,8 @@ def _ipv6(match: re.Match[str], value: str) -> bool:
     groups = [group for group in value.split(":") if group]
     if len(groups[0]) != 4 or (len(groups) < 3 and value.isupper() == value.islower()):
         return False  # a slice, such as a[3::4] or a[2000::5]
+    if _MADE_UP.intersection(value.lower().split(":")):
+        return False
     return address.is_global and value[0] in "23" and not value.lower().startswith(("2001:4860:4860", "2606:4700:4700"))
 
 
@@ -336,18 +395,39 @@ def _is_secret_value(value: str, password: bool) -> bool:
     return len(value) >= 10 and is_random(value)
 
 
+def _cut(match: re.Match[str], value: str) -> bool:
+    """Beside the mark of a shortened output: half of a word that is no word, such as half of a token."""
+    return not is_wordlike(value) and any(char.isdigit() for char in value)
+
+
+def _cookie(match: re.Match[str], value: str) -> bool:
+    """Whether one of the values of a cookie looks like a session: long and random."""
+    values = (re.split(r"[\s\\,]", part.partition("=")[2].lstrip(), maxsplit=1)[0] for part in value.split(";"))
+    return any(
+        re.fullmatch(r"[\w%.~+/=-]{16,}", each)
+        and _has_digit(match, each)
+        and is_random(each)
+        and not is_placeholder(each)
+        for each in values
+    )
+
+
 CHECKS: dict[str, Check] = {
     "random": _random,
     "no_example": _no_example,
     "has_digit": _has_digit,
     "mixed": _mixed,
     "private_key": _private_key,
+    "private_key_end": _private_key_end,
+    "private_key_fragment": _private_key_fragment,
     "jwt": _jwt,
     "discord": _discord,
     "password": _password,
     "netrc": _netrc,
     "assignment": _assignment,
     "compared": _compared,
+    "cookie": _cookie,
+    "cut": _cut,
     "email": _email,
     "phone": _phone,
     "phone_north_american": _phone_north_american,

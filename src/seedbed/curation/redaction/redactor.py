@@ -13,10 +13,12 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.redaction.checks import is_assigned_secret
-from seedbed.curation.redaction.rules import Rule, known_words, rule_table
+from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
 from seedbed.curation.redaction.scanner import Scanner, Span
 
 _LEAST_NAME = 3
+_PASSES = 3
+"""A text is read again where something was replaced, since a secret may have hidden what stood next to it."""
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_0-9]*_\d+>")
 _NAME_RULES = {
@@ -93,7 +95,8 @@ class Redactor:
 
     def fingerprint(self) -> str:
         """Hex digest of the rules and options, for caches: it changes when the same text would be redacted otherwise."""
-        content = msgspec.json.encode((rule_table(), self.options))
+        words = [sorted(known_words(name)) for name in WORD_LISTS]
+        content = msgspec.json.encode((rule_table(), words, self.options))
         return hashlib.blake2b(content, digest_size=16).hexdigest()
 
     def redact(self, text: str, numbering: Numbering | None = None, names: Sequence[str] = ()) -> Redacted:
@@ -107,12 +110,17 @@ class Redactor:
 
     def redacted(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """The text with the placeholders of `numbering`, which counts them. JSON stays JSON; see `redact_json`."""
-        if text[:1] in ("{", "[") and text.rstrip()[-1:] in ("}", "]") and '"' in text:
+        if _is_json(text):
             return self.redact_json(text, numbering, names)
         return self._plain(text, numbering, names)
 
     def _plain(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
-        return _replaced(text, self._replacements(text, numbering, names))
+        for _ in range(_PASSES):
+            replacements = self._replacements(text, numbering, names)
+            if not replacements:
+                break
+            text = _replaced(text, replacements)
+        return text
 
     def redact_json(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """A JSON text, redacted in its decoded strings, so that escapes hide nothing; the rest keeps its bytes.
@@ -128,14 +136,27 @@ class Redactor:
         for match in _LITERAL.finditer(text):
             value = json.loads(match[0])
             between = text[end : match.start()]
-            changed = self.redacted(value, numbering, names)
             is_value = between.strip() == ":"
-            if changed == value and is_value and self.options.secrets and is_assigned_secret(key, value):
-                changed = self._placeholder(_NAME_RULES["SECRET"], value, numbering)
+            changed = self._value(key, value, numbering, names) if is_value else self.redacted(value, numbering, names)
             key = "" if is_value else value
             pieces += [between, match[0] if changed == value else json.dumps(changed, ensure_ascii=match[0].isascii())]
             end = match.end()
         return "".join([*pieces, text[end:]])
+
+    def _value(self, key: str, value: str, numbering: Numbering, names: Sequence[str]) -> str:
+        """The value of a key of JSON, both decoded, redacted beside its key, since rules look at names."""
+        if _is_json(value):
+            return self.redact_json(value, numbering, names)
+        before = f'"{key}": "'
+        spans = [
+            Span(max(start - len(before), 0), min(end - len(before), len(value)), rule)
+            for start, end, rule in self._spans(f'{before}{value}"', names)
+            if end > len(before)
+        ]
+        general = all(span.rule.id == "assignment" for span in spans)
+        if general and self.options.secrets and is_assigned_secret(key, value):
+            spans = [Span(0, len(value), _NAME_RULES["SECRET"])]
+        return _replaced(value, [(s, e, self._placeholder(rule, value[s:e], numbering)) for s, e, rule in spans])
 
     def redact_parts(self, parts: Sequence[str], numbering: Numbering, names: Sequence[str] = ()) -> list[str]:
         """The parts of one text, redacted as a whole, so that what crosses a cut is found; joined they are the result.
@@ -143,25 +164,12 @@ class Redactor:
         A placeholder that crosses a cut goes to the outer part: to the first parts at cuts of the first half, such as the
         prefix, and to the last at the others, such as the suffix.
         """
-        text = "".join(parts)
-        replacements = self._replacements(text, numbering, names)
-        if not replacements:
-            return list(parts)
-        cuts: list[int] = []
-        at = 0
-        for number, part in enumerate(parts[:-1]):
-            at += len(part)
-            cut = at
-            for start, end, _ in replacements:
-                if start < cut < end:
-                    cut = end if number < (len(parts) - 1) / 2 else start
-            cuts.append(max([cut, *cuts]))
-        made: list[str] = []
-        done = 0
-        for first, last in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            inside = [(start - first, end - first, new) for start, end, new in replacements[done:] if end <= last]
-            done += len(inside)
-            made.append(_replaced(text[first:last], inside))
+        made = list(parts)
+        for _ in range(_PASSES):
+            replacements = self._replacements("".join(made), numbering, names)
+            if not replacements:
+                break
+            made = _recut(made, replacements)
         return made
 
     def link(self, text: str) -> str:
@@ -196,6 +204,11 @@ class Redactor:
         return spans
 
 
+def _is_json(text: str) -> bool:
+    """Whether a text may be an object or a list of JSON with strings, by its ends."""
+    return text[:1] in ("{", "[") and text.rstrip()[-1:] in ("}", "]") and '"' in text
+
+
 def _replaced(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:
     pieces: list[str] = []
     at = 0
@@ -203,6 +216,27 @@ def _replaced(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:
         pieces += [text[at:start], new]
         at = end
     return "".join([*pieces, text[at:]]) if pieces else text
+
+
+def _recut(parts: Sequence[str], replacements: list[tuple[int, int, str]]) -> list[str]:
+    """The parts with their replacements; a cut within one moves to its end in the first half, else to its beginning."""
+    text = "".join(parts)
+    cuts: list[int] = []
+    at = 0
+    for number, part in enumerate(parts[:-1]):
+        at += len(part)
+        cut = at
+        for start, end, _ in replacements:
+            if start < cut < end:
+                cut = end if number < (len(parts) - 1) / 2 else start
+        cuts.append(max([cut, *cuts]))
+    made: list[str] = []
+    done = 0
+    for first, last in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        inside = [(start - first, end - first, new) for start, end, new in replacements[done:] if end <= last]
+        done += len(inside)
+        made.append(_replaced(text[first:last], inside))
+    return made
 
 
 def _with_words(text: str, spans: list[Span], words: tuple[tuple[str, str], ...]) -> list[Span]:

@@ -15,6 +15,8 @@ r"""The beginning of a word, also after an escape of source code (`\n`) or of a 
 _END = r"(?![A-Za-z0-9])"
 _IS = r"""(?:\\{0,2}["'`\])]){0,2}[ \t]{0,4}(?:=>|:=|={1,3}|:|,|(?<=[ \t])is\b)[ \t]{0,4}(?:\\{0,2}["'`]){0,3}"""
 """What stands between a name and its value, in code, JSON, YAML, environment files and prose."""
+WORD_LISTS = ("top_level_domains", "impersonal_users", "impersonal_names")
+"""The lists of words.toml."""
 
 
 class Rule(msgspec.Struct, kw_only=True, frozen=True):
@@ -28,6 +30,7 @@ class Rule(msgspec.Struct, kw_only=True, frozen=True):
     near_miss: str
     shape: str = "lower"
     before: str | None = None
+    reach: int = 160
     entropy: float = 0.0
     check: str | None = None
     personal: bool = False
@@ -38,7 +41,7 @@ class Rule(msgspec.Struct, kw_only=True, frozen=True):
 
     def compiled_before(self) -> re.Pattern[str] | None:
         """The pattern of what stands before the anchor, which ends there."""
-        return re.compile(f"(?:{_expanded(self.before)})\\Z") if self.before is not None else None
+        return re.compile(f"(?m:{_expanded(self.before)})\\Z") if self.before is not None else None
 
 
 def _expanded(regex: str) -> str:

@@ -19,12 +19,11 @@ from seedbed.curation.redaction.rules import Rule
 
 _BLOCK = 1 << 18
 """Bytes that are hashed at once: the tables and a block stay in the cache of a processor."""
-_BEFORE = 160
-"""The most characters before an anchor that belong to a find."""
 _FACTOR = np.uint32(2654435761)
 _DIGITS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _HEX = bytes(48 if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
 _TOKENS = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789_-" else byte for byte in range(256))
+_BASE64 = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789+/=" else byte for byte in range(256))
 
 
 class Span(NamedTuple):
@@ -86,7 +85,7 @@ class Scanner:
 def _shaped(shape: str, exact: bytes, lower: bytes) -> bytes:
     if shape == "exact":
         return exact
-    return lower.translate({"digits": _DIGITS, "hex": _HEX, "tokens": _TOKENS}[shape])
+    return lower.translate({"digits": _DIGITS, "hex": _HEX, "tokens": _TOKENS, "base64": _BASE64}[shape])
 
 
 def _occurrences(anchors: dict[bytes, list[_Compiled]], data: bytes) -> Iterator[tuple[_Compiled, int]]:
@@ -139,10 +138,13 @@ def _matched(compiled: _Compiled, text: str, at: int) -> tuple[int, int] | None:
         return None
     start, end = next((match.span(name) for name in compiled.groups if match[name] is not None), match.span())
     if compiled.before is not None:
-        lead = compiled.before.search(text, max(0, at - _BEFORE), at)
+        lead = compiled.before.search(text, max(0, at - compiled.rule.reach), at)
         if lead is None:
             return None
-        start, end = lead.span("secret") if "secret" in compiled.before.groupindex else (lead.start(), end)
+        if "secret" in compiled.before.groupindex:
+            start, end = lead.span("secret")
+        elif not compiled.groups:
+            start = lead.start("start" if "start" in compiled.before.groupindex else 0)
     value = text[start:end]
     if compiled.rule.entropy and entropy(value) < compiled.rule.entropy:
         return None

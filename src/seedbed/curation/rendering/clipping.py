@@ -11,7 +11,6 @@ from seedbed.curation.record import Message, Record, is_trained
 
 FLOOR_TOKENS = 64
 """A tool's output is not made shorter than about so many tokens, beside the mark of what was left out."""
-_ROUNDS = 8
 _MARK = "\n[... {count:,} characters left out ...]\n"
 
 
@@ -49,11 +48,9 @@ def clip(record: Record, max_tokens: int, renderer: Counter, *, length: int | No
         return Clipped([], 0, "the chat template refuses the chat")
     if total <= max_tokens:
         return Clipped([record])
-    chat = _Chat(record.messages or [], renderer)
+    chat = _Chat(record.messages or [], renderer, total)
     left = total
-    for _ in range(_ROUNDS):
-        if not chat.shorten(left - max_tokens):
-            return Clipped([], total, "a single turn is longer than the limit")
+    while chat.shorten(left - max_tokens):
         made = msgspec.structs.replace(record, messages=chat.messages)
         counted = renderer.count(made)
         if counted is None:
@@ -74,13 +71,15 @@ class _Step(NamedTuple):
 class _Chat:
     """The messages of a chat that is shortened, with about how many tokens each has."""
 
-    def __init__(self, messages: Sequence[Message], renderer: Counter) -> None:
+    def __init__(self, messages: Sequence[Message], renderer: Counter, total: int) -> None:
         last = max((number for number, each in enumerate(messages) if is_trained(each)), default=len(messages) - 1)
         self._messages: list[Message | None] = list(messages[: last + 1])
         self._trailing_messages = list(messages[last + 1 :])
         self._encode = renderer.encode
         self._sizes = [self._size(each) for each in messages[: last + 1]]
         self._trailing_size = sum(map(self._size, self._trailing_messages))
+        # At most what the template writes for a message beside its texts. If it is less, another round leaves out the rest.
+        self._overhead = 2 * max(0, total - sum(self._sizes) - self._trailing_size) // (len(messages) + 1)
         head = next((number for number, each in enumerate(messages) if each.role in ("assistant", "tool")), last)
         self._steps = list(_steps(messages[: last + 1], head))
 
@@ -91,9 +90,9 @@ class _Chat:
 
     def shorten(self, excess: int) -> bool:
         """Leave out about `excess` tokens or more. Returns whether anything was left out."""
-        left = excess
+        left, steps, trailing = excess, len(self._steps), bool(self._trailing_messages)
         if self._trailing_messages:
-            left -= self._trailing_size
+            left -= self._trailing_size + self._overhead * len(self._trailing_messages)
             self._trailing_messages = []
         for step in self._steps[:-1]:
             left -= self._shorten_outputs(step, left)
@@ -101,7 +100,7 @@ class _Chat:
             left -= self._drop_oldest()
         if left > 0 and self._steps:
             left -= self._shorten_outputs(self._steps[-1], left)
-        return left < excess
+        return left < excess or len(self._steps) < steps or trailing
 
     def _shorten_outputs(self, step: _Step, excess: int) -> int:
         """Shorten the outputs of tools of a step; returns how many tokens they lost."""
@@ -130,7 +129,7 @@ class _Chat:
             self._steps[0] = _Step(asked, self._steps[0].messages)
         for number in gone:
             self._messages[number] = None
-        return sum(self._sizes[number] for number in gone)
+        return sum(self._sizes[number] + self._overhead for number in gone)
 
     def _size(self, message: Message | None) -> int:
         if message is None:

@@ -24,8 +24,8 @@ from seedbed.curation.rendering.probes import (
 )
 from seedbed.curation.rendering.protocol import (
     CONTROL_BEGIN,
-    CONTROL_END,
     STRATEGIES,
+    TURN_BEGIN,
     TURN_END,
     Answer,
     Chat,
@@ -37,10 +37,14 @@ from seedbed.curation.rendering.protocol import (
 from seedbed.curation.rendering.template_process import TemplateProcess
 from seedbed.errors import SeedbedError
 from seedbed.text import listed, printable, quoted, shorten
+from seedbed.tokenizer.template_rendering import MARK_SIGNS
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 VERSION = 1
 """Raised when the same template is found to behave in another way."""
+_MARKED_NUMBER = re.compile(f"[{TURN_BEGIN}{TURN_END}]\\d+[{TURN_BEGIN}{TURN_END}]")
+MOST_ENDS = 2
+"""The most control tokens, one right after the other, that end a turn."""
 _CORRECT = "Use another template: give a file with one, such as the model's training template."
 _HOW: dict[Strategy, str] = {
     "generation": "by its {% generation %} marks",
@@ -193,9 +197,11 @@ class _Verification:
         order: tuple[Arguments, ...] = ("object", "text")
         for arguments in order:
             every = probes(self._signs(), arguments)
-            answers = self._process.ask([Chat(messages=each.messages, tools=each.tools) for each in every])
+            asked = [Chat(messages=each.messages, tools=each.tools) for each in every]
+            answers = self._process.ask(asked[:1])
             if answers[0].problem:
                 raise template_problem(answers[0], self._where)
+            answers += self._process.ask(asked[1:])
             rendered = [(probe, answer) for probe, answer in zip(every, answers, strict=True) if not answer.problem]
             refused = {
                 probe.name: answer.message or answer.problem
@@ -256,12 +262,12 @@ class _Verification:
             found = [each[0] for each in pattern.finditer(text.rpartition(TURN_END)[2])]
             if calls:  # others, such as one at the end of a call, may stand before it
                 ends.update(each for each in found[-1:] if each in self._stops())
-            elif found:
+            elif found and len(re.findall(one, found[0])) <= MOST_ENDS:
                 ends.add(found[0])
             else:
                 raise SeedbedError(
-                    f"The chat template of {self._where} writes no control token at the end of a turn of the assistant, so a "
-                    f"model could not learn to stop (probe {quoted(probe.name)}: {_shown(text[-60:])}).",
+                    f"The chat template of {self._where} does not end a turn of the assistant with one or two control tokens, "
+                    f"so a model could not learn to stop (probe {quoted(probe.name)}: {_shown(text[-60:])}).",
                     _CORRECT,
                 )
         return sorted(ends)
@@ -366,7 +372,9 @@ def _difference(tokenizer: Tokenizer, first: str, one: Sample, second: str, othe
 
 
 def _shown(text: str) -> str:
-    return quoted(shorten(text.replace(CONTROL_BEGIN, "").replace(CONTROL_END, ""), 120))
+    """A text for a message: on one line, without marks, and not too long."""
+    shown = re.sub(f"[{MARK_SIGNS[0]}-{MARK_SIGNS[-1]}]", "", re.sub(_MARKED_NUMBER, "", text))
+    return quoted(shorten(shown.replace("\n", "\\n"), 120))
 
 
 def facts_in_words(facts: TemplateFacts) -> list[str]:

@@ -15,7 +15,12 @@ import msgspec
 from seedbed.curation.drops import Drops
 from seedbed.curation.repositories import git
 from seedbed.curation.repositories.filters import Limits, path_reason, text_reason
-from seedbed.curation.repositories.languages import Language, language_of_first_line, language_of_path
+from seedbed.curation.repositories.languages import (
+    Language,
+    language_of_first_line,
+    language_of_path,
+    language_of_text,
+)
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import printable, quoted
 
@@ -295,6 +300,7 @@ def source_of(reader: Reader, entry: Entry, limits: Limits) -> Source | tuple[st
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         return "not UTF-8", ""
+    language = language_of_text(language, entry.path, text)
     reason = text_reason(text, language, limits)
     return Source(entry.path, text, language) if reason is None else (reason, text)
 

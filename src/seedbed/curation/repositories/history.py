@@ -1,37 +1,35 @@
 """Reads the history of a repository: its commits, the files that each changed, and their text before and after.
 
 `git diff-tree --stdin` is what `git log -p` does for each commit, without the user's settings. It reads many commits in one
-process and shows each changed file whole, so that the text before and after is exactly known. A commit that git cannot
-read ends that process; it is reported, and a new process goes on with the next commit.
+process. A commit that git cannot read ends that process; it is reported, and a new process goes on with the next commit.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
-from typing import IO
+from typing import IO, TypeAlias
 
 import msgspec
 
 from seedbed.curation.repositories import git
 from seedbed.curation.repositories.git import GitError, Repository
+from seedbed.curation.repositories.patches import Change, Patch, Texts, patch_of
 from seedbed.errors import UsageError
 from seedbed.text import printable, quoted
 
 _BATCH = 390
 """Commits that one process reads: their hashes (41 bytes each) fit into the buffer of a pipe, so that writing never waits."""
 _CHUNK = 1 << 20
-_WHOLE_FILE = "-U10000000"
+_GROUP_COMMITS = 16
+_GROUP_BYTES = 2 << 20
 _SINCE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:?\d\d)?)?|\d+ (day|week|month|year)s?( ago)?")
 _RAW = re.compile(r":(\d{6}) (\d{6}) ([0-9a-f]+) ([0-9a-f]+) ([A-Z])(\d*)")
-_CHANGED_LINES = re.compile(r"\n((?:[-+\\].*\n)+)")
-_NO_COMMIT = re.compile("^0+$")
 
 
 class HistoryOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,19 +45,6 @@ class HistoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Only the newest ones."""
 
 
-class Change(msgspec.Struct, frozen=True):
-    """A file that a commit changed. `status`: A (added), M (modified), D (deleted), R (renamed) or T (its type changed)."""
-
-    status: str
-    path: str
-    """After the commit; of a deleted file, before it."""
-    old_path: str
-    old_mode: str
-    mode: str
-    old_hash: str
-    hash: str
-
-
 class Commit(msgspec.Struct, frozen=True):
     """A commit. `changes` is None if they are more than `most_bytes` of listing; a merge has none."""
 
@@ -69,27 +54,6 @@ class Commit(msgspec.Struct, frozen=True):
     """When it was committed, in seconds since 1970."""
     message: str
     changes: list[Change] | None
-
-
-class Hunk(msgspec.Struct, frozen=True):
-    """A change of lines: `removed`, which begin at line `start` (from 0) of the text before, become `added`.
-
-    Lines are those of `text.split("\\n")`: a text that ends with a newline has an empty last line.
-    """
-
-    start: int
-    removed: tuple[str, ...]
-    added: tuple[str, ...]
-
-
-class Patch(msgspec.Struct, frozen=True):
-    """The text of a changed file before and after a commit; None where it did not exist. `problem`: why both are unknown."""
-
-    change: Change
-    before: str | None = None
-    after: str | None = None
-    hunks: tuple[Hunk, ...] = ()
-    problem: str | None = None
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -102,6 +66,9 @@ class TooLarge(msgspec.Struct, frozen=True):
     """A commit whose changes have more than the permitted number of bytes."""
 
     hash: str
+
+
+_Listed: TypeAlias = tuple[str, tuple[list[Change], bytes] | Unreadable | TooLarge]
 
 
 def list_commits(repository: Repository, options: HistoryOptions) -> tuple[list[str], int]:
@@ -201,20 +168,61 @@ def read_commits(
 
 
 def read_patches(
-    repository: Repository, hashes: Sequence[str], most_bytes: int = 8 << 20, most_bytes_of_file: int = 1 << 20
+    repository: Repository,
+    hashes: Sequence[str],
+    most_bytes: int = 8 << 20,
+    most_bytes_of_file: int = 1 << 20,
+    unwanted: Callable[[Change], str | None] = lambda change: None,
 ) -> Iterator[tuple[str, list[Patch]] | Unreadable | TooLarge]:
     """The hash of each commit and the texts of all files that it changed, in the given order.
 
-    `most_bytes`: of the texts of one commit together. Files above `most_bytes_of_file` have a problem instead of texts.
+    `most_bytes`: of the texts of one commit together. Files above `most_bytes_of_file` have a problem instead of texts, and
+    so have those for which `unwanted` gives one.
     """
-    arguments = ("--raw", "-p", "-M", _WHOLE_FILE, "--full-index", "--histogram", "--submodule=short", "--no-relative")
+    arguments = ("--raw", "-p", "-M", "-U0", "--full-index", "--histogram", "--submodule=short", "--no-relative")
     settings = (f"core.bigFileThreshold={most_bytes_of_file}", "diff.renameLimit=400")
-    for digest, payload in _payloads(repository, hashes, arguments, "", most_bytes, settings):
-        if isinstance(payload, Unreadable | TooLarge):
-            yield payload
-            continue
-        changes, patch = _changes(payload.removeprefix(b"\0").removeprefix(b"\n"))
-        yield digest, _patches(changes, patch)
+    with git.Objects(repository) as objects:
+        texts = Texts(objects, most_bytes_of_file)
+        payloads = _payloads(repository, hashes, arguments, "", most_bytes, settings)
+        for group in _groups(payloads):
+            texts.read_ahead(_needed(group, unwanted))
+            for digest, listed in group:
+                if isinstance(listed, Unreadable | TooLarge):
+                    yield listed
+                    continue
+                try:
+                    found = _patches(*listed, texts, most_bytes, unwanted)
+                except GitError:
+                    yield Unreadable(digest)
+                else:
+                    yield TooLarge(digest) if found is None else (digest, found)
+
+
+def _groups(payloads: Iterable[tuple[str, bytes | Unreadable | TooLarge]]) -> Iterator[list[_Listed]]:
+    """Commits with their changes and diffs, in groups whose texts are read together."""
+    group: list[_Listed] = []
+    size = 0
+    for digest, payload in payloads:
+        if isinstance(payload, bytes):
+            group.append((digest, _changes(payload.removeprefix(b"\0").removeprefix(b"\n"))))
+            size += len(payload)
+        else:
+            group.append((digest, payload))
+        if len(group) == _GROUP_COMMITS or size > _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    yield group
+
+
+def _needed(group: Sequence[_Listed], unwanted: Callable[[Change], str | None]) -> Iterator[str]:
+    """The hashes of the texts before the commits of a group that are not those after an earlier one of it."""
+    made: set[str] = set()
+    for _, listed in group:
+        for change in () if isinstance(listed, Unreadable | TooLarge) else listed[0]:
+            regular = {change.old_mode, change.mode} <= {"100644", "100755"}
+            if change.status in "MR" and regular and change.old_hash not in made and unwanted(change) is None:
+                yield change.old_hash
+            made.add(change.hash)
 
 
 def _payloads(
@@ -312,111 +320,22 @@ def _changes(listed: bytes) -> tuple[list[Change], bytes]:
     return found, listed[at:].removeprefix(b"\0")
 
 
-def _patches(changes: Sequence[Change], patch: bytes) -> list[Patch]:
-    """The texts of each change. Every line of a file has a mark before it, so that only headers begin with `diff`."""
+def _patches(
+    changes: Sequence[Change], patch: bytes, texts: Texts, most_bytes: int, unwanted: Callable[[Change], str | None]
+) -> list[Patch] | None:
+    """The patch of each change; None if their texts are larger than `most_bytes` together.
+
+    Every line of a file has a sign before it in a diff, so that only headers begin with `diff`.
+    """
     sections = patch.split(b"\ndiff --git ")
     made = []
-    at = 0
+    at = size = 0
     for change in changes:
-        needed = 2 if change.status == "T" else 1
-        own = sections[at : at + needed]
-        at += needed
-        made.append(_patch(change, own[0] if len(own) == 1 else b""))
+        section = sections[at] if at < len(sections) else b""
+        at += 2 if change.status == "T" else 1
+        problem = unwanted(change)
+        made.append(Patch(change, problem=problem) if problem is not None else patch_of(change, section, texts))
+        size += len(made[-1].before or "") + len(made[-1].after or "")
+        if size > most_bytes:
+            return None
     return made
-
-
-def _patch(change: Change, section: bytes) -> Patch:
-    if change.status == "T" or {change.old_mode, change.mode} & {"120000", "160000"}:
-        return Patch(change, problem="link or submodule")
-    header, found, _ = section.partition(b"\n@@ ")
-    if not found:
-        if b"\nBinary files " in header:
-            return Patch(change, problem="binary or large file")
-        if change.old_hash == change.hash:  # renamed, or only its mode is changed: its text is not shown
-            return Patch(change)
-        if change.status in ("A", "D"):  # an empty file
-            return Patch(change, "" if change.status == "D" else None, "" if change.status == "A" else None)
-        return Patch(change, problem="unreadable patch")
-    try:
-        text = section[len(header) + 1 :].decode("utf-8")
-    except UnicodeDecodeError:
-        return Patch(change, problem="not UTF-8")
-    before, after, hunks = texts_of_hunk(text if text.endswith("\n") else text + "\n")
-    if not (_is_blob(before, change.old_hash) and _is_blob(after, change.hash)):
-        return Patch(change, problem="unreadable patch")
-    return Patch(
-        change,
-        None if change.status == "A" else before,
-        None if change.status == "D" else after,
-        hunks,
-    )
-
-
-def _is_blob(text: str, digest: str) -> bool:
-    """Whether git's hash of a text is `digest`, which may be all zeros for an absent file."""
-    content = text.encode()
-    if not content and _NO_COMMIT.match(digest):
-        return True
-    algorithm = hashlib.sha256 if len(digest) == 64 else hashlib.sha1
-    return algorithm(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == digest
-
-
-def texts_of_hunk(hunk: str) -> tuple[str, str, tuple[Hunk, ...]]:
-    """The texts before and after, and the changed lines, of a hunk of a diff that shows a file whole.
-
-    `hunk` begins with its `@@` line and ends with a newline.
-    """
-    at = hunk.index("\n") + 1
-    before: list[str] = []
-    after: list[str] = []
-    hunks: list[Hunk] = []
-    line = 0
-    for changed in _CHANGED_LINES.finditer(hunk, at - 1):
-        context = _context(hunk[at : changed.start() + 1])
-        line += context.count("\n")
-        removed, added = _sides(changed[1])
-        if not removed and not added:  # only `\ No newline at end of file`, of the context before it
-            context = context.removesuffix("\n")
-        else:
-            hunks.append(Hunk(line, tuple(map(_bare, removed)), tuple(map(_bare, added))))
-        before += [context, *removed]
-        after += [context, *added]
-        line += len(removed)
-        at = changed.end()
-    rest = _context(hunk[at:])
-    old, new = "".join([*before, rest]), "".join([*after, rest])
-    return old, new, _with_last_line(old, new, hunks)
-
-
-def _context(lines: str) -> str:
-    """Lines without the space before each."""
-    return ("\n" + lines).replace("\n ", "\n")[1:]
-
-
-def _sides(changed: str) -> tuple[list[str], list[str]]:
-    """The removed and the added lines, each with its newline if it has one in the file."""
-    removed: list[str] = []
-    added: list[str] = []
-    last = removed
-    for line in changed.split("\n")[:-1]:
-        if line[0] == "\\":
-            if last:
-                last[-1] = last[-1][:-1]
-        else:
-            last = removed if line[0] == "-" else added
-            last.append(line[1:] + "\n")
-    return removed, added
-
-
-def _bare(line: str) -> str:
-    return line.removesuffix("\n")
-
-
-def _with_last_line(old: str, new: str, hunks: list[Hunk]) -> tuple[Hunk, ...]:
-    """The hunks with the empty last line of a text that ends with a newline, where only one of the two has it."""
-    ends = [text == "" or text.endswith("\n") for text in (old, new)]
-    if hunks and ends[0] != ends[1]:
-        last = hunks[-1]
-        removed, added = (("",) if ends[0] else ()), (("",) if ends[1] else ())
-        hunks[-1] = Hunk(last.start, (*last.removed, *removed), (*last.added, *added))
-    return tuple(hunks)

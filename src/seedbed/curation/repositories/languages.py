@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import PurePosixPath
 from typing import Literal
 
 import msgspec
+
+_CPP = re.compile(r"^[ \t]*(?:class \w|namespace\b|template ?<|using \w)|\bstd::", re.MULTILINE)
 
 
 class Language(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +52,12 @@ def language_of_path(path: str) -> Language | None:
         return found
     stem = name.partition(".")[0]
     return _by("names").get(stem) if stem in ("Dockerfile", "Containerfile", "Makefile") else None
+
+
+def language_of_text(language: Language, path: str, text: str) -> Language:
+    """The language after a look at the text: a `.h` file with classes, namespaces or templates is C++, not C."""
+    is_header = language.name == "C" and path.lower().endswith(".h")
+    return languages()["C++"] if is_header and _CPP.search(text) else language
 
 
 def language_of_first_line(start: bytes) -> Language | None:

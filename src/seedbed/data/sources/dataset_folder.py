@@ -28,8 +28,8 @@ def refuse_folder(folder: Path) -> None:
         place = enclosing[1] if folder.absolute() == enclosing[0] else f"part of {enclosing[1]}"
         raise SeedbedError(
             f"{quoted(folder)} cannot be read as data: it is {place} written by Seedbed.",
-            f"To train on the prepared dataset, use --data {enclosing[0]}."
-            if enclosing[1] == own_files.DATASET
+            f"To train on the dataset, use --data {enclosing[0]}."
+            if enclosing[1] in (own_files.DATASET, own_files.ROWS)
             else "Give the path of your own text.",
         )
     inner = _written_inside(folder)

@@ -280,10 +280,10 @@ def _refuse_own_files(root: Path, option: str) -> None:
     elif not enclosing and root.is_file():
         what = own_files.file_kind(root, kind_of(root))
     if what:
-        prepared = enclosing is not None and enclosing[1] == own_files.DATASET
+        prepared = enclosing is not None and enclosing[1] in (own_files.DATASET, own_files.ROWS)
         raise UsageError(
             f"{quoted(root)} cannot be read as text ({option}): it is {what} written by Seedbed.",
-            f"To train on the prepared dataset, use --data {enclosing[0]}."
+            f"To train on the dataset, use --data {enclosing[0]}."
             if prepared and enclosing
             else "Give the path of your own text.",
         )
