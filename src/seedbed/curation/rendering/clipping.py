@@ -9,8 +9,8 @@ import msgspec
 
 from seedbed.curation.record import Message, Record, is_trained
 
-FLOOR_TOKENS = 64
-"""A tool's output is not made shorter than about so many tokens, beside the mark of what was left out."""
+FLOOR_TOKENS, FLOOR_SHARE = 64, 16
+"""A tool's output is not made shorter than about so many tokens, or this part (1/16) of the limit if that is more."""
 _MARK = "\n[... {count:,} characters left out ...]\n"
 
 
@@ -58,7 +58,7 @@ def clip(
         return Clipped([], 0, "the chat template refuses the chat")
     if total <= max_tokens:
         return Clipped([record])
-    chat = _Chat(record.messages or [], renderer, total, sizes or {})
+    chat = _Chat(record.messages or [], renderer, total, sizes or {}, max(FLOOR_TOKENS, max_tokens // FLOOR_SHARE))
     left = total
     while chat.shorten(left - max_tokens):
         made = msgspec.structs.replace(record, messages=chat.messages)
@@ -81,11 +81,13 @@ class _Step(NamedTuple):
 class _Chat:
     """The messages of a chat that is shortened, with about how many tokens each has."""
 
-    def __init__(self, messages: Sequence[Message], renderer: Counter, total: int, sizes: Mapping[int, int]) -> None:
+    def __init__(
+        self, messages: Sequence[Message], renderer: Counter, total: int, sizes: Mapping[int, int], floor: int
+    ) -> None:
         last = max((number for number, each in enumerate(messages) if is_trained(each)), default=len(messages) - 1)
         self._messages: list[Message | None] = list(messages[: last + 1])
         self._trailing_messages = list(messages[last + 1 :])
-        self._encode, self._known = renderer.encode, sizes
+        self._encode, self._known, self._floor = renderer.encode, sizes, floor
         self._sizes = [self._size(each) for each in messages[: last + 1]]
         self._trailing_size = sum(map(self._size, self._trailing_messages))
         # At most what the template writes for a message beside its texts. If it is less, another round leaves out the rest.
@@ -120,8 +122,8 @@ class _Chat:
             if excess - lost <= 0 or message is None or message.role != "tool":
                 continue
             size = self._sizes[number]
-            wanted = max(FLOOR_TOKENS, size - (excess - lost) - FLOOR_TOKENS // 2)
-            if size <= 2 * FLOOR_TOKENS or wanted >= size:
+            wanted = max(self._floor, size - (excess - lost) - FLOOR_TOKENS // 2)
+            if size <= self._floor + FLOOR_TOKENS or wanted >= size:
                 continue
             keep = len(message.content) * wanted // size
             self._messages[number] = msgspec.structs.replace(message, content=head_and_tail(message.content, keep))
