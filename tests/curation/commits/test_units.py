@@ -299,8 +299,24 @@ def test_all_edits_of_a_real_history_apply_to_what_is_shown() -> None:
     if len(records) < 50:
         pytest.skip("the history here is short")
     assert not {"edits need lines that are not shown", "unreadable objects"} & reasons(drops).keys()
+    whole = 0
     for record in records:
         shown = request(record)
         for edit in read_edits(answer(record)):
             for block in edit.blocks if edit.action != "new" else ():
                 assert "\n".join(block.search) in shown
+        if (files := files_in(shown)) is not None:
+            apply_edits(files, answer(record))
+            whole += 1
+    assert whole > 5
+
+
+def files_in(shown: str) -> dict[str, str] | None:
+    """The files of a request, read from its text; None if it shows excerpts."""
+    files = {}
+    for found in re.finditer(r"(?ms)^`([^`\n]+)`(?: \(([^)\n]*)\))?:\n(`{3,})[^\n]*\n(.*?)^\3$", shown):
+        facts = found[2] or ""
+        if "line " in facts or "lines " in facts:
+            return None
+        files[found[1]] = found[4].removesuffix("\n") if "no newline" in facts else found[4]
+    return None if "(not shown)" in shown else files
