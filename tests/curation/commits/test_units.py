@@ -244,6 +244,20 @@ def test_bare_and_empty_repositories_and_what_is_none(tmp_path: Path) -> None:
         commit_units(tmp_path, CommitOptions())
 
 
+def test_a_folder_of_a_repository_gives_its_own_commits_and_files(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "app")
+    repository.commit("Add both parts", {"one/f.py": "x = 1\n", "one-more/h.py": "z = 1\n", "two/g.py": "y = 1\n"})
+    repository.commit("Change the second part", {"two/g.py": "y = 2\n"})
+    repository.commit("Change both parts", {"one/f.py": "x = 2\n", "two/g.py": "y = 3\n"})
+    records, drops = read(repository.path / "one")
+    assert [request(record).split("\n")[0] for record in records] == ["Add both parts", "Change both parts"]
+    assert {link for record in records for link in record.links or () if link.startswith("path:")} == {
+        "path:app/one/f.py"
+    }
+    assert not drops.counts
+    assert len(read(repository.path)[0]) == 3
+
+
 def test_a_missing_blob_does_not_end_the_rest(tmp_path: Path) -> None:
     repository = GitRepository(tmp_path / "app")
     hashes = [repository.commit(f"Set x to number {number}", {"f.py": f"x = {number}\n"}) for number in range(6)]
