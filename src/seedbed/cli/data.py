@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -268,7 +269,7 @@ def peek(arguments: argparse.Namespace) -> int:
             rows.append(answer)
             say(paint(peeked_heading(answer), "bold"))
             for line in peeked_lines(answer):
-                say("".join(paint(text, "green" if trained else "dim") for text, trained in line))
+                say("".join(shown(text, trained) for text, trained in line))
             say()
     if arguments.json:
         say_json(rows)
@@ -277,6 +278,15 @@ def peek(arguments: argparse.Namespace) -> int:
     for reason in dropped:
         note(reason)
     return 0
+
+
+def shown(text: str, trained: bool) -> str:  # a pair from a list
+    """A part of a row: trained text is green and the rest dim; without colours, trained text is in brackets."""
+    from seedbed.cli.console import colour, paint
+
+    if colour(sys.stdout):
+        return paint(text, "green" if trained else "dim")
+    return f"⟦{text}⟧" if trained else text
 
 
 def check(arguments: argparse.Namespace) -> int:

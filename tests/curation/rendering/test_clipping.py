@@ -13,7 +13,7 @@ from rendered_chats import call, chat, message, renderer, samples, small_tokeniz
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Message, Provenance, Record
 from seedbed.curation.rendering.clipping import clip, cut_text, head_and_tail
-from seedbed.curation.rendering.renderer import Renderer
+from seedbed.curation.rendering.renderer import LEFT_OUT, Renderer
 
 END = "<|im_end|>"
 LINE = "return a + b\n"
@@ -97,14 +97,26 @@ class TestChats:
         assert contents(short)[:2] == ["task", "step 1"]
         assert "left out" in contents(short)[2]
 
-    def test_a_turn_is_never_cut(self) -> None:
+    def test_a_turn_is_never_cut_and_each_is_trained_once_with_as_much_before_it_as_fits(self) -> None:
         drops = Drops()
-        (sample,) = samples(long_chat(), max_tokens=200, drops=drops)
-        assert len(sample.ids) <= 200
-        assert trained_text(sample)[-1] == f"the answer{END}"
+        record = long_chat()
+        found = samples(record, max_tokens=200, drops=drops)
+        assert all(len(each.ids) <= 200 for each in found)
+        call_of_tool = '\n<tool_call>\n{"name": "find", "arguments": {"name": "a"}}\n</tool_call>'
+        wanted = [
+            each.content + (call_of_tool if each.tool_calls else "") + END
+            for each in record.messages or ()
+            if each.role == "assistant"
+        ]
+        assert sorted(turn for each in found for turn in trained_text(each)) == sorted(wanted)
         assert not drops.counts
-        assert drops.notes["render", "chats that were shortened"] == 1
-        assert drops.notes["render", "tokens left out of chats that were too long"] > 500
+        assert drops.notes["render", "chats that were too long"] == 1
+        assert drops.notes["render", LEFT_OUT] > 500
+
+    def test_if_everything_is_trained_a_long_chat_gives_one_sample(self) -> None:
+        (sample,) = samples(long_chat(), max_tokens=200, loss="all", drops=Drops())
+        assert len(sample.ids) <= 200
+        assert "the answer" in trained_text(sample)[0]
 
 
 def test_defect_17_long_rows_are_neither_cut_within_a_turn_nor_lost_without_a_count() -> None:
@@ -119,11 +131,12 @@ def test_defect_17_long_rows_are_neither_cut_within_a_turn_nor_lost_without_a_co
     chats = [each for each in found if each.ids[0] == small_tokenizer().special["<|im_start|>"]]
     texts = [each for each in found if each not in chats]
     assert all(len(each.ids) <= 120 for each in found)
-    assert [each.ids[-2:] for each in chats] == [[end, *small_tokenizer().encode("\n")]], "the last turn is whole"
+    assert chats
+    assert all(each.ids[-2:] == [end, *small_tokenizer().encode("\n")] for each in chats), "the last turn is whole"
     assert sum(len(each.ids) for each in texts) == len(small_tokenizer().encode(LINE)) * 100 + 1
     assert [each.ids[-1] == eot for each in texts] == [*[False] * (len(texts) - 1), True]
     assert drops.counts == {("render", "a single turn is longer than the limit"): 1}
-    assert drops.notes["render", "tokens left out of chats that were too long"] > 0
+    assert drops.notes["render", LEFT_OUT] > 0
     assert samples([], drops=drops) == [], "no row at all is no error"
 
 

@@ -103,6 +103,22 @@ class TestChats:
         expected = [f"{number}{END}" for number in range(20)]
         assert found == [*expected[:7], "seven<|endoftext|>", *expected[7:]]
 
+    def test_samples_that_are_not_read_do_not_come_up_later(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("seedbed.curation.rendering.renderer.BATCH_RECORDS", 3)
+        records = [chat(("user", "a"), ("assistant", str(number))) for number in range(20)]
+        with renderer() as made:
+            for start in (0, 10):
+                some = made.samples(records[start:], Drops())
+                assert trained_text(next(some)[1]) == [f"{start}{END}"]
+                del some
+
+    def test_samples_of_two_calls_do_not_mix(self) -> None:
+        records = [chat(("user", "a"), ("assistant", str(number))) for number in range(4)]
+        with renderer() as made:
+            first, second = made.samples(records[:2], Drops()), made.samples(records[2:], Drops())
+            assert [trained_text(sample)[0] for _, sample in first] == [f"0{END}", f"1{END}"]
+            assert [trained_text(sample)[0] for _, sample in second] == [f"2{END}", f"3{END}"]
+
 
 class TestControlTokens:
     """Special tokens inside content stay text."""

@@ -86,6 +86,42 @@ class TestPerTurn:
         assert [trained_text(each)[-1] for each in found] == [f"<think>r</think>b{number}{END}" for number in range(5)]
         assert all(len(each.ids) <= 90 for each in found)
 
+    def test_a_long_chat_is_clipped_turn_by_turn_before_it_is_rendered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        turns = [message("user", "the task")]
+        for number in range(12):
+            turns.append(message("assistant", f"b{number}", reasoning="r"))
+            turns.append(message("user", f"u{number} " * 20))
+        record = chat(*turns)
+        drops = Drops()
+        found = samples(record, FORGETFUL, max_tokens=180, drops=drops)
+        assert [trained_text(each) for each in found] == [
+            [f"<think>r</think>b{number}{END}"] for number in reversed(range(12))
+        ]
+        assert all(len(each.ids) <= 180 for each in found)
+        assert not drops.counts
+        monkeypatch.setattr("seedbed.curation.rendering.renderer.CHARACTERS_PER_TOKEN", 1 << 20)
+        rendered_first = samples(record, FORGETFUL, max_tokens=180, drops=Drops())
+        assert sorted(rendered_first) == sorted(found)
+
+    def test_turns_of_a_long_chat_share_a_sample_if_they_stay_as_they_are(self) -> None:
+        turns = [each for number in range(9) for each in (("user", f"u{number} " * 20), ("assistant", f"b{number}"))]
+        found = samples(chat(*turns), FORGETFUL, max_tokens=200, drops=Drops())
+        assert len(found) == len({tuple(each.ids) for each in found}) < 9
+        said = [turn for each in found for turn in trained_text(each)]
+        assert sorted(said) == [f"b{number}{END}" for number in range(9)], "each turn is trained once"
+        assert all(len(each.ids) <= 200 for each in found)
+
+    def test_a_chat_with_very_many_characters_comes_in_several_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        turns = [
+            each
+            for number in range(30)
+            for each in (message("user", "u " * 15_000), message("assistant", f"b{number}", reasoning="r"))
+        ]
+        found = samples(chat(*turns), FORGETFUL)
+        assert sorted(trained_text(each)[0] for each in found) == sorted(
+            f"<think>r</think>b{n}{END}" for n in range(30)
+        )
+
     def test_only_wanted_turns_have_samples(self) -> None:
         record = chat(
             ("user", "a"),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from seedbed.curation.record import Message, Record, is_trained
 
-FLOOR_TOKENS = 64
-"""A tool's output is not made shorter than about so many tokens, beside the mark of what was left out."""
+FLOOR_TOKENS, FLOOR_SHARE = 64, 16
+"""A tool's output is not made shorter than about so many tokens, or this part (1/16) of the limit if that is more."""
 _MARK = "\n[... {count:,} characters left out ...]\n"
 
 
@@ -29,8 +29,18 @@ class Clipped(NamedTuple):
     reason: str = ""
 
 
-def clip(record: Record, max_tokens: int, renderer: Counter, *, length: int | None = None) -> Clipped:
-    """Shorten a record to at most `max_tokens` tokens. `length`: how many it has, if that is known.
+def clip(
+    record: Record,
+    max_tokens: int,
+    renderer: Counter,
+    *,
+    length: int | None = None,
+    sizes: Mapping[int, int] | None = None,
+) -> Clipped:
+    """Shorten a record to at most `max_tokens` tokens.
+
+    `length`: how many it has at least, if that is known; if it is at most `max_tokens`, the record is not changed. `sizes`: the
+    tokens of the texts of messages (see `size_of`) by `id`, for messages of which they are known.
 
     A chat keeps its system message and its first task; what comes after the last trained turn goes first, then the oldest
     outputs of tools are shortened (their beginning and end stay), then the oldest turns go, each with its tool results; the
@@ -48,7 +58,7 @@ def clip(record: Record, max_tokens: int, renderer: Counter, *, length: int | No
         return Clipped([], 0, "the chat template refuses the chat")
     if total <= max_tokens:
         return Clipped([record])
-    chat = _Chat(record.messages or [], renderer, total)
+    chat = _Chat(record.messages or [], renderer, total, sizes or {}, max(FLOOR_TOKENS, max_tokens // FLOOR_SHARE))
     left = total
     while chat.shorten(left - max_tokens):
         made = msgspec.structs.replace(record, messages=chat.messages)
@@ -71,11 +81,13 @@ class _Step(NamedTuple):
 class _Chat:
     """The messages of a chat that is shortened, with about how many tokens each has."""
 
-    def __init__(self, messages: Sequence[Message], renderer: Counter, total: int) -> None:
+    def __init__(
+        self, messages: Sequence[Message], renderer: Counter, total: int, sizes: Mapping[int, int], floor: int
+    ) -> None:
         last = max((number for number, each in enumerate(messages) if is_trained(each)), default=len(messages) - 1)
         self._messages: list[Message | None] = list(messages[: last + 1])
         self._trailing_messages = list(messages[last + 1 :])
-        self._encode = renderer.encode
+        self._encode, self._known, self._floor = renderer.encode, sizes, floor
         self._sizes = [self._size(each) for each in messages[: last + 1]]
         self._trailing_size = sum(map(self._size, self._trailing_messages))
         # At most what the template writes for a message beside its texts. If it is less, another round leaves out the rest.
@@ -110,8 +122,8 @@ class _Chat:
             if excess - lost <= 0 or message is None or message.role != "tool":
                 continue
             size = self._sizes[number]
-            wanted = max(FLOOR_TOKENS, size - (excess - lost) - FLOOR_TOKENS // 2)
-            if size <= 2 * FLOOR_TOKENS or wanted >= size:
+            wanted = max(self._floor, size - (excess - lost) - FLOOR_TOKENS // 2)
+            if size <= self._floor + FLOOR_TOKENS or wanted >= size:
                 continue
             keep = len(message.content) * wanted // size
             self._messages[number] = msgspec.structs.replace(message, content=head_and_tail(message.content, keep))
@@ -134,9 +146,14 @@ class _Chat:
     def _size(self, message: Message | None) -> int:
         if message is None:
             return 0
-        texts = [message.content, message.reasoning or ""]
-        texts += [text for call in message.tool_calls or () for text in (call.function.name, call.function.arguments)]
-        return sum(len(self._encode(text)) for text in texts if text)
+        return self._known.get(id(message)) or size_of(message, self._encode)
+
+
+def size_of(message: Message, encode: Callable[[str], list[int]]) -> int:
+    """How many tokens the texts of a message have, without what a template writes around them."""
+    texts = [message.content, message.reasoning or ""]
+    texts += [text for call in message.tool_calls or () for text in (call.function.name, call.function.arguments)]
+    return sum(len(encode(text)) for text in texts if text)
 
 
 def _steps(messages: Sequence[Message], head: int) -> Iterator[_Step]:

@@ -65,6 +65,10 @@ class ChatProgram:
             self._aside = TemplateProcess(self._setup)
         return self._aside.ask(chats)
 
+    def forget(self) -> None:
+        """Do not wait for answers any more."""
+        self.process.forget()
+
     def close(self) -> None:
         """End the processes."""
         self.process.close()
@@ -102,9 +106,19 @@ class ChatPrograms:
         return self._programs[name]
 
     @property
+    def multiply(self) -> bool:
+        """Whether a chat may give several samples."""
+        return not self._programs or any(each.facts.per_turn for each in self._programs.values())
+
+    @property
     def facts(self) -> dict[str, TemplateFacts]:
         """What is known about the templates that were needed so far, by name."""
         return {name: program.facts for name, program in self._programs.items()}
+
+    def forget(self) -> None:
+        """Do not wait for answers any more."""
+        for each in self._programs.values():
+            each.forget()
 
     def close(self) -> None:
         """End the processes."""

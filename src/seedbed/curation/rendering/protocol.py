@@ -63,6 +63,8 @@ class Chat(msgspec.Struct, kw_only=True):
     """Whether the text ends where the assistant begins to write."""
     wrapped: bool = False
     date: str = ""
+    only_last: bool = False
+    """Whether only the sample of the last of the turns is asked."""
     whole: bool = False
     """Whether one sample of the whole chat is asked, without spans."""
 
@@ -96,6 +98,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str = ""
     samples: list[RenderedSample] = []
+    left: list[int] = []
+    """The turns whose samples are not in this answer, because it has very many characters."""
     probed: list[ProbedTurn] = []
     problem: str = ""
     message: str = ""

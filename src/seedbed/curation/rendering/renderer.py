@@ -11,11 +11,11 @@ import msgspec
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Record, texts_of
-from seedbed.curation.rendering.clipping import clip
-from seedbed.curation.rendering.conversations import UnreadableError
+from seedbed.curation.rendering.clipping import clip, size_of
+from seedbed.curation.rendering.conversations import UnreadableError, trained_turns
 from seedbed.curation.rendering.encoding import CannotStayTextError, Sample, SpanEncoder
 from seedbed.curation.rendering.programs import ChatProgram, ChatPrograms, other_tokens
-from seedbed.curation.rendering.protocol import Chat, RenderedSample
+from seedbed.curation.rendering.protocol import Answer, Chat, RenderedSample
 from seedbed.curation.rendering.verification import TemplateFacts
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.tokenizer.tokenizer import Tokenizer
@@ -29,6 +29,10 @@ BATCH_RECORDS = 256
 BATCH_CHARACTERS = 1 << 22
 """Records are rendered in batches of at most so many, and of about so many characters."""
 
+LEFT_OUT = "tokens left out before turns of chats that were too long"
+CHARACTERS_PER_TOKEN = 4
+"""Chats with more characters than so many for each token of the limit are taken turn by turn, if the template needs that."""
+
 Loss = Literal["assistant", "all"]
 """What is trained: in chats the turns of the assistant and in fill in the middle the middle, or everything."""
 
@@ -41,15 +45,20 @@ _REASONS = {
     "unlocated": "the turns of the assistant cannot be told for certain in the rendered chat",
     "reserved": "it has characters that Unicode reserves for use inside programs",
 }
+_NOT_TEXT = "a control token in a message cannot stay text"
 _TOO_LONG = "a single turn is longer than the limit"
 
 
 class _Sent(NamedTuple):
-    """A record, and how its answer comes: from `program`; None if it is no chat, or is left out."""
+    """A record, and how its samples come: from `program`; None if it is no chat, or is left out.
+
+    `by_turns`: the chat is long, and was not sent; it is asked for turn by turn.
+    """
 
     record: Record
     program: ChatProgram | None
     left_out: bool = False
+    by_turns: bool = False
 
 
 class Renderer:
@@ -101,16 +110,33 @@ class Renderer:
     def samples(self, records: Iterable[Record], drops: Drops) -> Iterator[tuple[Record, Sample]]:
         """Yield the samples of records, in order, each with its record; what gives none is counted in `drops` under `render`.
 
-        A chat gives several samples if the template rewrites earlier turns (`TemplateFacts.per_turn`), a text if it is longer
-        than `max_tokens`. Raises SeedbedError if the template or the markers of the family cannot be used.
+        A chat gives several samples if the template rewrites earlier turns (`TemplateFacts.per_turn`), and if it is longer than
+        `max_tokens`: then each has as much before its turns as fits (see `clip`). A longer text is cut into pieces. Raises
+        SeedbedError if the template or the markers of the family cannot be used.
         """
         waiting: list[list[_Sent]] = []
-        for batch in _batches(records):
-            waiting.append(self._send(batch, drops))
-            if len(waiting) > 1:  # the process renders this batch while the one before is encoded
+        try:
+            for batch in self._batches(records):
+                waiting.append(self._send(batch, drops))
+                if len(waiting) > 1:  # the process renders this batch while the one before is encoded
+                    yield from self._receive(waiting.pop(0), drops)
+            while waiting:
                 yield from self._receive(waiting.pop(0), drops)
-        for each in waiting:
-            yield from self._receive(each, drops)
+        finally:
+            self._programs.forget()
+
+    def _batches(self, records: Iterable[Record]) -> Iterator[list[Record]]:
+        batch: list[Record] = []
+        size = 0
+        for record in records:
+            batch.append(record)
+            times = len(record.messages or ()) // 4 if self._programs.multiply else 0
+            size += sum(map(len, texts_of(record))) * max(1, times)
+            if len(batch) >= BATCH_RECORDS or size >= BATCH_CHARACTERS:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
     def _send(self, batch: list[Record], drops: Drops) -> list[_Sent]:
         sent: list[_Sent] = []
@@ -130,6 +156,9 @@ class Renderer:
                 _drop(drops, record, "no turn of the assistant is trained")
                 sent.append(_Sent(record, None, left_out=True))
                 continue
+            if self._goes_by_turns(record, program):
+                sent.append(_Sent(record, program, by_turns=True))
+                continue
             chats.setdefault(program, []).append(chat)
             sent.append(_Sent(record, program))
         for program, asked in chats.items():
@@ -137,19 +166,22 @@ class Renderer:
         return sent
 
     def _receive(self, sent: list[_Sent], drops: Drops) -> Iterator[tuple[Record, Sample]]:
-        answers = [None if each.program is None else each.program.process.next_answer() for each in sent]
+        answers = [
+            None if each.program is None or each.by_turns else each.program.process.next_answer() for each in sent
+        ]
         rendered = [sample for answer in answers if answer for sample in answer.samples]
         samples = iter(self._encoded(rendered))
-        for (record, program, left_out), answer in zip(sent, answers, strict=True):
+        for (record, program, left_out, by_turns), answer in zip(sent, answers, strict=True):
             if left_out:
                 continue
-            if program is None or answer is None:
+            if program is None:
                 yield from self._plain(record, drops)
-                continue
-            if answer.problem:
-                _drop(drops, record, _REASONS.get(answer.problem, answer.problem), answer.message)
-            for each in answer.samples:
-                yield from self._checked(record, program, each, next(samples), drops)
+            elif by_turns:
+                drops.note(STEP, "chats that were too long")
+                yield from self._by_turns(record, program, drops)
+            elif answer is not None:
+                own = [next(samples) for _ in answer.samples]
+                yield from self._of_answer(record, program, answer, own, drops)
 
     # ------------------------------------------------------------------------------------------ chats
 
@@ -159,14 +191,33 @@ class Renderer:
             return found
         return [each and Sample(each.ids, b"\x01" * len(each.ids)) for each in found]
 
+    def _of_answer(
+        self, record: Record, program: ChatProgram, answer: Answer, samples: list[Sample | None], drops: Drops
+    ) -> Iterator[tuple[Record, Sample]]:
+        """The samples of an answer, and of the turns that it has no room for."""
+        if answer.problem:
+            _drop(drops, record, _REASONS.get(answer.problem, answer.problem), answer.message)
+        for rendered, sample in zip(answer.samples, samples, strict=True):
+            yield from self._checked(record, program, rendered, sample, drops)
+        if answer.left:
+            chat = program.chat(record)
+            chat.turns = answer.left
+            (more,) = program.ask_aside([chat])
+            yield from self._of_answer(record, program, more, self._encoded(more.samples), drops)
+
     def _checked(
         self, record: Record, program: ChatProgram, rendered: RenderedSample, sample: Sample | None, drops: Drops
     ) -> Iterator[tuple[Record, Sample]]:
-        """The sample of a chat, or, if it is too long, those of the chat after it is clipped."""
+        """The sample of a chat, or, if it is too long, samples of its turns with as much before them as fits."""
         if sample is None:
-            _drop(drops, record, "a control token in a message cannot stay text")
+            _drop(drops, record, _NOT_TEXT)
         elif self.max_tokens is not None and len(sample.ids) > self.max_tokens:
-            yield from self._clipped(_upto(record, rendered), program, len(sample.ids), drops)
+            part = _upto(record, rendered)
+            drops.note(STEP, "chats that were too long")
+            if self.loss == "all":
+                yield from self._clipped(part, program, len(sample.ids), drops)
+            else:
+                yield from self._by_turns(part, program, drops)
         elif 1 not in sample.trained:
             _drop(drops, record, "no trained token")
         else:
@@ -181,8 +232,7 @@ class Renderer:
         if not found.records:
             _drop(drops, record, found.reason)
             return
-        drops.note(STEP, "tokens left out of chats that were too long", found.lost_tokens)
-        drops.note(STEP, "chats that were shortened")
+        drops.note(STEP, LEFT_OUT, found.lost_tokens)
         for each in found.records:
             (answer,) = program.ask_aside([program.chat(each, whole=self.loss == "all")])
             if answer.problem:
@@ -194,6 +244,55 @@ class Renderer:
                     _drop(drops, record, "no trained token")
                 else:
                     yield each, sample
+
+    def _goes_by_turns(self, record: Record, program: ChatProgram) -> bool:
+        """Whether each turn of a chat is clipped before it is rendered: if the chat is long, and turns have own samples."""
+        if self.max_tokens is None or not program.facts.per_turn or self.loss == "all":
+            return False
+        return sum(map(len, texts_of(record))) > CHARACTERS_PER_TOKEN * self.max_tokens
+
+    def _by_turns(self, record: Record, program: ChatProgram, drops: Drops) -> Iterator[tuple[Record, Sample]]:
+        """The samples of a long chat, the last turn first: each turn with as much before it as fits, and trained once.
+
+        Earlier turns that are in a sample are trained there, if the template writes them as it writes them for themselves.
+        """
+        assert self.max_tokens is not None
+        messages = record.messages or []
+        sizes = {id(each): size_of(each, self.encode) for each in messages}
+        numbers = {id(each): number for number, each in enumerate(messages)}
+        left = trained_turns(record)
+        while left:
+            upto = [
+                msgspec.structs.replace(each, trained=False)
+                if each.role == "assistant" and number not in left
+                else each
+                for number, each in enumerate(messages[: left[-1] + 1])
+            ]
+            part = msgspec.structs.replace(record, messages=upto)
+            length = sum(sizes[id(each)] for each in messages[: left[-1] + 1])
+            covered = [left[-1]]
+            for _ in range(2):  # the length is a lower bound, so that the first try may be too long
+                clipped = clip(part, self.max_tokens, self, length=length, sizes=sizes)
+                if not clipped.records:
+                    _drop(drops, record, clipped.reason)
+                    break
+                (part,) = clipped.records
+                chat = program.chat(part)
+                chat.only_last = True
+                (answer,) = program.ask_aside([chat])
+                (sample,) = self._encoded(answer.samples) or [None]
+                if sample is None:
+                    _drop(drops, record, _REASONS.get(answer.problem, answer.problem or _NOT_TEXT), answer.message)
+                    break
+                length = len(sample.ids)
+                if length <= self.max_tokens:
+                    covered += [numbers.get(id((part.messages or [])[turn]), -1) for turn in answer.samples[0].turns]
+                    drops.note(STEP, LEFT_OUT, clipped.lost_tokens)
+                    yield part, sample
+                    break
+            else:
+                _drop(drops, record, _TOO_LONG)
+            left = [turn for turn in left if turn not in covered]
 
     def count(self, record: Record) -> int | None:
         """How many tokens a chat has when it is rendered as a whole; None if the template cannot render it."""
@@ -265,19 +364,6 @@ def _upto(record: Record, rendered: RenderedSample) -> Record:
         for number, message in enumerate((record.messages or [])[: rendered.length])
     ]
     return msgspec.structs.replace(record, messages=messages)
-
-
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    size = 0
-    for record in records:
-        batch.append(record)
-        size += sum(map(len, texts_of(record)))
-        if len(batch) >= BATCH_RECORDS or size >= BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _drop(drops: Drops, record: Record, reason: str, detail: str = "") -> None:

@@ -69,8 +69,13 @@ class TemplateProcess:
         self.send(chats)
         return [self.next_answer() for _ in chats]
 
+    def forget(self) -> None:
+        """Do not wait for answers any more."""
+        if self._waiting:
+            self.close()
+
     def close(self) -> None:
-        """End the process."""
+        """End the process. It starts again if it is asked again."""
         process, self._process = self._process, None
         self._waiting.clear()
         if process is None:

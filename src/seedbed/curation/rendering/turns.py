@@ -36,6 +36,8 @@ from seedbed.tokenizer.template_rendering import (
 
 DATE = "2024-07-26"
 """The date for templates that write one, if a chat has none: the one that Llama 3.1 writes by default."""
+MOST_CHARACTERS = 1 << 23
+"""About the most characters of one answer."""
 UNLOCATED = "unlocated"
 """The problem of a chat in which the turns of the assistant cannot be found for certain."""
 RESERVED = "reserved"
@@ -77,7 +79,7 @@ class ChatRenderer:
             if chat.whole:
                 text = self._text(messages, tools)[0]
                 return Answer(samples=[RenderedSample(text=text, length=len(messages))])
-            return Answer(samples=list(self._samples(messages, tools, chat.turns))[::-1])
+            return self._answer(messages, tools, chat)
         except _ProblemError as error:
             return Answer(problem=error.problem, message=str(error))
         except Exception as error:  # a template's expressions can raise anything that Python's operators raise
@@ -85,6 +87,17 @@ class ChatRenderer:
             return Answer(problem=found.problem, message=found.message)
 
     # ------------------------------------------------------------------------------------------ samples and probes
+
+    def _answer(self, messages: Messages, tools: Any, chat: Chat) -> Answer:
+        """The samples of a chat, the first turns first, unless they have more than MOST_CHARACTERS."""
+        samples: list[RenderedSample] = []
+        left = set(chat.turns)
+        for sample in self._samples(messages, tools, chat.turns):
+            samples.insert(0, sample)
+            left -= set(sample.turns)
+            if chat.only_last or sum(len(each.text) for each in samples) > MOST_CHARACTERS:
+                break
+        return Answer(samples=samples, left=[] if chat.only_last else sorted(left))
 
     def _samples(self, messages: Messages, tools: Any, turns: Sequence[int]) -> Iterator[RenderedSample]:
         """The samples of a chat: one, or, if the template rewrites earlier turns, one per turn.

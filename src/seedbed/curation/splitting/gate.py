@@ -16,7 +16,7 @@ from seedbed.curation.splitting.scan import Rows
 JOINS = 1
 """Rounds in which groups are joined. Each reads all rows again, and what is left after the first is little."""
 ROUNDS = 6
-FEW = 3
+FEW = 1
 """At most this many training rows are left out for one answer; if it needs more, its own group goes to training."""
 MOST_DROPPED = 0.05
 """The largest share of all rows that is left out so that answers are not seen."""
