@@ -157,6 +157,8 @@ class Renderer:
                 _drop(drops, record, "no turn of the assistant is trained")
                 sent.append(_Sent(record, None, left_out=True))
                 continue
+            for what in program.unwritten(record):
+                drops.note(STEP, what)
             if self._goes_by_turns(record, program):
                 sent.append(_Sent(record, program, by_turns=True))
                 continue
