@@ -125,9 +125,9 @@ def test_samples_longer_than_the_context_are_left_out_with_a_warning(place: Any)
     place.seedbed(*command(steps=2))
     (said,) = [event["fingerprint"] for event in place.events(place.run_dir()) if event.get("stage") == "dataset"]
     prepared = find_folder(Path(place.environment["SEEDBED_CACHE"]), said)
-    short = tuple("model.context=16" if each.startswith("model.context") else each for each in SETTINGS)
+    short = tuple("model.context=40" if each.startswith("model.context") else each for each in SETTINGS)
     output = place.seedbed(*command(data=str(prepared), settings=short, steps=2)).stdout
-    assert "are longer than 16 tokens and are left out" in output
+    assert "are longer than 40 tokens and are left out" in output
 
 
 @pytest.mark.slow
