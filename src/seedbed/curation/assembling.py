@@ -15,7 +15,7 @@ from seedbed.curation.folder import Description
 from seedbed.curation.parts import Part, Ticker
 from seedbed.curation.preparing import Preparer
 from seedbed.curation.record import Record
-from seedbed.curation.report.summary import write_report
+from seedbed.curation.report.writing import write_report
 from seedbed.curation.result import most_frequent
 from seedbed.errors import SeedbedError
 

@@ -21,7 +21,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
 from seedbed.curation.parts import Ticker
 from seedbed.curation.record import Record, encode
-from seedbed.curation.report.summary import write_report
+from seedbed.curation.report.writing import write_report
 from seedbed.curation.steps import Step, through
 from seedbed.errors import SeedbedError
 

@@ -19,7 +19,7 @@ from seedbed.curation.folder import Description, FileFacts
 from seedbed.curation.record import Record, content_id, encode
 from seedbed.curation.rendering.clipping import clip
 from seedbed.curation.rendering.renderer import Renderer
-from seedbed.curation.report.summary import write_report
+from seedbed.curation.report.writing import write_report
 from seedbed.curation.result import sentences
 from seedbed.errors import SeedbedError
 from seedbed.events import RESULT, Message

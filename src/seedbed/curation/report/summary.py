@@ -151,16 +151,6 @@ def reasons_before(inputs: Sequence[Mapping[str, Any]]) -> list[Reason]:
     return reasons_of(drops)
 
 
-def write_report(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:
-    """Sum up a dataset, and write report.json and report.html into its folder. `report` as in `summarise`."""
-    from seedbed.curation.report.page import page
-
-    summary = summarise(folder, description, report)
-    files.write_json(folder / layout.REPORT_JSON, msgspec.to_builtins(summary), durable=False)
-    files.write_atomic(folder / layout.REPORT_HTML, page(summary), durable=False)
-    return summary
-
-
 def read_report(folder: Path, description: Description) -> Summary | None:
     """The figures in report.json; None if there are none, or if they are of other rows or of another version.
 
