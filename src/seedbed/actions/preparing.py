@@ -99,6 +99,7 @@ def check_preparation(config: Preparation, store: Store) -> None:
                 raise UsageError(f"{quoted(name)} is an address, not a path.", "`seedbed prepare harvest` clones it.")
         elif not Path(name).exists():
             raise UsageError(f"{quoted(name)} does not exist.", "Check the path.")
+    _check_code(config)
     executor = config.prepare.executor
     if executor == "processes":
         return
@@ -109,6 +110,25 @@ def check_preparation(config: Preparation, store: Store) -> None:
         )
     if find_spec("datatrove") is None:
         raise SeedbedError("--executor needs the package datatrove.", "Install it: pip install 'seedbed[cluster]'.")
+
+
+def _check_code(config: Preparation) -> None:
+    """Refuse what cannot work with source files and commits: names, missing packages, folders that are no repositories."""
+    from seedbed.curation.fim.family_table import family_named
+    from seedbed.curation.repositories import git
+    from seedbed.curation.repositories.licences import gate
+
+    asked = config.prepare
+    gate(asked.licences)
+    if config.fim.family:
+        family_named(config.fim.family)
+    if asked.what in ("fim", "harvest") and find_spec("tree_sitter") is None:
+        raise SeedbedError("Source files need the package tree-sitter.", "Install it: pip install 'seedbed[prepare]'.")
+    if asked.what == "commits":
+        for name in asked.inputs:
+            git.open_repository(Path(name))
+    if asked.tokenizer_folder and not (Path(asked.tokenizer_folder) / TOKENIZER_JSON).is_file():
+        raise missing_tokenizer(Path(asked.tokenizer_folder))
 
 
 def check_merge(config: Merging, store: Store) -> None:

@@ -244,6 +244,20 @@ def test_bare_and_empty_repositories_and_what_is_none(tmp_path: Path) -> None:
         commit_units(tmp_path, CommitOptions())
 
 
+def test_a_folder_of_a_repository_gives_its_own_commits_and_files(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "app")
+    repository.commit("Add both parts", {"one/f.py": "x = 1\n", "one-more/h.py": "z = 1\n", "two/g.py": "y = 1\n"})
+    repository.commit("Change the second part", {"two/g.py": "y = 2\n"})
+    repository.commit("Change both parts", {"one/f.py": "x = 2\n", "two/g.py": "y = 3\n"})
+    records, drops = read(repository.path / "one")
+    assert [request(record).split("\n")[0] for record in records] == ["Add both parts", "Change both parts"]
+    assert {link for record in records for link in record.links or () if link.startswith("path:")} == {
+        "path:app/one/f.py"
+    }
+    assert not drops.counts
+    assert len(read(repository.path)[0]) == 3
+
+
 def test_a_missing_blob_does_not_end_the_rest(tmp_path: Path) -> None:
     repository = GitRepository(tmp_path / "app")
     hashes = [repository.commit(f"Set x to number {number}", {"f.py": f"x = {number}\n"}) for number in range(6)]
@@ -299,8 +313,24 @@ def test_all_edits_of_a_real_history_apply_to_what_is_shown() -> None:
     if len(records) < 50:
         pytest.skip("the history here is short")
     assert not {"edits need lines that are not shown", "unreadable objects"} & reasons(drops).keys()
+    whole = 0
     for record in records:
         shown = request(record)
         for edit in read_edits(answer(record)):
             for block in edit.blocks if edit.action != "new" else ():
                 assert "\n".join(block.search) in shown
+        if (files := files_in(shown)) is not None:
+            apply_edits(files, answer(record))
+            whole += 1
+    assert whole > 5
+
+
+def files_in(shown: str) -> dict[str, str] | None:
+    """The files of a request, read from its text; None if it shows excerpts."""
+    files = {}
+    for found in re.finditer(r"(?ms)^`([^`\n]+)`(?: \(([^)\n]*)\))?:\n(`{3,})[^\n]*\n(.*?)^\3$", shown):
+        facts = found[2] or ""
+        if "line " in facts or "lines " in facts:
+            return None
+        files[found[1]] = found[4].removesuffix("\n") if "no newline" in facts else found[4]
+    return None if "(not shown)" in shown else files

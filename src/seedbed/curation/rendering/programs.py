@@ -59,6 +59,14 @@ class ChatProgram:
             date=_day(record.provenance.time) if self._writes_date else "",
         )
 
+    def unwritten(self, record: Record) -> list[str]:
+        """What a chat has that the template does not write, as phrases to count."""
+        found = [
+            ("reasoning", not self.facts.writes_reasoning and any(each.reasoning for each in record.messages or ())),
+            ("list of tools", not self.facts.writes_tools and bool(record.tools)),
+        ]
+        return [f"chats whose {what} the chat template does not write" for what, missing in found if missing]
+
     def ask_aside(self, chats: Sequence[Chat]) -> list[Answer]:
         """The answers to chats while others wait for theirs, from a second process."""
         if self._aside is None:

@@ -78,8 +78,6 @@ class RenderedSample(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers of the messages of the spans."""
     length: int = 0
     """How many messages of the chat are in the text."""
-    unwritten: list[int] = []
-    """The numbers of messages whose content the template does not write."""
 
 
 class ProbedTurn(msgspec.Struct, frozen=True, kw_only=True):

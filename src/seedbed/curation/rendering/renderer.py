@@ -29,6 +29,7 @@ BATCH_RECORDS = 256
 BATCH_CHARACTERS = 1 << 22
 """Records are rendered in batches of at most so many, and of about so many characters."""
 
+TOO_LONG_CHATS = "chats that were too long"
 LEFT_OUT = "tokens left out before turns of chats that were too long"
 CHARACTERS_PER_TOKEN = 4
 """Chats with more characters than so many for each token of the limit are taken turn by turn, if the template needs that."""
@@ -46,7 +47,7 @@ _REASONS = {
     "reserved": "it has characters that Unicode reserves for use inside programs",
 }
 _NOT_TEXT = "a control token in a message cannot stay text"
-_TOO_LONG = "a single turn is longer than the limit"
+_TOO_LONG = "a turn and its task are longer than the limit"
 
 
 class _Sent(NamedTuple):
@@ -156,6 +157,8 @@ class Renderer:
                 _drop(drops, record, "no turn of the assistant is trained")
                 sent.append(_Sent(record, None, left_out=True))
                 continue
+            for what in program.unwritten(record):
+                drops.note(STEP, what)
             if self._goes_by_turns(record, program):
                 sent.append(_Sent(record, program, by_turns=True))
                 continue
@@ -177,7 +180,6 @@ class Renderer:
             if program is None:
                 yield from self._plain(record, drops)
             elif by_turns:
-                drops.note(STEP, "chats that were too long")
                 yield from self._by_turns(record, program, drops)
             elif answer is not None:
                 own = [next(samples) for _ in answer.samples]
@@ -213,7 +215,6 @@ class Renderer:
             _drop(drops, record, _NOT_TEXT)
         elif self.max_tokens is not None and len(sample.ids) > self.max_tokens:
             part = _upto(record, rendered)
-            drops.note(STEP, "chats that were too long")
             if self.loss == "all":
                 yield from self._clipped(part, program, len(sample.ids), drops)
             else:
@@ -232,6 +233,7 @@ class Renderer:
         if not found.records:
             _drop(drops, record, found.reason)
             return
+        drops.note(STEP, TOO_LONG_CHATS)
         drops.note(STEP, LEFT_OUT, found.lost_tokens)
         for each in found.records:
             (answer,) = program.ask_aside([program.chat(each, whole=self.loss == "all")])
@@ -260,7 +262,7 @@ class Renderer:
         messages = record.messages or []
         sizes = {id(each): size_of(each, self.encode) for each in messages}
         numbers = {id(each): number for number, each in enumerate(messages)}
-        left = trained_turns(record)
+        left, lost = trained_turns(record), 0
         while left:
             upto = [
                 msgspec.structs.replace(each, trained=False)
@@ -287,12 +289,15 @@ class Renderer:
                 length = len(sample.ids)
                 if length <= self.max_tokens:
                     covered += [numbers.get(id((part.messages or [])[turn]), -1) for turn in answer.samples[0].turns]
-                    drops.note(STEP, LEFT_OUT, clipped.lost_tokens)
+                    lost += clipped.lost_tokens
                     yield part, sample
                     break
             else:
                 _drop(drops, record, _TOO_LONG)
             left = [turn for turn in left if turn not in covered]
+        if lost:
+            drops.note(STEP, TOO_LONG_CHATS)
+            drops.note(STEP, LEFT_OUT, lost)
 
     def count(self, record: Record) -> int | None:
         """How many tokens a chat has when it is rendered as a whole; None if the template cannot render it."""
