@@ -4,7 +4,7 @@ The corpus is made of pieces of 40 lines of Python files (the standard library, 
 some, with words replaced, removed or inserted, whose exact Jaccard similarity (word 5-grams, by a regular expression) is
 computed. Both programs read it from JSONL and write what they keep as JSONL. datatrove runs with its own defaults (14 x 8,
 64-bit hashes, spaCy's word tokenizer) in its LocalPipelineExecutor. Each case runs in a fresh process; the times are those of
-the work, without imports.
+the work, without imports. On a machine with other work, compare the seconds of processor time (`cpu_s`).
 
     pip install datatrove[io,processing]==0.10.1 spacy      # into an environment of its own: it needs xxhash<4
     python benchmarks/near_duplicates.py --peer /path/to/that/bin/python [--repeat 3]
@@ -91,6 +91,12 @@ def make_corpus(folder: Path, count: int) -> dict[str, Any]:
     return {"texts": len(texts), "bytes": sum(len(text.encode()) for text in texts), "pairs": pairs}
 
 
+def cpu_s() -> float:
+    """Seconds of processor time of this process and of those that it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def ours(folder: Path, workers: int, maker: str) -> dict[str, Any]:
     """Seconds, clusters by the number of a document, and peak memory above the imports."""
     from seedbed.curation.drops import Drops
@@ -100,7 +106,7 @@ def ours(folder: Path, workers: int, maker: str) -> dict[str, Any]:
     from seedbed.curation.duplicates.signature_files import write_signatures
     from seedbed.curation.record import encode
 
-    imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    imports, before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, cpu_s()
     begun = time.perf_counter()
     paths = sorted(folder.glob("records-*.jsonl"))
     options = DuplicateOptions(workers=workers, signatures=maker)
@@ -109,7 +115,7 @@ def ours(folder: Path, workers: int, maker: str) -> dict[str, Any]:
     with (folder / "kept.jsonl").open("wb") as handle:
         for record in made.records(Drops()):
             handle.write(encode(record) + b"\n")
-    took = time.perf_counter() - begun
+    took, used = time.perf_counter() - begun, cpu_s() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     signatures = [path.with_suffix(".signatures") for path in paths]
@@ -121,6 +127,7 @@ def ours(folder: Path, workers: int, maker: str) -> dict[str, Any]:
     clusters = {place: str(each) if each >= 0 else None for place, each in zip(places, found, strict=True)}
     return {
         "seconds": took,
+        "cpu_s": used,
         "found_s": found_s,
         "kept": made.summary.records - made.summary.exact - made.summary.near,
         "extra_kib": peak - imports,
@@ -144,7 +151,11 @@ def datatrove(folder: Path, workers: int) -> dict[str, Any]:
     def execute(name: str, steps: list[Any], tasks: int) -> float:
         begun = time.perf_counter()
         LocalPipelineExecutor(
-            pipeline=steps, tasks=tasks, workers=min(workers, tasks), logging_dir=str(work / f"logs-{name}")
+            pipeline=steps,
+            tasks=tasks,
+            workers=min(workers, tasks),
+            logging_dir=str(work / f"logs-{name}"),
+            start_method="fork",  # not its default, so that the processor time of the workers is counted
         ).run()
         return time.perf_counter() - begun
 
@@ -178,7 +189,9 @@ def datatrove(folder: Path, workers: int) -> dict[str, Any]:
             "filter": execute("4", [read(), keep, write], FILES),
         }
 
+    before = cpu_s()
     seconds = stages(marks=False)
+    used = cpu_s() - before
     kept = sum(1 for path in (work / "kept").glob("*.jsonl") for _ in path.open())
     stages(marks=True)
     clusters: dict[str, str | None] = {}
@@ -189,6 +202,7 @@ def datatrove(folder: Path, workers: int) -> dict[str, Any]:
             clusters[row["id"]] = None if cluster in (None, -1) else str(cluster)
     return {
         "seconds": sum(seconds.values()),
+        "cpu_s": used,
         "stages": seconds,
         "kept": kept,
         "child_kib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
@@ -251,20 +265,26 @@ def main() -> None:
         if options.peer:
             cases.append(("datatrove", options.workers))
         times: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
+        processor: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
         for _ in range(options.repeat):
             for case, workers in cases:
                 python = options.peer if case == "datatrove" else sys.executable
                 result = run_case(python, case, folder, workers)
                 times[case, workers].append(result["seconds"])
+                processor[case, workers].append(result["cpu_s"])
                 clusters = result.pop("clusters")
                 print(case, f"{workers} processes", {**result, "recall": recall(clusters, corpus["pairs"])})
         medians = {case: statistics.median(each) for case, each in times.items()}
+        used = {case: statistics.median(each) for case, each in processor.items()}
         for case, seconds in medians.items():
-            print(f"{case[0]}, {case[1]} processes: {seconds:.2f} s, {megabytes / seconds:.1f} MB/s (median)")
-        two = medians["rensa", options.workers]
-        print(f"scaling 1 -> {options.workers}: {medians['rensa', 1] / two / options.workers:.0%}")
+            speed = f"{seconds:.2f} s, {megabytes / seconds:.1f} MB/s (median), processor time {used[case]:.2f} s"
+            print(f"{case[0]}, {case[1]} processes: {speed}")
+        two, peer = ("rensa", options.workers), ("datatrove", options.workers)
+        print(f"scaling 1 -> {options.workers}: {medians['rensa', 1] / medians[two] / options.workers:.0%}")
         if options.peer:
-            print(f"ratio to datatrove: {medians['datatrove', options.workers] / two:.1f}")
+            print(
+                f"ratio to datatrove: {medians[peer] / medians[two]:.1f}, of processor time {used[peer] / used[two]:.1f}"
+            )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Tokenising: text to shards with Seedbed against `datasets.map` with the same tokenizer, on the same cores.
+"""Tokenising: text to shards with Seedbed against the same tokenizer in the library `tokenizers`, on the same cores.
 
-The text is the test data over and over, with a share of its rarer words changed in each round, so that the number of
-distinct words grows as it does in real text of that size (it is printed). Both sides read the same jsonl file of
-documents. Seedbed's time is all of it: hashing the file, choosing validation documents, tokenising, writing and hashing
-shards. The peer's is `map` alone, its fastest of one process with all threads and one process per core. Both are repeated
-in turn, and the best of each counts. The ids must be equal.
+The text is prose (the test data) or code (Python's standard library) over and over, with a share of its rarer words changed in
+each round, so that the number of distinct words grows as it does in real text of that size (it is printed). All read the same
+jsonl file of documents. Seedbed's time is all of it: hashing the file, choosing validation documents, tokenising, writing and
+hashing shards. The peers are `encode_batch` and `encode_batch_fast` with all threads, whose time is that of encoding and of
+taking the ids, and `datasets.map`, with one process and with one per core. All are repeated in turn, and the best of each
+counts. The ids must be equal.
 
-    python benchmarks/tokenising.py --megabytes 40
+    python benchmarks/tokenising.py --megabytes 40 --text code
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import random
 import re
 import sys
+import sysconfig
 import tempfile
 import time
 from collections import Counter
@@ -28,6 +30,7 @@ GOAL = 1.5
 _WORD = re.compile(r"[a-z]{4,}")
 _COMMON_WORDS = 2000
 _CHANGED = 0.3
+_BATCH = 1000
 
 
 def varied(text: str, size_bytes: int) -> Iterator[str]:
@@ -87,6 +90,30 @@ def by_map(path: Path, tokenizer: Path, processes: int | None) -> tuple[float, A
         return time.perf_counter() - begun, sum(map(len, mapped["ids"]))
 
 
+def by_encode_batch(path: Path, tokenizer: Path, *, fast: bool) -> tuple[float, Any]:
+    """Seconds, and the number of ids."""
+    import numpy as np
+    import tokenizers
+
+    encoder = tokenizers.Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    encode = encoder.encode_batch_fast if fast else encoder.encode_batch
+    documents = [json.loads(line)["text"] for line in path.open(encoding="utf-8")]
+    count, begun = 0, time.perf_counter()
+    for first in range(0, len(documents), _BATCH):
+        for encoding in encode(documents[first : first + _BATCH], add_special_tokens=False):
+            count += len(np.array(encoding.ids, dtype=np.uint16))
+    return time.perf_counter() - begun, count
+
+
+def source_text(kind: str) -> str:
+    """The text of which documents are made."""
+    if kind == "code":
+        files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+        return "".join(path.read_text("utf-8", errors="replace") for path in files)
+    place = Path(os.environ["SEEDBED_TEST_DATA"])
+    return "".join((place / name).read_text("utf-8") for name in ("wikitext-2/valid.txt", "tinyshakespeare.txt"))
+
+
 def train(path: Path, folder: Path, vocab_size: int, split: str) -> None:
     """A tokenizer of the first 10 MB."""
     from seedbed.config.schema import TokenizerConfig
@@ -100,8 +127,7 @@ def train(path: Path, folder: Path, vocab_size: int, split: str) -> None:
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All figures."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    place = Path(os.environ["SEEDBED_TEST_DATA"])
-    text = "".join((place / name).read_text("utf-8") for name in ("wikitext-2/valid.txt", "tinyshakespeare.txt"))
+    text = source_text(options.text)
     path, tokenizer = folder / "text.jsonl", folder / "tokenizer"
     words: set[str] = set()
     size_bytes = 0
@@ -113,6 +139,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     train(path, tokenizer, options.vocab_size, options.split)
     ways: dict[str, Callable[[], tuple[float, Any]]] = {
         "seedbed": lambda: by_seedbed(path, tokenizer, cores),
+        "encode_batch": lambda: by_encode_batch(path, tokenizer, fast=False),
+        "encode_batch_fast": lambda: by_encode_batch(path, tokenizer, fast=True),
         "datasets.map, one process": lambda: by_map(path, tokenizer, None),
         f"datasets.map, {cores} processes": lambda: by_map(path, tokenizer, cores),
     }
@@ -126,6 +154,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     speeds = {name: size_bytes / 1e6 / elapsed_s for name, elapsed_s in best.items()}
     ratio = speeds["seedbed"] / max(speed for name, speed in speeds.items() if name != "seedbed")
     return {
+        "text": options.text,
         "size_bytes": size_bytes,
         "distinct_words": len(words),
         "cores": cores,
@@ -160,12 +189,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=float, default=40.0)
+    parser.add_argument("--text", choices=["prose", "code"], default="prose")
     parser.add_argument("--vocab-size", type=int, default=32_000)
     parser.add_argument("--split", choices=["qwen2", "gpt-2"], default="qwen2")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    if not os.environ.get("SEEDBED_TEST_DATA"):
+    if options.text == "prose" and not os.environ.get("SEEDBED_TEST_DATA"):
         sys.exit("Set SEEDBED_TEST_DATA to a folder with tinyshakespeare.txt and wikitext-2/valid.txt.")
     with tempfile.TemporaryDirectory() as folder:
         result = measure(options, Path(folder))
@@ -173,7 +203,7 @@ def main() -> None:
         print(json.dumps(result))
         return
     print(
-        f"{result['size_bytes'] / 1e6:.1f} MB, {result['distinct_words']:,} distinct words,"
+        f"{result['text']}, {result['size_bytes'] / 1e6:.1f} MB, {result['distinct_words']:,} distinct words,"
         f" vocabulary {result['vocab_size']:,}, {result['cores']} cores"
     )
     for name, speed in result["megabytes_per_s"].items():

@@ -108,7 +108,7 @@ def test_a_damaged_row_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_only_a_dataset_is_replaced_and_only_with_force(tmp_path: Path) -> None:
     made = dataset(tmp_path / "full", [chat(1)])
-    with pytest.raises(UsageError, match="--force|exists"):
+    with pytest.raises(UsageError, match=r"--force|exists"):
         refuse_existing(made, force=False)
     refuse_existing(made, force=True)
     other = tmp_path / "photos"

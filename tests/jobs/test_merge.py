@@ -12,7 +12,7 @@ from seedbed.curation import merging
 from seedbed.curation.folder import EVAL, LEDGER, TRAIN, describe, verify
 from seedbed.errors import SeedbedError
 from seedbed.jobs.merge import WORK
-from seedbed.runs.lifecycle import Lifecycle, StopRequested
+from seedbed.runs.lifecycle import StopRequested
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +92,8 @@ def test_a_merge_that_was_stopped_goes_on_with_the_phase_that_is_not_done(
         raise StopRequested("asked")
 
     monkeypatch.setattr("seedbed.jobs.merge.assemble", stopped)
-    with pytest.raises(StopRequested), Lifecycle(task.path) as lifecycle:
-        from seedbed.jobs.merge import run
-
-        run(task.path, lifecycle)
+    with pytest.raises(StopRequested):
+        run_task(task)
     assert not (tmp_path / "full").exists()
     assert {path.name for path in (task.path / WORK).iterdir()} >= {"clean.jsonl", "unique.json"}
     monkeypatch.undo()

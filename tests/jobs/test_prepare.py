@@ -1,4 +1,4 @@
-"""The job that prepares a dataset: the same bytes however it is shared, only what changed is repeated, nothing is half written."""
+"""The job that prepares a dataset: equal bytes however it is shared, only what changed is repeated, nothing half written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.folder import RECORDS, describe, verify
 from seedbed.curation.preparing import Preparer
 from seedbed.errors import SeedbedError
-from seedbed.runs.lifecycle import Lifecycle, StopRequested
+from seedbed.runs.lifecycle import StopRequested
 
 
 @pytest.fixture(autouse=True)
@@ -115,10 +115,8 @@ def test_a_stopped_preparation_leaves_nothing_half_written_and_goes_on(
         return find(self, unit)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Preparer, "find", stop_at_the_third)
-    with pytest.raises(StopRequested), Lifecycle(task.path) as lifecycle:
-        from seedbed.jobs.prepare import run
-
-        run(task.path, lifecycle)
+    with pytest.raises(StopRequested):
+        run_task(task)
     assert not output.exists()
     assert [path.name for path in output.parent.iterdir()] == [".seedbed"]
     monkeypatch.setattr(Preparer, "find", find)

@@ -11,6 +11,7 @@ import pytest
 
 import row_datasets
 import trained_bases
+from seedbed.data.dataset_cache import find_folder
 from seedbed.tokenizer.chatml import CHATML
 
 SETTINGS = (
@@ -118,3 +119,19 @@ def test_a_dataset_that_is_not_split_is_refused_before_a_run_exists(place: Any) 
     assert "not divided into rows for training and for evaluation" in refused
     assert "seedbed data merge" in refused
     assert not place.runs.exists() or not list(place.runs.glob("2*"))
+
+
+def test_samples_longer_than_the_context_are_left_out_with_a_warning(place: Any) -> None:
+    place.seedbed(*command(steps=2))
+    (said,) = [event["fingerprint"] for event in place.events(place.run_dir()) if event.get("stage") == "dataset"]
+    prepared = find_folder(Path(place.environment["SEEDBED_CACHE"]), said)
+    short = tuple("model.context=40" if each.startswith("model.context") else each for each in SETTINGS)
+    output = place.seedbed(*command(data=str(prepared), settings=short, steps=2)).stdout
+    assert "are longer than 40 tokens and are left out" in output
+
+
+@pytest.mark.slow
+def test_a_time_chooses_the_size_for_a_dataset_of_rows(place: Any) -> None:
+    output = place.seedbed("train", "--data", "./full", "--for", "30s", "--device", "cpu").stdout
+    assert "Finished at step" in output
+    assert [event for event in place.events(place.run_dir()) if event.get("code") == "size"]

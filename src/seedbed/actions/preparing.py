@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from seedbed.actions import launching
-from seedbed.config.preparing import Merging, Preparation
+from seedbed.actions.models import child
+from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
+from seedbed.config.preparing import Clipping, Merging, Preparation
 from seedbed.config.resolving import Resolved
 from seedbed.curation.folder import describe, refuse_existing
 from seedbed.errors import SeedbedError, UsageError
@@ -19,6 +21,7 @@ from seedbed.files import expand_home, normal_path
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.store import Store
 from seedbed.text import is_utf_8, quoted
+from seedbed.tokenizer.model_files import missing_tokenizer
 
 _URL = ("https://", "http://", "ssh://", "git://", "git@", "file://")
 
@@ -96,6 +99,7 @@ def check_preparation(config: Preparation, store: Store) -> None:
                 raise UsageError(f"{quoted(name)} is an address, not a path.", "`seedbed prepare harvest` clones it.")
         elif not Path(name).exists():
             raise UsageError(f"{quoted(name)} does not exist.", "Check the path.")
+    _check_code(config)
     executor = config.prepare.executor
     if executor == "processes":
         return
@@ -108,6 +112,25 @@ def check_preparation(config: Preparation, store: Store) -> None:
         raise SeedbedError("--executor needs the package datatrove.", "Install it: pip install 'seedbed[cluster]'.")
 
 
+def _check_code(config: Preparation) -> None:
+    """Refuse what cannot work with source files and commits: names, missing packages, folders that are no repositories."""
+    from seedbed.curation.fim.family_table import family_named
+    from seedbed.curation.repositories import git
+    from seedbed.curation.repositories.licences import gate
+
+    asked = config.prepare
+    gate(asked.licences)
+    if config.fim.family:
+        family_named(config.fim.family)
+    if asked.what in ("fim", "harvest") and find_spec("tree_sitter") is None:
+        raise SeedbedError("Source files need the package tree-sitter.", "Install it: pip install 'seedbed[prepare]'.")
+    if asked.what == "commits":
+        for name in asked.inputs:
+            git.open_repository(Path(name))
+    if asked.tokenizer_folder and not (Path(asked.tokenizer_folder) / TOKENIZER_JSON).is_file():
+        raise missing_tokenizer(Path(asked.tokenizer_folder))
+
+
 def check_merge(config: Merging, store: Store) -> None:
     """Raise UsageError or SeedbedError if a quick check shows that a merge cannot work."""
     for name in config.merge.inputs:
@@ -115,3 +138,23 @@ def check_merge(config: Merging, store: Store) -> None:
     for name in config.decontamination.against:
         if not Path(name).exists():
             raise UsageError(f"{quoted(name)} does not exist.", "Check the path of the evaluation set.")
+
+
+def check_clip(config: Clipping, store: Store) -> None:
+    """Raise UsageError or SeedbedError if a quick check shows that a dataset cannot be clipped."""
+    if len(config.clip.inputs) != 1:
+        raise UsageError("One dataset is clipped at a time.", "Give one folder.")
+    describe(Path(config.clip.inputs[0]))
+    if not config.clip.model:
+        raise UsageError("No model is given, whose tokenizer measures the rows.", "Give one with --model.")
+    if not (Path(config.clip.model) / TOKENIZER_JSON).is_file():
+        raise missing_tokenizer(Path(config.clip.model))
+
+
+def look(what: str, folder: Path, **request: Any) -> Iterator[dict[str, Any]]:
+    """Measure a dataset in a child process: `lengths`, `peek` or `check`. Yields its answers (see jobs/look.py).
+
+    Raises UsageError or SeedbedError.
+    """
+    with child("look", {"what": what, "folder": str(folder), **request}) as answers:
+        yield from answers

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedbed.cli.argument_types import file_path
+from seedbed.cli.argument_types import file_path, whole
+from seedbed.cli.model_choice import MODEL_FORMS, complete_model
+from seedbed.cli.parser import json_option
 from seedbed.cli.prepare import shared_options, start_and_follow
 
 if TYPE_CHECKING:
     from seedbed.config.preparing import Merging
     from seedbed.config.resolving import Resolved
+    from seedbed.curation.folder import Description
+    from seedbed.curation.report.summary import Summary
 
 DESCRIPTION = """\
 Work with datasets: folders that `seedbed prepare` and `seedbed data merge` make.
@@ -61,6 +66,34 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Add the verbs of `data` and their options to the parser."""
     verbs = parser.add_subparsers(metavar="VERB", dest="verb", required=True, title="verbs")
     _merge_options(_verb(verbs, "merge", "put datasets together, and split them into train and eval"))
+    clips = _verb(verbs, "clip", "cut rows to a number of tokens, at turns and lines only")
+    _dataset_option(clips)
+    _model_options(clips, required=True)
+    clips.add_argument("--max-tokens", metavar="N", required=True, help="the most tokens of a row")
+    clips.add_argument("--out", metavar="DIR", type=file_path, required=True, help="the folder of the new dataset")
+    shared_options(clips)
+    measures = _verb(verbs, "lengths", "show how many tokens the rows have")
+    _dataset_option(measures)
+    _model_options(measures, required=True)
+    json_option(measures, "the lengths")
+    peeks = _verb(verbs, "peek", "show rows as the model sees them, with the tokens that are trained in colour")
+    _dataset_option(peeks)
+    _model_options(peeks, required=True)
+    peeks.add_argument("--rows", metavar="N", type=whole(1), default=3, help="how many rows (default: 3)")
+    peeks.add_argument("--skip", metavar="N", type=whole(0), default=0, help="pass over the first N rows")
+    peeks.add_argument("--kind", choices=("chat", "text", "fim"), default="", help="only rows of this kind")
+    peeks.add_argument("--contains", metavar="TEXT", default="", help="only rows with this text")
+    json_option(peeks, "the rows")
+    checks = _verb(verbs, "check", "check the files, and whether evaluation answers are visible in the training rows")
+    _dataset_option(checks)
+    json_option(checks, "what was found")
+    reports = _verb(verbs, "report", "show what is in a dataset")
+    _dataset_option(reports)
+    json_option(reports, "the figures of the report")
+    differs = _verb(verbs, "diff", "show what differs between two datasets")
+    differs.add_argument("first", metavar="DATASET", type=file_path, help="the folder of a dataset")
+    differs.add_argument("second", metavar="DATASET", type=file_path, help="the folder of another")
+    json_option(differs, "the differences")
 
 
 def _verb(verbs: Any, name: str, summary: str) -> argparse.ArgumentParser:
@@ -71,6 +104,23 @@ def _verb(verbs: Any, name: str, summary: str) -> argparse.ArgumentParser:
     )
     added.synonyms = SYNONYMS  # type: ignore[attr-defined]
     return added
+
+
+def _dataset_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", metavar="DATASET", type=file_path, help="the folder of a dataset")
+
+
+def _model_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    model = parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        required=required,
+        help=f"whose tokenizer and chat template are used: {MODEL_FORMS}",
+    )
+    model.completer = complete_model  # type: ignore[attr-defined]
+    parser.add_argument(
+        "--for", metavar="FAMILY", dest="family", default="", help="the family whose markers rows with gaps get"
+    )
 
 
 def _merge_options(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +142,16 @@ def _merge_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the verb says; returns the exit status."""
-    return {"merge": merge}[arguments.verb](arguments)
+    verbs = {
+        "merge": merge,
+        "clip": clip,
+        "lengths": lengths,
+        "peek": peek,
+        "check": check,
+        "report": report,
+        "diff": difference,
+    }
+    return verbs[arguments.verb](arguments)
 
 
 def merge(arguments: argparse.Namespace) -> int:
@@ -147,3 +206,167 @@ def resolved(arguments: argparse.Namespace) -> Resolved[Merging]:
     if arguments.against:
         flags["decontamination.against"] = Flagged([str(normal_path(each)) for each in arguments.against], "--against")
     return resolve(MERGE, sets=arguments.sets, flags=flags)
+
+
+def clip(arguments: argparse.Namespace) -> int:
+    """Start a clipping and follow it."""
+    from seedbed.actions.preparing import with_inputs
+    from seedbed.config.layers import Flagged
+    from seedbed.config.resolving import resolve
+    from seedbed.config.roots import CLIP
+
+    flags = {
+        "clip.most_tokens": Flagged(arguments.max_tokens, "--max-tokens"),
+        "clip.model": Flagged(str(_model(arguments)), "--model"),
+        "clip.family": Flagged(arguments.family or None, "--for"),
+    }
+    wanted = with_inputs(resolve(CLIP, sets=arguments.sets, flags=flags), "clip", [str(arguments.dataset)])
+    return start_and_follow(arguments, "clip", wanted)
+
+
+def _model(arguments: argparse.Namespace) -> Path:
+    """The folder of the model that --model names; a folder with nothing but a tokenizer will do."""
+    from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
+    from seedbed.cli.model_choice import choose_model
+    from seedbed.cli.store_option import store
+    from seedbed.files import normal_path
+
+    if (folder := normal_path(arguments.model)) and (folder / TOKENIZER_JSON).is_file():
+        return folder
+    return choose_model(store(getattr(arguments, "runs", None)), arguments.model, None).model_path()
+
+
+def lengths(arguments: argparse.Namespace) -> int:
+    """Print how many tokens the rows have."""
+    from seedbed.cli.console import say, say_json, width
+    from seedbed.presentation.dataset import length_lines
+
+    found = last_answer("lengths", arguments, model=str(_model(arguments)), family=arguments.family)
+    if arguments.json:
+        say_json(found)
+        return 0
+    for line in length_lines(found, width()):
+        say(line)
+    return 0
+
+
+def peek(arguments: argparse.Namespace) -> int:
+    """Print rows as the model sees them."""
+    from seedbed.actions.preparing import look
+    from seedbed.cli.console import note, paint, say, say_json
+    from seedbed.presentation.dataset import dropped_lines, peeked_heading, peeked_lines
+
+    model = str(_model(arguments))
+    asked = {name: getattr(arguments, name) for name in ("family", "rows", "skip", "kind", "contains")}
+    rows = []
+    dropped: list[str] = []
+    for answer in look("peek", arguments.dataset, model=model, **asked):
+        if "spans" not in answer:
+            dropped = dropped_lines(answer["drops"])
+        elif arguments.json:
+            rows.append(answer)
+        else:
+            rows.append(answer)
+            say(paint(peeked_heading(answer), "bold"))
+            for line in peeked_lines(answer):
+                say("".join(shown(text, trained) for text, trained in line))
+            say()
+    if arguments.json:
+        say_json(rows)
+    elif not rows:
+        note("No row fits.")
+    for reason in dropped:
+        note(reason)
+    return 0
+
+
+def shown(text: str, trained: bool) -> str:  # a pair from a list
+    """A part of a row: trained text is green and the rest dim; without colours, trained text is in brackets."""
+    from seedbed.cli.console import colour, paint
+
+    if colour(sys.stdout):
+        return paint(text, "green" if trained else "dim")
+    return f"⟦{text}⟧" if trained else text
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Check a dataset; exit status 1 if evaluation answers leak, or if a row is in both parts."""
+    from seedbed.cli.console import say, say_json
+    from seedbed.errors import EXIT_FAILURE
+    from seedbed.presentation.dataset import check_lines, is_sound
+
+    found = last_answer("check", arguments)
+    if arguments.json:
+        say_json(found)
+    else:
+        for line in check_lines(found):
+            say(line)
+    return 0 if is_sound(found) else EXIT_FAILURE
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Print what is in a dataset."""
+    from msgspec import to_builtins
+
+    from seedbed.cli.console import note, say, say_json, width
+    from seedbed.curation.folder import REPORT_HTML, describe
+    from seedbed.curation.report.terminal import lines
+    from seedbed.text import printable
+
+    summary = summary_of(arguments.dataset, describe(arguments.dataset))
+    if arguments.json:
+        say_json(to_builtins(summary))
+        return 0
+    for line in lines(summary, width()):
+        say(line)
+    page = arguments.dataset / REPORT_HTML
+    if page.is_file():
+        note(f"The same as a page: {printable(str(page))}")
+    return 0
+
+
+def summary_of(folder: Path, description: Description) -> Summary:
+    """The figures of a dataset's report: those that are stored, else of its rows."""
+    from seedbed.curation.folder import REPORT_JSON
+    from seedbed.curation.report.summary import read_report, summarise
+
+    stored = read_report(folder, description) if (folder / REPORT_JSON).is_file() else None
+    return stored or summarise(folder, description)
+
+
+def difference(arguments: argparse.Namespace) -> int:
+    """Print what differs between two datasets."""
+    from msgspec import to_builtins
+
+    from seedbed.cli.console import say, say_json, width
+    from seedbed.curation.folder import describe
+    from seedbed.curation.report.difference import difference as between
+    from seedbed.curation.report.difference import difference_lines
+
+    described = [(folder, describe(folder)) for folder in (arguments.first, arguments.second)]
+    first, second = ((folder, each, summary_of(folder, each)) for folder, each in described)
+    found = between(first, second)
+    if arguments.json:
+        say_json(to_builtins(found))
+        return 0
+    for line in difference_lines(found, width()):
+        say(line)
+    return 0
+
+
+def last_answer(what: str, arguments: argparse.Namespace, **request: Any) -> dict[str, Any]:
+    """The result of measuring a dataset; on a terminal, the progress is shown meanwhile."""
+    from seedbed.actions.preparing import look
+    from seedbed.cli.console import set_temporary_line
+    from seedbed.text import size
+
+    found: dict[str, Any] = {}
+    try:
+        for answer in look(what, arguments.dataset, **request):
+            if "done" in answer:
+                set_temporary_line(f"  {what}: {size(answer['done'])} of {size(answer['total'])}")
+            else:
+                found = answer
+    finally:
+        set_temporary_line()
+    return found

@@ -195,3 +195,24 @@ class Merging(Table, frozen=True, kw_only=True):
     quality: QualityConfig = QualityConfig()
     decontamination: DecontaminationConfig = DecontaminationConfig()
     split: SplitConfig = SplitConfig()
+
+
+class ClipConfig(Table, frozen=True, kw_only=True):
+    """The table `clip`: to which length the rows of a dataset are cut."""
+
+    inputs: Annotated[tuple[str, ...], Meta(description="The folder of the dataset.")] = ()
+    model: Annotated[
+        str, Meta(description="The model folder whose tokenizer and chat template measure the rows.", extra=PATH)
+    ] = ""
+    most_tokens: Annotated[
+        PositiveInt, Meta(description="The most tokens of a row, with all that the template adds.")
+    ] = 2048
+    family: Annotated[
+        str, Meta(description="The family whose markers rows with gaps get; by default one that the tokenizer has.")
+    ] = ""
+
+
+class Clipping(Table, frozen=True, kw_only=True):
+    """The config of `seedbed data clip`."""
+
+    clip: ClipConfig = ClipConfig()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from seedbed.config.evaluation import Evaluation
-    from seedbed.config.preparing import Merging, Preparation
+    from seedbed.config.preparing import Clipping, Merging, Preparation
     from seedbed.config.schema import Config, Table
     from seedbed.config.simulation import Simulation
 
@@ -85,6 +85,7 @@ EVALUATE: Root[Evaluation] = Root(
 )
 PREPARE: Root[Preparation] = Root("prepare", "seedbed.config.preparing:Preparation")
 MERGE: Root[Merging] = Root("merge", "seedbed.config.preparing:Merging")
+CLIP: Root[Clipping] = Root("clip", "seedbed.config.preparing:Clipping")
 
 ROOTS: dict[str, Root[Any]] = {
     "train": TRAIN,
@@ -92,5 +93,6 @@ ROOTS: dict[str, Root[Any]] = {
     "evaluate": EVALUATE,
     "prepare": PREPARE,
     "merge": MERGE,
+    "clip": CLIP,
 }
 """Every kind of config by its name."""

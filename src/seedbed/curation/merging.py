@@ -86,7 +86,8 @@ class Merger:
 
     def run_unique(self) -> PhaseResult:
         """Leave out duplicates, and mark clusters of near duplicates."""
-        from seedbed.curation.duplicates.deduplicate import DuplicateOptions, deduplicate
+        from seedbed.curation.duplicates.deduplicate import deduplicate
+        from seedbed.curation.duplicates.options import DuplicateOptions
 
         done = self._done(UNIQUE)
         if done is not None:

@@ -31,6 +31,7 @@ CHILDREN: dict[str, str] = {
     "doctor": "seedbed.jobs.doctor:main",
     "choose": "seedbed.jobs.choose:main",
     "measure": "seedbed.jobs.measure:main",
+    "look": "seedbed.jobs.look:main",
 }
 """Commands that create no run, and their functions. Each function gets the remaining arguments, writes its answer to
 stdout, and returns the exit status."""

@@ -27,7 +27,7 @@ def run(task_dir: Path, lifecycle: Lifecycle) -> str:
     output = output_of(lifecycle.run)
     assert output is not None
     work = task_dir / WORK
-    report = _Report(lifecycle)
+    report = Reporter(lifecycle)
     with phase(lifecycle.emit, "prepare"):
         merger = Merger(config, work, report)
         for step in (merger.run_clean, merger.run_unique):
@@ -44,7 +44,7 @@ def run(task_dir: Path, lifecycle: Lifecycle) -> str:
     return "completed"
 
 
-class _Report:
+class Reporter:
     """Logs the bytes that are done of a phase, at most twice a second, and handles requests to pause and stop."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:

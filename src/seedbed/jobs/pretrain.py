@@ -15,7 +15,8 @@ from seedbed.config.durations import seconds_of
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
 from seedbed.config.schema import Config
-from seedbed.data.shards import Dataset
+from seedbed.data.samples import Samples
+from seedbed.data.shards import SPLITS, Dataset
 from seedbed.disk_space import free_bytes
 from seedbed.errors import SeedbedError
 from seedbed.events import Emit, Message
@@ -30,6 +31,7 @@ from seedbed.jobs.sizing import take_fastest_threads
 from seedbed.jobs.timing import clock_of, limit_preparation
 from seedbed.jobs.training import train
 from seedbed.runs.session import Session
+from seedbed.text import plural
 from seedbed.train import hooks
 from seedbed.train.device import Device, decide_device, free_memory_bytes
 
@@ -84,6 +86,7 @@ def examine(config: Config, dataset: Dataset, precision: str, device: Device, ru
     if dataset.has_samples:  # packed: each attends to itself, and a row that is not full is padded
         config = replace(config, data=replace(config.data, document_mask=True))
         tokens = max(tokens, config.model.context + 1)
+        _tell_left_out(dataset, config.model.context, emit)
     findings = check(
         config,
         vocab_size=config.tokenizer.vocab_size if config.base.model else dataset.tokenizer.vocab_size,
@@ -98,3 +101,20 @@ def examine(config: Config, dataset: Dataset, precision: str, device: Device, ru
         if finding.level == "error":
             raise SeedbedError(f"{finding.text} {finding.why}".strip(), finding.hint)
         emit(Message(**finding._asdict()))
+
+
+def _tell_left_out(dataset: Dataset, context: int, emit: Emit) -> None:
+    """Say how many samples are longer than the context, as in data that was prepared for a longer one."""
+    positions = [Samples.of(dataset, name).positions for name in SPLITS]
+    longer = sum(int((each > context).sum()) for each in positions)
+    if longer:
+        emit(
+            Message(
+                level="warning",
+                code="samples-long",
+                text=f"{plural(longer, 'sample')} of {sum(map(len, positions)):,} are longer than {context:,} tokens and are "
+                "left out.",
+                why="The data was prepared for a longer model.context.",
+                hint="Train on the dataset of rows from which it was made: rows are then clipped to this context.",
+            )
+        )

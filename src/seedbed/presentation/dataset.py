@@ -1,12 +1,21 @@
-"""A dataset as text: what a task has made, in a few lines."""
+"""A dataset as text: what a task has made, lengths, rows as the model sees them, and what a check found."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from seedbed.curation.folder import describe
 from seedbed.curation.result import sentences
 from seedbed.errors import SeedbedError
 from seedbed.runs.store import RunDir
 from seedbed.runs.tasks import output_of
+from seedbed.text import plural, printable
+
+_KINDS = {"all": "all rows", "chat": "conversations", "text": "text", "fim": "gaps to fill"}
+_COLUMNS = ("samples", "min", "p50", "p90", "p95", "p99", "max")
+_BAR = 40
+_MOST_LEAKED = 0.01
 
 
 def summary(task: RunDir, width: int) -> list[str]:
@@ -15,3 +24,87 @@ def summary(task: RunDir, width: int) -> list[str]:
     if output is None:
         raise SeedbedError("The task does not say where its dataset is.", f"Look at {task.path}.")
     return sentences(describe(output))
+
+
+def length_lines(found: Mapping[str, Any], width: int) -> list[str]:
+    """The lengths of rows as lines: a table for each file, and a histogram of all."""
+    made: list[str] = []
+    for name, kinds in found["lengths"].items():
+        made += [
+            f"{printable(name)}, in tokens:",
+            f"{'':15}" + "".join(f"{each:>9}" for each in _COLUMNS) + "  trained",
+        ]
+        for kind in (each for each in _KINDS if each in kinds):
+            row = kinds[kind]
+            share = row["trained_tokens"] / max(row["tokens"], 1)
+            made.append(f"{_KINDS[kind]:15}" + "".join(f"{row[each]:>9,}" for each in _COLUMNS) + f"{share:>9.0%}")
+        if "all" in kinds:
+            made += ["", *_histogram(kinds["all"]["histogram"], found["edges"], width), ""]
+    return made + dropped_lines(found["drops"])
+
+
+def _histogram(counts: Sequence[int], edges: Sequence[int], width: int) -> Iterator[str]:
+    """Bars of the bins, without those before the first and after the last that is not empty."""
+    used = [number for number, count in enumerate(counts) if count]
+    if not used:
+        return
+    most, bar = max(counts), max(min(_BAR, width - 30), 8)
+    for number in range(used[0], used[-1] + 1):
+        label = f"up to {edges[number]:,}" if number < len(edges) else f"over {edges[-1]:,}"
+        length = -(-counts[number] * bar // most)
+        yield f"  {label:16} {'█' * length}{' ' if length else ''}{counts[number]:,}"
+
+
+def dropped_lines(counts: Sequence[Sequence[Any]]) -> list[str]:
+    """What gave no sample, as lines."""
+    return [f"{count:,} not shown: {printable(reason)}" for _, reason, count in counts]
+
+
+def peeked_heading(row: Mapping[str, Any]) -> str:
+    """What a row is and where it came from, on one line."""
+    origin = row["provenance"]
+    place = [origin[name] for name in ("repository", "path", "commit", "session", "file") if origin.get(name)]
+    kind = {"chat": "conversation", "text": "text", "fim": "gap to fill"}[row["kind"]]
+    where = printable(" ".join(place[:3]))
+    return f"{kind} {row['id'][:8]}, {row['tokens']:,} tokens, {row['trained_tokens']:,} trained: {where}"
+
+
+def peeked_lines(row: Mapping[str, Any]) -> Iterator[list[tuple[str, bool]]]:
+    """The text of a row, cut into lines of parts that are trained or not. Nothing in it can act on a terminal."""
+    line: list[tuple[str, bool]] = []
+    for text, trained in row["spans"]:
+        for number, part in enumerate(text.split("\n")):
+            if number:
+                yield line
+                line = []
+            if part:
+                line.append((printable(part.expandtabs(4)), trained))
+    yield line
+
+
+def is_sound(found: Mapping[str, Any]) -> bool:
+    """Whether a check found nothing wrong: no row in both parts, and at most one of a hundred answers visible."""
+    return not found["rows_in_both"] and not found["groups_in_both"] and found["rate"] <= _MOST_LEAKED
+
+
+def check_lines(found: Mapping[str, Any]) -> list[str]:
+    """What a check found, as lines."""
+    rows = ", ".join(f"{count:,} rows in {printable(name)}" for name, count in found["rows"].items())
+    made = [f"The files are as they were written: {rows}."]
+    if found["rows_in_both"]:
+        made.append(f"{plural(found['rows_in_both'], 'row')} of the evaluation part are in the training part, too.")
+    if found["groups_in_both"]:
+        made.append(
+            f"{plural(found['groups_in_both'], 'evaluation row')} belong to groups that have training rows, too."
+        )
+    answers = plural(found["answers"], "evaluation answer")
+    made.append(f"{found['leaked']:,} of {answers} ({found['rate']:.1%}) are more than half visible in training rows.")
+    if found["too_short"]:
+        made.append(f"{plural(found['too_short'], 'answer')} are too short to be measured.")
+    if found["worst"]:
+        made.append("The most visible ones:")
+        made += [
+            f"  {each['share']:>4.0%}  {printable(each['eval_row'])} in {printable(each['train_row'])}"
+            for each in found["worst"][:5]
+        ]
+    return made

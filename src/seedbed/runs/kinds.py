@@ -96,6 +96,15 @@ KINDS: dict[str, Kind] = {
         checks="seedbed.actions.preparing:check_merge",
         summary="seedbed.presentation.dataset:summary",
     ),
+    "clip": Kind(
+        "clip",
+        "seedbed.jobs.clip:run",
+        config="clip",
+        is_run=False,
+        noun="a clipping of a dataset",
+        checks="seedbed.actions.preparing:check_clip",
+        summary="seedbed.presentation.dataset:summary",
+    ),
 }
 """Every kind of work, by the name that meta.json records."""
 

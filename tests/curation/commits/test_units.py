@@ -207,6 +207,15 @@ def test_each_commit_without_an_example_is_counted_by_its_reason(tmp_path: Path)
     assert all(sample.where.startswith("app@") for sample in drops.samples)
 
 
+def test_whitespace_in_strings_and_constants_are_no_formatting_and_no_versions(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "app")
+    repository.commit("Add the help", {"f.js": 'print("a  b");\nconst rate = 0.5;\n'})
+    repository.commit("Show one space in the help", {"f.js": 'print("a b");\nconst rate = 0.5;\n'})
+    repository.commit("Use a lower rate of learning", {"f.js": 'print("a b");\nconst rate = 0.1;\n'})
+    records, drops = read(repository.path)
+    assert len(records) == 3, drops.counts
+
+
 def test_a_change_of_indentation_that_changes_python_is_no_formatting(tmp_path: Path) -> None:
     repository = GitRepository(tmp_path / "app")
     repository.commit("Add the loop", {"f.py": "for x in y:\n    a(x)\n    b(x)\n"})
@@ -233,6 +242,20 @@ def test_bare_and_empty_repositories_and_what_is_none(tmp_path: Path) -> None:
     assert len(read(tmp_path / "bare.git")[0]) == 1
     with pytest.raises(SeedbedError):
         commit_units(tmp_path, CommitOptions())
+
+
+def test_a_folder_of_a_repository_gives_its_own_commits_and_files(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "app")
+    repository.commit("Add both parts", {"one/f.py": "x = 1\n", "one-more/h.py": "z = 1\n", "two/g.py": "y = 1\n"})
+    repository.commit("Change the second part", {"two/g.py": "y = 2\n"})
+    repository.commit("Change both parts", {"one/f.py": "x = 2\n", "two/g.py": "y = 3\n"})
+    records, drops = read(repository.path / "one")
+    assert [request(record).split("\n")[0] for record in records] == ["Add both parts", "Change both parts"]
+    assert {link for record in records for link in record.links or () if link.startswith("path:")} == {
+        "path:app/one/f.py"
+    }
+    assert not drops.counts
+    assert len(read(repository.path)[0]) == 3
 
 
 def test_a_missing_blob_does_not_end_the_rest(tmp_path: Path) -> None:
@@ -290,8 +313,24 @@ def test_all_edits_of_a_real_history_apply_to_what_is_shown() -> None:
     if len(records) < 50:
         pytest.skip("the history here is short")
     assert not {"edits need lines that are not shown", "unreadable objects"} & reasons(drops).keys()
+    whole = 0
     for record in records:
         shown = request(record)
         for edit in read_edits(answer(record)):
             for block in edit.blocks if edit.action != "new" else ():
                 assert "\n".join(block.search) in shown
+        if (files := files_in(shown)) is not None:
+            apply_edits(files, answer(record))
+            whole += 1
+    assert whole > 5
+
+
+def files_in(shown: str) -> dict[str, str] | None:
+    """The files of a request, read from its text; None if it shows excerpts."""
+    files = {}
+    for found in re.finditer(r"(?ms)^`([^`\n]+)`(?: \(([^)\n]*)\))?:\n(`{3,})[^\n]*\n(.*?)^\3$", shown):
+        facts = found[2] or ""
+        if "line " in facts or "lines " in facts:
+            return None
+        files[found[1]] = found[4].removesuffix("\n") if "no newline" in facts else found[4]
+    return None if "(not shown)" in shown else files

@@ -178,7 +178,7 @@ def empty(path: Path) -> Path:
 
 
 def bare(path: Path) -> Path:
-    repository = GitRepository(path / "full")
+    repository = GitRepository(path / "full" / "app")
     repository.commit("Add the file f", {"f.py": TEXT})
     repository.git("clone", "-q", "--bare", str(repository.path), str(path / "app.git"))
     return path / "app.git"
@@ -272,3 +272,10 @@ def test_a_missing_git_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SeedbedError, match="git was not found"):
         git.executable()
+
+
+def test_a_clone_has_the_name_of_its_source(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "app")
+    repository.commit("Add the file f", {"f.py": TEXT})
+    repository.git("clone", "-q", str(repository.path), str(tmp_path / "copy"))
+    assert git.name_of(git.open_repository(tmp_path / "copy")) == "app"

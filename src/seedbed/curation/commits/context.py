@@ -81,8 +81,11 @@ def _beginning(lines: Sequence[str], start: int, end: int) -> int:
     indent = min(map(indent_of, inside))
     if indent == 0 and any(indent_of(line) == 0 and _DEFINITION.search(line) for line in inside):
         return start
+    deeper = " " * indent
     for at in range(start - 1, -1, -1):
         line = lines[at]
+        if indent and line.startswith(deeper):  # most lines, and the fastest to tell
+            continue
         depth = indent_of(line)
         if depth > indent or (depth == indent and indent > 0) or not _WORD.search(line):
             continue
@@ -91,18 +94,23 @@ def _beginning(lines: Sequence[str], start: int, end: int) -> int:
         controls = _CONTROL.match(line) is not None
         if (depth == 0 and not _DIRECTIVE.match(line)) or (not controls and _DEFINITION.search(line)):
             return at
-        if controls or _OPENING.search(
-            line
-        ):  # others, such as `private` of Ruby, are indented less than their place says
+        # Others, such as `private` of Ruby, are indented less than their place says.
+        if controls or _OPENING.search(line):
             indent = depth
+            deeper = " " * indent
     return start
 
 
 def _ending(lines: Sequence[str], first: int, end: int) -> int:
     """The line before which the definition that begins at `first` ends."""
     indent = indent_of(lines[first]) if first < len(lines) else 0
+    deeper = " " * (indent + 1)
     for at in range(max(end, first + 1), len(lines)):
         line = lines[at]
+        if line.startswith(deeper):
+            continue
+        if at - first > _MOST_LINES and at > end:  # too long to be shown whole
+            return at
         if indent_of(line) <= indent and line.strip():
             if _CLOSING.match(line):
                 return at + 1

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 
 from seedbed.curation.commits.context import indent_of
 
-_TOKENS = re.compile(r"\w+|[^\w\s]")
+_TOKENS = re.compile(r"""\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|`[^`]*`|\w+|[^\w\s]""")
+"""Strings, whose whitespace is content, words and signs."""
+_LIKE_A_VERSION = re.compile(r"\d+\.\d+\.\d|version", re.IGNORECASE)
 _MOST_CHARACTERS = 60_000
 """Of a text whose tokens are read as Python's, which takes a millisecond for a thousand characters."""
 _TRAILING_COMMA = re.compile(r",([)\]}])")
@@ -58,8 +60,11 @@ def only_changes_versions(removed: str, added: str) -> bool:
     """Whether the changed lines differ in numbers and versions only, and there are few of them."""
     if not removed or removed.count("\n") != added.count("\n") or removed.count("\n") > 20:
         return False
-    dotted = re.compile(r"\d+\.\d+")
-    return bool(dotted.search(removed)) and removed != added and _VERSION.sub("#", removed) == _VERSION.sub("#", added)
+    return (
+        _LIKE_A_VERSION.search(removed) is not None
+        and removed != added
+        and _VERSION.sub("#", removed) == _VERSION.sub("#", added)
+    )
 
 
 def _squeezed(text: str) -> str:
@@ -85,16 +90,15 @@ def _python_tokens(text: str) -> list[tuple[int, str]] | None:
 
 
 def _depths(text: str) -> list[tuple[int, str]]:
-    """Each line that is not blank: how many lines it is within, and its characters."""
+    """Each line that is not blank: how many lines it is within, and its tokens."""
     found = []
     open_indents: list[int] = []
     for line in text.split("\n"):
-        words = line.split()
-        if not words:
+        if not line or line.isspace():
             continue
         depth = indent_of(line)
         while open_indents and open_indents[-1] >= depth:
             open_indents.pop()
         open_indents.append(depth)
-        found.append((len(open_indents), "".join(words)))
+        found.append((len(open_indents), " ".join(_TOKENS.findall(line))))
     return found

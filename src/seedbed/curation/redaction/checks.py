@@ -291,6 +291,26 @@ _VERSION = re.compile(
     r"(?i)(?:version|release|\bver\.?|\bv|build|==|~=|>=|<=|\^|[\w)]/|section|§|rfc|[a-z]-|\bpy\w*|chrome|oid)[\"'\s:=(]{0,4}$"
 )
 _FICTIONAL = frozenset(("12.34.56.78", "123.45.67.89", "11.22.33.44", "123.123.123.123", "172.32.1.1", "100.200.30.40"))
+_MADE_UP = frozenset(
+    (
+        "cafe",
+        "babe",
+        "baba",
+        "bebe",
+        "beef",
+        "dead",
+        "deaf",
+        "face",
+        "feed",
+        "f00d",
+        "c0de",
+        "abcd",
+        "aaaa",
+        "aaa",
+        "bbb",
+    )
+)
+"""Groups that people write in addresses of IPv6 that they make up."""
 _WELL_KNOWN = frozenset(("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "255.255.255.255"))
 
 
@@ -325,6 +345,8 @@ def _ipv6(match: re.Match[str], value: str) -> bool:
     groups = [group for group in value.split(":") if group]
     if len(groups[0]) != 4 or (len(groups) < 3 and value.isupper() == value.islower()):
         return False  # a slice, such as a[3::4] or a[2000::5]
+    if _MADE_UP.intersection(value.lower().split(":")):
+        return False
     return address.is_global and value[0] in "23" and not value.lower().startswith(("2001:4860:4860", "2606:4700:4700"))
 
 

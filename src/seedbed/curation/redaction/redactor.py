@@ -17,6 +17,8 @@ from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule
 from seedbed.curation.redaction.scanner import Scanner, Span
 
 _LEAST_NAME = 3
+_PASSES = 3
+"""A text is read again where something was replaced, since a secret may have hidden what stood next to it."""
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_0-9]*_\d+>")
 _NAME_RULES = {
@@ -113,7 +115,12 @@ class Redactor:
         return self._plain(text, numbering, names)
 
     def _plain(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
-        return _replaced(text, self._replacements(text, numbering, names))
+        for _ in range(_PASSES):
+            replacements = self._replacements(text, numbering, names)
+            if not replacements:
+                break
+            text = _replaced(text, replacements)
+        return text
 
     def redact_json(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """A JSON text, redacted in its decoded strings, so that escapes hide nothing; the rest keeps its bytes.
@@ -157,25 +164,12 @@ class Redactor:
         A placeholder that crosses a cut goes to the outer part: to the first parts at cuts of the first half, such as the
         prefix, and to the last at the others, such as the suffix.
         """
-        text = "".join(parts)
-        replacements = self._replacements(text, numbering, names)
-        if not replacements:
-            return list(parts)
-        cuts: list[int] = []
-        at = 0
-        for number, part in enumerate(parts[:-1]):
-            at += len(part)
-            cut = at
-            for start, end, _ in replacements:
-                if start < cut < end:
-                    cut = end if number < (len(parts) - 1) / 2 else start
-            cuts.append(max([cut, *cuts]))
-        made: list[str] = []
-        done = 0
-        for first, last in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            inside = [(start - first, end - first, new) for start, end, new in replacements[done:] if end <= last]
-            done += len(inside)
-            made.append(_replaced(text[first:last], inside))
+        made = list(parts)
+        for _ in range(_PASSES):
+            replacements = self._replacements("".join(made), numbering, names)
+            if not replacements:
+                break
+            made = _recut(made, replacements)
         return made
 
     def link(self, text: str) -> str:
@@ -222,6 +216,27 @@ def _replaced(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:
         pieces += [text[at:start], new]
         at = end
     return "".join([*pieces, text[at:]]) if pieces else text
+
+
+def _recut(parts: Sequence[str], replacements: list[tuple[int, int, str]]) -> list[str]:
+    """The parts with their replacements; a cut within one moves to its end in the first half, else to its beginning."""
+    text = "".join(parts)
+    cuts: list[int] = []
+    at = 0
+    for number, part in enumerate(parts[:-1]):
+        at += len(part)
+        cut = at
+        for start, end, _ in replacements:
+            if start < cut < end:
+                cut = end if number < (len(parts) - 1) / 2 else start
+        cuts.append(max([cut, *cuts]))
+    made: list[str] = []
+    done = 0
+    for first, last in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        inside = [(start - first, end - first, new) for start, end, new in replacements[done:] if end <= last]
+        done += len(inside)
+        made.append(_replaced(text[first:last], inside))
+    return made
 
 
 def _with_words(text: str, spans: list[Span], words: tuple[tuple[str, str], ...]) -> list[Span]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,10 @@ class Summary(msgspec.Struct, kw_only=True):
     contents: Contents
     left_out: list[Reason]
     """The most frequent reasons first."""
-    notes: list[Note]
-    facts: dict[str, Any]
+    left_out_before: list[Reason] = []
+    """What was left out when the inputs were made, without examples: these are in the reports of the inputs."""
+    notes: list[Note] = []
+    facts: dict[str, Any] = {}
     """Results of the work: `leakage`, `duplicates` and others, as in dataset.json."""
 
     @property
@@ -117,6 +119,7 @@ def summarise(folder: Path, description: Description, report: Callable[[int], No
         inputs=description.inputs,
         contents=tally.contents(),
         left_out=reasons_of(drops),
+        left_out_before=reasons_before(description.inputs),
         notes=[Note(step=step, what=what, count=count) for (step, what), count in drops.notes.most_common()],
         facts=description.facts,
     )
@@ -134,6 +137,18 @@ def reasons_of(drops: Drops) -> list[Reason]:
         Reason(step=step, reason=reason, count=count, examples=examples.get((step, reason), []))
         for (step, reason), count in ordered
     ]
+
+
+def reasons_before(inputs: Sequence[Mapping[str, Any]]) -> list[Reason]:
+    """What was left out when the inputs, and the datasets of which these were made, were made."""
+    drops = Drops()
+    for each in inputs:
+        drops.add(Drops.from_json({"counts": each.get("drops", [])}))
+        below = each.get("inputs")
+        if isinstance(below, list):
+            for reason in reasons_before([one for one in below if isinstance(one, dict)]):
+                drops.counts[reason.step, reason.reason] += reason.count
+    return reasons_of(drops)
 
 
 def write_report(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:

@@ -296,13 +296,18 @@ def authors(repository: Repository) -> tuple[str, ...]:
 
 
 def name_of(repository: Repository) -> str:
-    """A name without credentials and local paths: that of its remote `origin`, such as owner/name, else of its folder."""
+    """A name without credentials and local paths: that of its remote `origin`, such as owner/name, else of its folder.
+
+    Clones of one repository have the same name, so that their files and commits are known to be the same.
+    """
     try:
         url = run(repository, "config", "--local", "--get", "remote.origin.url").decode("utf-8", "replace").strip()
     except GitError:
         url = ""
     if (name := name_in_url(url)) is not None:
         return name
+    if url.startswith(("/", "file://")) and (last := url.rstrip("/").removesuffix(".git").rpartition("/")[2]):
+        return printable(last)  # a clone of a folder: that has the same files and commits
     folder = common_dir(repository)  # that of the main worktree
     folder = folder.parent if folder.name == ".git" else folder
     return printable(folder.name.removesuffix(".git")) or "repository"
@@ -345,17 +350,44 @@ class Objects:
 
         Raises GitError if it is missing or unreadable; others can be read afterwards.
         """
-        if not re.fullmatch("[0-9a-f]{40,64}", digest):
-            raise GitError(f"{quoted(printable(digest))} is not the hash of an object.")
+        self._ask([digest])
+        return self._answer(digest, most_bytes)
+
+    def read_ahead(self, digests: Sequence[str], most_bytes: int) -> dict[str, bytes]:
+        """The contents of at most 300 objects, all asked for at once, so that git works while they are read.
+
+        What is missing, unreadable or has more than `most_bytes` is left out.
+        """
+        self._ask(digests)
+        found = {}
+        for digest in digests:
+            try:
+                content, _ = self._answer(digest, most_bytes)
+            except GitError:
+                if self._process is None:
+                    break
+            else:
+                if content is not None:
+                    found[digest] = content
+        return found
+
+    def _ask(self, digests: Sequence[str]) -> None:
+        for digest in digests:
+            if not re.fullmatch("[0-9a-f]{40,64}", digest):
+                raise GitError(f"{quoted(printable(digest))} is not the hash of an object.")
         if self._process is None:
             self._started = started(self._repository, "cat-file", "--batch", stdin=subprocess.PIPE)
             self._process = self._started.__enter__()
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # told by the answer
+            self._process.stdin.write("".join(f"{digest}\n" for digest in digests).encode())
+            self._process.stdin.flush()
+
+    def _answer(self, digest: str, most_bytes: int) -> tuple[bytes | None, int]:
+        assert self._process is not None
+        stdout = self._process.stdout
         assert stdout is not None
         try:
-            stdin.write(digest.encode() + b"\n")
-            stdin.flush()
             header = stdout.readline().split()
             if len(header) == 2:  # HASH missing
                 raise GitError(f"The object {digest} is missing.")

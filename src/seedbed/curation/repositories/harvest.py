@@ -150,8 +150,7 @@ def clone(url: str, folder: Path) -> Found:
             remove_tree(prepared)
             raise
         repository = git.Repository(git_dir=target, top=None)
-    last = re.split(r"[/:]", url.rstrip("/").removesuffix(".git"))[-1]  # of a file URL, whose folders say nothing
-    return Found(repository=repository, name=git.name_in_url(url) or last or "repository")
+    return Found(repository=repository, name=git.name_of(repository))
 
 
 def _update(repository: Repository, url: str, protocol: str) -> None:

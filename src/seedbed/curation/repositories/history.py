@@ -10,10 +10,10 @@ import os
 import re
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
-from typing import IO
+from typing import IO, TypeAlias
 
 import msgspec
 
@@ -26,6 +26,8 @@ from seedbed.text import printable, quoted
 _BATCH = 390
 """Commits that one process reads: their hashes (41 bytes each) fit into the buffer of a pipe, so that writing never waits."""
 _CHUNK = 1 << 20
+_GROUP_COMMITS = 16
+_GROUP_BYTES = 2 << 20
 _SINCE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:?\d\d)?)?|\d+ (day|week|month|year)s?( ago)?")
 _RAW = re.compile(r":(\d{6}) (\d{6}) ([0-9a-f]+) ([0-9a-f]+) ([A-Z])(\d*)")
 
@@ -66,10 +68,14 @@ class TooLarge(msgspec.Struct, frozen=True):
     hash: str
 
 
-def list_commits(repository: Repository, options: HistoryOptions) -> tuple[list[str], int]:
+_Listed: TypeAlias = tuple[str, tuple[list[Change], bytes] | Unreadable | TooLarge]
+
+
+def list_commits(repository: Repository, options: HistoryOptions, below: str = "") -> tuple[list[str], int]:
     """The hashes of the commits that the options select, the oldest first, and how many commits git could not read.
 
-    Raises UsageError for an unknown branch or date. A repository without commits has none.
+    `below`: only commits that change something in this folder of the repository, if all commits can be read. Raises
+    UsageError for an unknown branch or date. A repository without commits has none.
     """
     if options.since is not None and not _SINCE.fullmatch(options.since):
         raise UsageError(
@@ -86,7 +92,9 @@ def list_commits(repository: Repository, options: HistoryOptions) -> tuple[list[
     limits = [f"--since={options.since}"] if options.since else []
     limits += [f"--max-count={options.max_commits}"] if options.max_commits is not None else []
     try:
-        newest_first = git.run(repository, "rev-list", *limits, "--end-of-options", *_tips(repository, selection))
+        folder = ("--", below) if below else ()
+        tips = _tips(repository, selection)
+        newest_first = git.run(repository, "rev-list", *limits, "--end-of-options", *tips, *folder)
     except GitError:
         return _walk(repository, _tips(repository, selection), options)
     return newest_first.decode("ascii").split()[::-1], 0
@@ -178,17 +186,46 @@ def read_patches(
     settings = (f"core.bigFileThreshold={most_bytes_of_file}", "diff.renameLimit=400")
     with git.Objects(repository) as objects:
         texts = Texts(objects, most_bytes_of_file)
-        for digest, payload in _payloads(repository, hashes, arguments, "", most_bytes, settings):
-            if isinstance(payload, Unreadable | TooLarge):
-                yield payload
-                continue
-            changes, patch = _changes(payload.removeprefix(b"\0").removeprefix(b"\n"))
-            try:
-                found = _patches(changes, patch, texts, most_bytes, unwanted)
-            except GitError:
-                yield Unreadable(digest)
-            else:
-                yield TooLarge(digest) if found is None else (digest, found)
+        payloads = _payloads(repository, hashes, arguments, "", most_bytes, settings)
+        for group in _groups(payloads):
+            texts.read_ahead(_needed(group, unwanted))
+            for digest, listed in group:
+                if isinstance(listed, Unreadable | TooLarge):
+                    yield listed
+                    continue
+                try:
+                    found = _patches(*listed, texts, most_bytes, unwanted)
+                except GitError:
+                    yield Unreadable(digest)
+                else:
+                    yield TooLarge(digest) if found is None else (digest, found)
+
+
+def _groups(payloads: Iterable[tuple[str, bytes | Unreadable | TooLarge]]) -> Iterator[list[_Listed]]:
+    """Commits with their changes and diffs, in groups whose texts are read together."""
+    group: list[_Listed] = []
+    size = 0
+    for digest, payload in payloads:
+        if isinstance(payload, bytes):
+            group.append((digest, _changes(payload.removeprefix(b"\0").removeprefix(b"\n"))))
+            size += len(payload)
+        else:
+            group.append((digest, payload))
+        if len(group) == _GROUP_COMMITS or size > _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    yield group
+
+
+def _needed(group: Sequence[_Listed], unwanted: Callable[[Change], str | None]) -> Iterator[str]:
+    """The hashes of the texts before the commits of a group that are not those after an earlier one of it."""
+    made: set[str] = set()
+    for _, listed in group:
+        for change in () if isinstance(listed, Unreadable | TooLarge) else listed[0]:
+            regular = {change.old_mode, change.mode} <= {"100644", "100755"}
+            if change.status in "MR" and regular and change.old_hash not in made and unwanted(change) is None:
+                yield change.old_hash
+            made.add(change.hash)
 
 
 def _payloads(

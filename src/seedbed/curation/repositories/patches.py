@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -74,6 +75,13 @@ class Texts:
             return text
         content, _size = self._objects.read(digest, self._most_bytes)
         return self.keep(digest, content.decode("utf-8")) if content is not None else None
+
+    def read_ahead(self, digests: Iterable[str]) -> None:
+        """Read texts that will be needed soon, up to a hundred of them at once."""
+        missing = [digest for digest in dict.fromkeys(digests) if digest not in self._kept][:100]
+        for digest, content in self._objects.read_ahead(missing, self._most_bytes).items():
+            with suppress(UnicodeDecodeError):  # told when it is needed
+                self.keep(digest, content.decode("utf-8"))
 
     def keep(self, digest: str, text: str) -> str:
         """Keep a text for later commits."""

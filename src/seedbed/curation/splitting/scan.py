@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,8 +17,7 @@ from seedbed.curation.record import Kind, Record, content_id, decode, is_trained
 from seedbed.curation.splitting.containment import Spool
 from seedbed.curation.splitting.content import shown_of
 from seedbed.curation.splitting.fingerprints import RUN, hash64, runs_of, tokens_of, winnowed
-from seedbed.errors import SeedbedError
-from seedbed.text import quoted
+from seedbed.curation.splitting.ranges import Range, computed
 
 BATCH_CHARACTERS = 1 << 18
 """Characters that are hashed at once: more does not fit into the caches of a processor."""
@@ -85,51 +84,42 @@ class Rows:
                 handle.close()
 
 
-def read_parts(parts: Sequence[Path], report: Callable[[int], None]) -> Iterator[tuple[int, int, Record]]:
-    """The records of JSONL files, with the number of the part and the offset of the line. `report`: bytes read.
+def scan(parts: Sequence[Path], spool: Spool, report: Callable[[int], None], workers: int | None = 1) -> Rows:
+    """Read all rows: what is kept of them is returned, and their fingerprints go to the spool, by their order of reading.
 
-    Raises SeedbedError if a line is no record.
+    `report` and `workers` as in `ranges.computed`.
     """
-    for part, path in enumerate(parts):
-        offset = 0
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    try:
-                        record = decode(line)
-                    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                        raise SeedbedError(
-                            f"Line {number} of {quoted(path)} is not a record of a dataset ({error}).",
-                            "Prepare the dataset again.",
-                        ) from None
-                    yield part, offset, record
-                offset += len(line)
-                report(len(line))
-
-
-def scan(parts: Sequence[Path], spool: Spool, report: Callable[[int], None]) -> Rows:
-    """Read all rows: what is kept of them is returned, and their fingerprints go to the spool, by their order of reading."""
     columns = _Columns()
-    texts: list[str] = []
-    owners: list[int] = []
-    waiting = 0
-    for part, offset, record in read_parts(parts, report):
-        number = columns.add(part, offset, record)
-        for text in shown_of(record):
-            texts.append(text)
-            owners.append(number)
-            waiting += len(text)
-        if waiting >= BATCH_CHARACTERS:
-            _spool(texts, owners, spool)
-            texts, owners, waiting = [], [], 0
-    _spool(texts, owners, spool)
+    for found in computed(parts, _scanned, report, workers):
+        spool.add(found.fingerprints, found.owners + np.uint32(len(columns.id)))
+        columns.extend(found.columns)
     return columns.rows(tuple(parts))
 
 
-def _spool(texts: list[str], owners: list[int], spool: Spool) -> None:
-    if texts:
+def _scanned(lines: Range) -> _Scanned:
+    columns = _Columns()
+    fingerprints, owners = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
+    texts: list[str] = []
+    numbers: list[int] = []
+    waiting = 0
+
+    def hash_texts() -> None:
         found, text = winnowed(*runs_of(tokens_of(texts)))
-        spool.add(found, np.array(owners, np.uint32)[text])
+        fingerprints.append(found)
+        owners.append(np.array(numbers, np.uint32)[text])
+
+    for offset, record in lines.records():
+        number = columns.add(lines.part, offset, record)
+        for text in shown_of(record):
+            texts.append(text)
+            numbers.append(number)
+            waiting += len(text)
+        if waiting >= BATCH_CHARACTERS:
+            hash_texts()
+            texts, numbers, waiting = [], [], 0
+    if texts:
+        hash_texts()
+    return _Scanned(columns, np.concatenate(fingerprints), np.concatenate(owners))
 
 
 class _Columns:
@@ -197,6 +187,16 @@ class _Columns:
         if words:
             self._link(number, int.from_bytes(opening.digest(), "big"), OPENING)
 
+    def extend(self, other: _Columns) -> None:
+        """Add the rows of another range, with higher numbers."""
+        base = len(self.id)
+        for name, column in vars(other).items():
+            if name == "link_row":
+                column = (
+                    array("I", (np.frombuffer(column, np.uint32) + np.uint32(base)).tobytes()) if column else column
+                )
+            getattr(self, name).extend(column)
+
     def rows(self, parts: tuple[Path, ...]) -> Rows:
         def column(values: array[int], kind: type) -> np.ndarray:
             return np.frombuffer(values, dtype=kind) if len(values) else np.empty(0, kind)
@@ -222,6 +222,14 @@ class _Columns:
             place[column(self.link_row, np.uint32)],
             column(self.link_kind, np.uint8),
         )
+
+
+class _Scanned(NamedTuple):
+    """The rows of a range, counted from 0, and their fingerprints with the number of the row of each."""
+
+    columns: _Columns
+    fingerprints: np.ndarray
+    owners: np.ndarray
 
 
 def time_of(record: Record) -> int:

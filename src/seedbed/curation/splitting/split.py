@@ -18,7 +18,8 @@ from seedbed.curation.splitting.content import answers_of
 from seedbed.curation.splitting.gate import Gate, Outcome, Pair
 from seedbed.curation.splitting.groups import Groups, Level, grouped
 from seedbed.curation.splitting.ledger import Entry, entry_of, old_rows, read_ledger
-from seedbed.curation.splitting.scan import KINDS, Rows, read_parts, scan
+from seedbed.curation.splitting.ranges import read_parts
+from seedbed.curation.splitting.scan import KINDS, Rows, scan
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import printable, shorten
 
@@ -40,6 +41,8 @@ class SplitOptions(NamedTuple):
     """The evaluation ledger of earlier builds."""
     max_leaked: float = 0.01
     """The largest share of evaluation answers that may be more than half seen in training."""
+    workers: int | None = None
+    """How many processes read; None: one for little data, else one for each core, up to 8."""
 
 
 class LeakedPair(msgspec.Struct, kw_only=True, frozen=True):
@@ -126,7 +129,7 @@ def split(
         )
     spool = Spool(folder)
     try:
-        rows = scan(parts, spool, report)
+        rows = scan(parts, spool, report, options.workers)
         if not rows.count:
             raise SeedbedError("There is no row to split.", "See what was left out, and why: `rejects/`.")
         pairs = contained_pairs(spool, rows.place)
@@ -136,14 +139,14 @@ def split(
     entries = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else []
     same, old = np.zeros(rows.count, bool), np.zeros(rows.count, bool)
     if entries:
-        same, old = old_rows(rows, entries, report)
+        same, old = old_rows(rows, entries, report, options.workers)
     answers = Answers()
     present = set(rows.id[same].tolist())
     for entry in entries:
         if int(entry.row, 16) not in present:
             answers.add(NO_ROW, entry.runs())
     size = wanted(int((~groups.prefix).sum()), options.eval_fraction, options.eval_rows)
-    gate = Gate(rows, groups, size, options.salt, same, old, answers, report)
+    gate = Gate(rows, groups, size, options.salt, same, old, answers, report, options.workers)
     outcome = gate.run()
     _count_drops(rows, gate.groups, outcome, drops)
     if pairs.frequent:

@@ -1,0 +1,132 @@
+"""The job that cuts the rows of a dataset to a number of tokens, at turns and lines only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from seedbed import files
+from seedbed.config.preparing import Clipping
+from seedbed.curation import folder as layout
+from seedbed.curation.assembling import command_of
+from seedbed.curation.drops import Drops
+from seedbed.curation.duplicates.content import place_of, whole_text
+from seedbed.curation.folder import Description, FileFacts
+from seedbed.curation.record import Record, content_id, encode
+from seedbed.curation.rendering.clipping import clip
+from seedbed.curation.rendering.renderer import Renderer
+from seedbed.curation.report.summary import write_report
+from seedbed.curation.result import sentences
+from seedbed.errors import SeedbedError
+from seedbed.events import RESULT, Message
+from seedbed.jobs.look import ModelRenderer
+from seedbed.jobs.merge import Reporter
+from seedbed.jobs.waiting import until_written
+from seedbed.runs.kinds import frozen_config
+from seedbed.runs.lifecycle import Lifecycle
+from seedbed.runs.tasks import output_of
+from seedbed.train.hooks import phase
+
+STEP = "clip"
+
+
+def run(task_dir: Path, lifecycle: Lifecycle) -> str:
+    """Clip all rows, and put the dataset in the place of the task's output; returns the final status."""
+    config: Clipping = frozen_config(lifecycle.run)
+    output = output_of(lifecycle.run)
+    assert output is not None
+    with phase(lifecycle.emit, "prepare"):
+        description = until_written(lifecycle, output.parent, lambda: _clip(config, output, lifecycle), "the work")
+    for line in sentences(description):
+        lifecycle.emit(Message(level="info", code=RESULT, text=line))
+    return "completed"
+
+
+def _clip(config: Clipping, output: Path, lifecycle: Lifecycle) -> Description:
+    source, report = Path(config.clip.inputs[0]), Reporter(lifecycle)
+    before = layout.describe(source)
+    layout.verify(source, before)
+    drops, lost = Drops(), Counter[str]()
+    prepared = files.temporary_dir(files.make_dir(output.parent), output.name)
+    try:
+        facts = _write(config, before, source, prepared, report, drops, lost)
+        layout.write_rejects(prepared, drops)
+        ledger = source / layout.LEDGER
+        if ledger.is_file():
+            files.write_atomic(prepared / layout.LEDGER, ledger.read_bytes())
+        description = Description(
+            name=output.name,
+            made="clip",
+            command=command_of(lifecycle.run.meta()),
+            settings=msgspec.to_builtins(config),
+            fingerprint=layout.fingerprint_of(facts),
+            files=facts,
+            steps=[*before.steps, "clip@1"],
+            inputs=[
+                {"name": before.name, "fingerprint": before.fingerprint, "made": before.made, "inputs": before.inputs}
+            ],
+            drops=drops.as_json(),
+            facts={**before.facts, "clip": dict(lost)},
+        )
+        write_report(prepared, description, lambda _: report("report", 0, 1))
+        layout.write_description(prepared, description)
+        files.replace_dir(prepared, output)
+    except BaseException:
+        files.remove_tree(prepared)
+        raise
+    return description
+
+
+def _write(
+    config: Clipping,
+    before: Description,
+    source: Path,
+    prepared: Path,
+    report: Reporter,
+    drops: Drops,
+    lost: Counter[str],
+) -> dict[str, FileFacts]:
+    """Write the files of rows, clipped. Raises SeedbedError if no row is left."""
+    done, total = 0, sum(each.size_bytes for each in before.files.values())
+    facts = {}
+    with ModelRenderer(Path(config.clip.model), config.clip.family) as renderer:
+        for name in before.files:
+            part = prepared / f".{name}.part"
+            with files.replacing(part, durable=False) as handle:
+                for record in renderer.readable(layout.read_rows(source, name), drops):
+                    done += len(encode(record)) + 1
+                    report("clipping", done, total)
+                    for each in _clipped(record, config.clip.most_tokens, renderer, drops, lost):
+                        handle.write(encode(each) + b"\n")
+            facts[name] = layout.write_rows(prepared / name, partial(layout.read_rows, prepared, part.name))
+            part.unlink()
+    if not any(each.rows for each in facts.values()):
+        raise SeedbedError("No row fits.", "Allow more tokens: --max-tokens.")
+    return facts
+
+
+def _clipped(record: Record, most: int, renderer: Renderer, drops: Drops, lost: Counter[str]) -> Iterator[Record]:
+    """What is left of a record; what does not fit is counted."""
+    if record.kind == "fim" and _length(record, renderer) > most:
+        drops.drop(STEP, "gap with its surroundings is too long", place_of(record), whole_text(record))
+        return
+    found = clip(record, most, renderer)
+    if not found.records:
+        drops.drop(STEP, found.reason or "too long", place_of(record), whole_text(record))
+        return
+    if found.lost_tokens:
+        lost["shortened_rows"] += 1
+        lost["lost_tokens"] += found.lost_tokens
+    for each in found.records:
+        if each is not record:
+            each.id = content_id(each)
+        each.lineage = [*(each.lineage or ()), "clip@1"]
+        yield each
+
+
+def _length(record: Record, renderer: Renderer) -> int:
+    return max((len(sample.ids) for _, sample in renderer.samples([record], Drops())), default=0)

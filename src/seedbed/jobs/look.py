@@ -1,0 +1,158 @@
+"""`python -m seedbed.jobs look` measures a dataset: lengths in tokens, rows as the model sees them, or leaks.
+
+It reads a JSON request from stdin and answers in JSON lines: {"done": bytes, "total": bytes} now and then, and what it found.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from seedbed.config.directories import cache_dir
+from seedbed.curation.drops import Drops
+from seedbed.curation.duplicates.content import place_of
+from seedbed.curation.fim.families import families_of
+from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows, verify
+from seedbed.curation.parts import Ticker
+from seedbed.curation.record import Record, encode
+from seedbed.curation.rendering.lengths import EDGES, lengths
+from seedbed.curation.rendering.peek import peek
+from seedbed.curation.rendering.renderer import Renderer
+from seedbed.curation.splitting.check import visible_answers
+from seedbed.errors import UsageError
+from seedbed.jobs.answering import Line, answer_request, write_line
+from seedbed.tokenizer.tokenizer import Tokenizer
+
+TEMPLATES = "templates"
+"""The folder in the cache with what is known about chat templates."""
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """What to measure."""
+
+    what: Literal["lengths", "peek", "check"]
+    folder: str
+    model: str = ""
+    family: str = ""
+    rows: int = 3
+    contains: str = ""
+    """Only rows with this text (peek)."""
+    kind: str = ""
+    """Only rows of this kind: chat, text or fim (peek)."""
+    skip: int = 0
+    """How many of such rows to pass over (peek)."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Answer one request; returns the exit status."""
+    return answer_request(Request, _answer)
+
+
+class ModelRenderer(Renderer):
+    """A renderer with the tokenizer and template of a model folder; it passes over what that model cannot read."""
+
+    def __init__(self, model: Path, family: str) -> None:
+        """`family`: whose markers rows with gaps get; "" for one that the tokenizer has."""
+        tokenizer = Tokenizer.of_model(model)
+        self.family = family or next(iter(families_of(tokenizer)), None)
+        cache = cache_dir() / TEMPLATES
+        super().__init__(
+            tokenizer, template=None, fim_family=self.family, max_tokens=None, loss="assistant", cache=cache
+        )
+
+    def readable(self, records: Iterable[Record], drops: Drops) -> Iterator[Record]:
+        """The records that the model can read: those with a gap only if the tokenizer has markers for it."""
+        for record in records:
+            if record.kind == "fim" and self.family is None:
+                drops.drop("render", "gap to fill, for which the tokenizer has no markers", place_of(record))
+            else:
+                yield record
+
+
+def _answer(request: Request) -> Iterator[Line]:
+    folder = Path(request.folder)
+    description = describe(folder)
+    return {"lengths": _lengths, "peek": _peek, "check": _check}[request.what](request, folder, description)
+
+
+def _lengths(request: Request, folder: Path, description: Description) -> Iterator[Line]:
+    drops = Drops()
+    total = sum(facts.size_bytes for facts in description.files.values())
+    found = {}
+    before = 0
+    with ModelRenderer(Path(request.model), request.family) as renderer:
+        for name, facts in description.files.items():
+            records = renderer.readable(_reported(read_rows(folder, name), before, total), drops)
+            found[name] = msgspec.to_builtins(lengths(records, renderer, drops))
+            before += facts.size_bytes
+    yield {"lengths": found, "edges": EDGES, "drops": drops.as_json()["counts"]}
+
+
+def _reported(records: Iterator[Record], before: int, total: int) -> Iterator[Record]:
+    """The records, while the bytes that are read are reported now and then."""
+    done = before
+    tick = Ticker(lambda: write_line({"done": done, "total": total}))
+    for record in records:
+        done += len(encode(record)) + 1
+        tick()
+        yield record
+
+
+def _peek(request: Request, folder: Path, description: Description) -> Iterator[Line]:
+    drops = Drops()
+    names = [name for name in (TRAIN, *description.files) if name in description.files]
+    wanted = (
+        record
+        for name in dict.fromkeys(names)
+        for record in read_rows(folder, name)
+        if (not request.kind or record.kind == request.kind)
+        and (not request.contains or request.contains in encode(record).decode())
+    )
+    chosen = itertools.islice(wanted, request.skip, request.skip + request.rows)
+    with ModelRenderer(Path(request.model), request.family) as renderer:
+        for each in peek(renderer.readable(chosen, drops), renderer, drops):
+            yield {
+                "id": each.record.id,
+                "kind": each.record.kind,
+                "provenance": msgspec.to_builtins(each.record.provenance),
+                "tokens": each.tokens,
+                "trained_tokens": each.trained_tokens,
+                "spans": each.spans,
+            }
+    yield {"drops": drops.as_json()["counts"]}
+
+
+def _check(request: Request, folder: Path, description: Description) -> Iterator[Line]:
+    verify(folder, description)
+    if not description.is_split:
+        raise UsageError(
+            "The files are as they were written. The dataset is not split, so there are no leaks to measure.",
+            "Split it: seedbed data merge.",
+        )
+    done, total = 0, 2 * sum(facts.size_bytes for facts in description.files.values())
+    tick = Ticker(lambda: write_line({"done": min(done, total), "total": total}))
+
+    def report(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        tick()
+
+    found = visible_answers([folder / TRAIN], [folder / EVAL], report)
+    train = {record.id for record in read_rows(folder, TRAIN)}
+    both = sum(record.id in train for record in read_rows(folder, EVAL))
+    groups = {record.group for record in read_rows(folder, TRAIN) if record.group}
+    shared = sum(record.group in groups for record in read_rows(folder, EVAL))
+    yield {
+        "rows": {name: facts.rows for name, facts in description.files.items()},
+        "answers": found.answers,
+        "too_short": found.too_short,
+        "leaked": found.leaked,
+        "rate": found.rate,
+        "rows_in_both": both,
+        "groups_in_both": shared,
+        "worst": msgspec.to_builtins(found.worst),
+    }
