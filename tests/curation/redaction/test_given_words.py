@@ -26,10 +26,10 @@ def test_the_same_words_are_found_as_by_a_regular_expression(text: str) -> None:
 
 
 def test_words_of_three_letters_and_across_a_block_of_bytes_are_found() -> None:
-    finder = GivenWords([("bob", "USER"), ("bobs-box", "HOST"), ("Bob Bobson", "NAME"), ("root", "USER")])
-    text = "x" * ((1 << 18) - 4) + " Bob Bobson, bob, bobs-box, root, Bob"
+    finder = GivenWords([("zed", "USER"), ("zeds-box", "HOST"), ("Bob Bobson", "NAME"), ("root", "USER")])
+    text = "x" * ((1 << 18) - 4) + " Bob Bobson, zed, zeds-box, root, Bob"
     assert [(text[start:end], label) for start, end, label in finder.find(text)] == [
         ("Bob Bobson", "NAME"),
-        ("bob", "USER"),
-        ("bobs-box", "HOST"),
+        ("zed", "USER"),
+        ("zeds-box", "HOST"),
     ]

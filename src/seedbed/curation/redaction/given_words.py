@@ -42,9 +42,9 @@ class GivenWords:
 
 
 @lru_cache(maxsize=64)
-def given_words(words: tuple[tuple[str, str], ...]) -> GivenWords:
-    """The finder of these words, made once."""
-    return GivenWords(words)
+def given_words(words: tuple[tuple[str, str], ...], names: tuple[str, ...]) -> GivenWords:
+    """The finder of some words with labels and of names, made once."""
+    return GivenWords([*words, *((name, "NAME") for name in names)])
 
 
 def _folded(text: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.redaction.checks import is_assigned_secret
-from seedbed.curation.redaction.given_words import given_words
+from seedbed.curation.redaction.given_words import GivenWords, given_words
 from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
 from seedbed.curation.redaction.scanner import Scanner, Span
 
@@ -194,9 +194,8 @@ class Redactor:
 
     def _spans(self, text: str, names: Sequence[str]) -> list[Span]:
         spans = self._scanner.spans(text)
-        words = (*self._words, *((name, "NAME") for name in names)) if self.options.personal else ()
-        if words:
-            spans = _with_words(text, spans, words)
+        if self.options.personal and (self._words or names):
+            spans = _with_words(text, spans, given_words(self._words, tuple(names)))
         if spans and "<" in text:  # what was redacted before stays
             kept = [match.span() for match in _PLACEHOLDER.finditer(text)]
             if kept:
@@ -245,10 +244,10 @@ def _recut(parts: Sequence[str], replacements: list[tuple[int, int, str]]) -> li
     return made
 
 
-def _with_words(text: str, spans: list[Span], words: tuple[tuple[str, str], ...]) -> list[Span]:
+def _with_words(text: str, spans: list[Span], words: GivenWords) -> list[Span]:
     """The spans, and those of given words that overlap none of them."""
     added: list[Span] = []
-    for start, end, label in given_words(words).find(text):
+    for start, end, label in words.find(text):
         if not any(span.start < end and start < span.end for span in (*spans, *added)):
             added.append(Span(start, end, _NAME_RULES[label]))
     return sorted([*spans, *added]) if added else spans
