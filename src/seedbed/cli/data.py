@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seedbed.config.preparing import Merging
     from seedbed.config.resolving import Resolved
     from seedbed.curation.folder import Description
-    from seedbed.curation.report.figures import Summary
+    from seedbed.curation.report.summary import Summary
 
 DESCRIPTION = """\
 Work with datasets: folders that `seedbed prepare` and `seedbed data merge` make.

@@ -54,7 +54,7 @@ class RankStep:
 
     def __call__(self, data: object, rank: int = 0, world_size: int = 1) -> Iterator[object]:
         """Make the parts; yields nothing."""
-        preparer = Preparer(load_frozen(Path(self._config), PREPARE), Path(self._cache))
+        preparer = Preparer(load_frozen(Path(self._config), PREPARE), Path(self._cache), update=False)
         for _ in preparer.make_rank(rank, world_size, _nothing):
             pass
         yield from ()

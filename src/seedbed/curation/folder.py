@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -205,6 +205,23 @@ def write_description(folder: Path, description: Description) -> None:
     """Write dataset.json and the card, last of all."""
     files.write_atomic(folder / CARD, _card(description))
     files.write_json(folder / DESCRIPTION, msgspec.to_builtins(description))
+
+
+def publish(prepared: Path, output: Path, description: Description, meta: Mapping[str, Any]) -> None:
+    """Put the finished folder `prepared` in the place of `output`, as a whole or not at all.
+
+    `meta`: the task's meta.json. Raises SeedbedError for what was put there since the task was created: only what was there
+    before was allowed to be replaced. The same rows, which the task itself has made before a kill, are replaced.
+    """
+    if output.is_symlink() or (output.exists() and not (output.is_dir() and not any(output.iterdir()))):
+        path = output / DESCRIPTION
+        made = is_dataset(output) and path.stat().st_mtime <= float(meta.get("created") or 0.0)
+        if not made and not (is_dataset(output) and describe(output).fingerprint == description.fingerprint):
+            raise SeedbedError(
+                f"{quoted(output)} was made by something else while this task ran, so it is not replaced.",
+                "Move it away, and resume the task: what is done is kept.",
+            )
+    files.replace_dir(prepared, output)
 
 
 def _card(description: Description) -> str:

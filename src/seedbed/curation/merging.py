@@ -16,12 +16,12 @@ import msgspec
 from seedbed import files
 from seedbed.config.preparing import Merging
 from seedbed.curation import folder as layout
-from seedbed.curation.assembling import command_of
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
 from seedbed.curation.parts import Ticker
+from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record, encode
-from seedbed.curation.report.summary import write_report
+from seedbed.curation.report.writing import write_report
 from seedbed.curation.steps import Step, through
 from seedbed.errors import SeedbedError
 
@@ -248,8 +248,8 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
         description = Description(
             name=output.name,
             made="merge",
-            command=command_of(meta),
-            settings=msgspec.to_builtins(merger.config),
+            command=without_secrets(command_of(meta)),
+            settings=without_secrets(msgspec.to_builtins(merger.config)),
             fingerprint=layout.fingerprint_of(facts),
             files=facts,
             steps=merger.steps(),
@@ -262,7 +262,7 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
         if asked.ledger:
             files.make_dir(ledger.parent)
             files.write_atomic(ledger, entries)
-        files.replace_dir(prepared, output)
+        layout.publish(prepared, output, description, meta)
     except BaseException:
         files.remove_tree(prepared)
         raise

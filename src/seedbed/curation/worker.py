@@ -19,7 +19,7 @@ from seedbed.errors import SeedbedError
 def main(config: str, cache: str) -> None:
     """Make parts until stdin closes. Ctrl-C is ignored: the parent process handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    preparer = Preparer(load_frozen(Path(config), PREPARE), Path(cache))
+    preparer = Preparer(load_frozen(Path(config), PREPARE), Path(cache), update=False)
     for line in sys.stdin:
         number, name = json.loads(line)
         try:

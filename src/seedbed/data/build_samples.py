@@ -272,7 +272,7 @@ class _SamplesBuilder(Builder):
                     text=f"{plural(drops.total(), 'row')} of the dataset cannot be trained on ({listed}).",
                     why=f"A sample has at most {self._settings.max_tokens - 1:,} tokens here (model.context), and needs one "
                     "that the loss counts.",
-                    hint="`seedbed data lengths` shows how long the rows are.",
+                    hint="Set a larger model.context; `seedbed data lengths` shows how long the rows are.",
                 )
             )
         if notes:

@@ -12,14 +12,14 @@ import msgspec
 from seedbed import files
 from seedbed.config.preparing import Clipping
 from seedbed.curation import folder as layout
-from seedbed.curation.assembling import command_of
 from seedbed.curation.drops import Drops
 from seedbed.curation.duplicates.content import place_of, whole_text
 from seedbed.curation.folder import Description, FileFacts
+from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record, content_id, encode
 from seedbed.curation.rendering.clipping import clip
 from seedbed.curation.rendering.renderer import Renderer
-from seedbed.curation.report.summary import write_report
+from seedbed.curation.report.writing import write_report
 from seedbed.curation.result import sentences
 from seedbed.errors import SeedbedError
 from seedbed.events import RESULT, Message
@@ -61,8 +61,8 @@ def _clip(config: Clipping, output: Path, lifecycle: Lifecycle) -> Description:
         description = Description(
             name=output.name,
             made="clip",
-            command=command_of(lifecycle.run.meta()),
-            settings=msgspec.to_builtins(config),
+            command=without_secrets(command_of(lifecycle.run.meta())),
+            settings=without_secrets(msgspec.to_builtins(config)),
             fingerprint=layout.fingerprint_of(facts),
             files=facts,
             steps=[*before.steps, "clip@1"],
@@ -74,7 +74,7 @@ def _clip(config: Clipping, output: Path, lifecycle: Lifecycle) -> Description:
         )
         write_report(prepared, description, lambda _: report("report", 0, 1))
         layout.write_description(prepared, description)
-        files.replace_dir(prepared, output)
+        layout.publish(prepared, output, description, lifecycle.run.meta())
     except BaseException:
         files.remove_tree(prepared)
         raise

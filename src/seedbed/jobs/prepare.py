@@ -145,7 +145,7 @@ def _in_executor(preparer: Preparer, numbers: Sequence[int], lifecycle: Lifecycl
             lifecycle.check_requests()
             ended = process.poll()
             for number in list(missing):
-                part = preparer.find(preparer.units[number])
+                part = preparer.find(preparer.units[number]) if ended is None else preparer.made(preparer.units[number])
                 if part is not None:
                     missing.remove(number)
                     yield number, part

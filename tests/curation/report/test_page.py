@@ -12,7 +12,8 @@ from reported import an_edit, chat_with_tools, dataset
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import REPORT_HTML, REPORT_JSON
 from seedbed.curation.record import Licence, Message, Provenance, Record, Redaction
-from seedbed.curation.report.summary import read_report, summarise, write_report
+from seedbed.curation.report.summary import read_report, summarise
+from seedbed.curation.report.writing import write_report
 from seedbed.errors import SeedbedError
 from split_rows import chat, fim, named
 

@@ -8,8 +8,7 @@ import pytest
 
 from reported import chat_with_tools, dataset
 from seedbed.curation.drops import Drops
-from seedbed.curation.report.figures import Summary
-from seedbed.curation.report.summary import summarise
+from seedbed.curation.report.summary import Summary, summarise
 from seedbed.curation.report.terminal import lines
 from split_rows import chat, fim
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
 from seedbed.curation.redaction.checks import is_assigned_secret
+from seedbed.curation.redaction.given_words import GivenWords, given_words
 from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
 from seedbed.curation.redaction.scanner import Scanner, Span
 
-_LEAST_NAME = 3
 _PASSES = 3
 """A text is read again where something was replaced, since a secret may have hidden what stood next to it."""
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -194,14 +194,19 @@ class Redactor:
 
     def _spans(self, text: str, names: Sequence[str]) -> list[Span]:
         spans = self._scanner.spans(text)
-        words = (*self._words, *((name, "NAME") for name in names)) if self.options.personal else ()
-        if words:
-            spans = _with_words(text, spans, words)
+        if self.options.personal and (self._words or names):
+            spans = _with_words(text, spans, given_words(self._words, tuple(names)))
         if spans and "<" in text:  # what was redacted before stays
             kept = [match.span() for match in _PLACEHOLDER.finditer(text)]
             if kept:
-                spans = [span for span in spans if not any(s < span.end and span.start < e for s, e in kept)]
+                spans = [span for span in spans if not _overlaps_one_of(kept, span)]
         return spans
+
+
+def _overlaps_one_of(kept: Sequence[tuple[int, int]], span: Span) -> bool:
+    """Whether a span overlaps one of the parts of a text that are sorted and do not overlap."""
+    number = bisect_left(kept, (span.end, 0))  # the part before it is the last that begins before the span ends
+    return number > 0 and kept[number - 1][1] > span.start
 
 
 def _is_json(text: str) -> bool:
@@ -239,29 +244,10 @@ def _recut(parts: Sequence[str], replacements: list[tuple[int, int, str]]) -> li
     return made
 
 
-def _with_words(text: str, spans: list[Span], words: tuple[tuple[str, str], ...]) -> list[Span]:
+def _with_words(text: str, spans: list[Span], words: GivenWords) -> list[Span]:
     """The spans, and those of given words that overlap none of them."""
     added: list[Span] = []
-    for pattern, label in _word_patterns(words):
-        for match in pattern.finditer(text):
-            if not any(span.start < match.end() and match.start() < span.end for span in (*spans, *added)):
-                added.append(Span(*match.span(), _NAME_RULES[label]))
+    for start, end, label in words.find(text):
+        if not any(span.start < end and start < span.end for span in (*spans, *added)):
+            added.append(Span(start, end, _NAME_RULES[label]))
     return sorted([*spans, *added]) if added else spans
-
-
-@lru_cache(maxsize=64)
-def _word_patterns(words: tuple[tuple[str, str], ...]) -> list[tuple[re.Pattern[str], str]]:
-    """Patterns of the given names by label, longest first. A single word must be no common login name, a name needs two words."""
-    patterns = []
-    for label in ("NAME", "USER", "HOST"):
-        chosen = {name.strip() for name, of in words if of == label and _is_distinct(name.strip(), label)}
-        if chosen:
-            either = "|".join(re.escape(name) for name in sorted(chosen, key=lambda name: (-len(name), name)))
-            patterns.append((re.compile(rf"(?<![\w<])(?:{either})(?!\w)"), label))
-    return patterns
-
-
-def _is_distinct(name: str, label: str) -> bool:
-    if label == "NAME":
-        return " " in name and len(name) > 2 * _LEAST_NAME
-    return len(name) >= _LEAST_NAME and name.lower() not in known_words("impersonal_users")

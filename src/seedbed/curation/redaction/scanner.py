@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ _DIGITS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _HEX = bytes(48 if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
 _TOKENS = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789_-" else byte for byte in range(256))
 _BASE64 = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789+/=" else byte for byte in range(256))
+
+
+T = TypeVar("T")
 
 
 class Span(NamedTuple):
@@ -59,7 +62,7 @@ class Scanner:
             for anchor in rule.anchors:
                 by_shape[rule.shape][anchor.encode()].append(compiled)
         lower = by_shape.pop("lower", {})
-        self._grams = [_Grams(size, lower) for size in (3, 4)]
+        self._grams = [Grams(size, lower) for size in (3, 4)]
         self._singles = {anchor: found for anchor, found in lower.items() if len(anchor) < 3}
         self._shapes = {shape: dict(anchors) for shape, anchors in by_shape.items()}
 
@@ -97,14 +100,15 @@ def _occurrences(anchors: dict[bytes, list[_Compiled]], data: bytes) -> Iterator
             at = data.find(anchor, at + 1)
 
 
-class _Grams:
+class Grams(Generic[T]):
     """The anchors that have at least `size` bytes (3: exactly 3), by the hash of their first bytes."""
 
-    def __init__(self, size: int, anchors: dict[bytes, list[_Compiled]]) -> None:
+    def __init__(self, size: int, anchors: dict[bytes, list[T]]) -> None:
+        """`anchors`: what each of them finds."""
         self._mask = np.uint32(0xFFFFFF if size == 3 else 0xFFFFFFFF)
         self._size = size
         self._table: npt.NDArray[np.bool_] = np.zeros(1 << 16, dtype=np.bool_)
-        self._by_gram: dict[bytes, list[tuple[bytes, list[_Compiled]]]] = defaultdict(list)
+        self._by_gram: dict[bytes, list[tuple[bytes, list[T]]]] = defaultdict(list)
         for anchor, rules in anchors.items():
             if len(anchor) == 3 if size == 3 else len(anchor) >= 4:
                 self._by_gram[anchor[:size]].append((anchor, rules))
@@ -117,18 +121,20 @@ class _Grams:
         hashed: npt.NDArray[np.uint32] = (words * _FACTOR) >> np.uint32(16)
         return hashed
 
-    def candidates(self, data: bytes) -> Iterator[tuple[_Compiled, int]]:
-        """Rules, and where in the data one of their anchors begins."""
+    def candidates(self, data: bytes) -> Iterator[tuple[T, int]]:
+        """What the anchors in the data find, and where each begins."""
+        if not self._by_gram:
+            return
         padded = data + b"\0\0\0"
         for first in range(0, len(data), _BLOCK):
             count = min(_BLOCK, len(data) - first)
             words = np.ndarray((count,), dtype="<u4", buffer=padded, offset=first, strides=(1,))
             for place in np.flatnonzero(self._table[self._hashed(words)]).tolist():
                 at = first + place
-                for anchor, rules in self._by_gram.get(data[at : at + self._size], ()):
+                for anchor, found in self._by_gram.get(data[at : at + self._size], ()):
                     if data.startswith(anchor, at):
-                        for compiled in rules:
-                            yield compiled, at
+                        for each in found:
+                            yield each, at
 
 
 def _matched(compiled: _Compiled, text: str, at: int) -> tuple[int, int] | None:

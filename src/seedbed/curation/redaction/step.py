@@ -41,6 +41,7 @@ class RedactStep:
 
     def __call__(self, records: Iterator[Record], drops: Drops) -> Iterator[Record]:
         """Yield the records, redacted."""
+        self._noted = set()  # what is counted of one unit does not depend on those before it
         for record in records:
             numbering = Numbering()
             self._redact(record, numbering, self._names_of(record) if self._names_of else ())

@@ -18,7 +18,7 @@ from seedbed.curation.rendering.protocol import Answer, Chat, Setup
 from seedbed.curation.rendering.template_process import TemplateProcess
 from seedbed.curation.rendering.verification import TemplateFacts, verified, with_facts
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.tokenizer.chat_template import ChatTemplate
+from seedbed.tokenizer.chat_template import TOOL_USE, ChatTemplate
 from seedbed.tokenizer.chatml import CHATML, CONTROL_TOKENS
 from seedbed.tokenizer.model_files import DEFAULT_TEMPLATE, special_tokens
 from seedbed.tokenizer.tokenizer import Tokenizer
@@ -109,6 +109,7 @@ class ChatPrograms:
                 variables=self._variables,
                 control=sorted(self._tokenizer.control),
                 others=other_tokens(self._tokenizer),
+                for_tools=name == TOOL_USE,
             )
             self._programs[name] = ChatProgram(setup, self._tokenizer, self._encoder, self._cache)
         return self._programs[name]

@@ -18,6 +18,7 @@ from seedbed.curation.rendering.programs import ChatProgram, ChatPrograms, other
 from seedbed.curation.rendering.protocol import Answer, Chat, RenderedSample
 from seedbed.curation.rendering.verification import TemplateFacts
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.tokenizer.render_request import MAX_CHARACTERS
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Renderer:
 
         A chat gives several samples if the template rewrites earlier turns (`TemplateFacts.per_turn`), and if it is longer than
         `max_tokens`: then each has as much before its turns as fits (see `clip`). A longer text is cut into pieces. Raises
-        SeedbedError if the template or the markers of the family cannot be used.
+        SeedbedError if the template or the markers of the family cannot be used. Read the samples of one call before the next.
         """
         waiting: list[list[_Sent]] = []
         try:
@@ -248,10 +249,14 @@ class Renderer:
                     yield each, sample
 
     def _goes_by_turns(self, record: Record, program: ChatProgram) -> bool:
-        """Whether each turn of a chat is clipped before it is rendered: if the chat is long, and turns have own samples."""
-        if self.max_tokens is None or not program.facts.per_turn or self.loss == "all":
+        """Whether the turns of a chat are clipped before they are rendered: if it is too long to be rendered as a whole.
+
+        It is so much sooner if turns have samples of their own.
+        """
+        if self.max_tokens is None or self.loss == "all":
             return False
-        return sum(map(len, texts_of(record))) > CHARACTERS_PER_TOKEN * self.max_tokens
+        limit = CHARACTERS_PER_TOKEN * self.max_tokens if program.facts.per_turn else MAX_CHARACTERS // 2
+        return sum(map(len, texts_of(record))) > limit
 
     def _by_turns(self, record: Record, program: ChatProgram, drops: Drops) -> Iterator[tuple[Record, Sample]]:
         """The samples of a long chat, the last turn first: each turn with as much before it as fits, and trained once.
@@ -336,7 +341,7 @@ class Renderer:
         if room is None or len(ids) + 1 <= room:
             yield record, _text_sample(begin, [*ids, *ends])
             return
-        pieces = clip(record, self.max_tokens or 0, self).records
+        pieces = clip(record, max(2, room), self).records
         if not pieces:
             _drop(drops, record, _TOO_LONG)
             return

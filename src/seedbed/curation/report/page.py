@@ -22,8 +22,8 @@ from seedbed.curation.report.drawing import (
     thin_bar,
     tile,
 )
-from seedbed.curation.report.figures import Reason, Summary
 from seedbed.curation.report.style import STYLE
+from seedbed.curation.report.summary import Reason, Summary
 from seedbed.curation.report.tally import Lengths, Share
 from seedbed.text import count, plural, shorten, size
 

@@ -1,4 +1,4 @@
-"""Makes report cards: sums up what is in a dataset, what was left out and why, and how it was made."""
+"""The figures of a report card: what is in a dataset, what was left out and why, and how it was made."""
 
 from __future__ import annotations
 
@@ -12,18 +12,80 @@ from seedbed import files
 from seedbed.curation import folder as layout
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
-from seedbed.curation.report.figures import FORMAT, Example, Note, Reason, Summary
-from seedbed.curation.report.page import page
-from seedbed.curation.report.tally import Split, Tally
+from seedbed.curation.report.tally import Contents, Split, Tally
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted, shorten
 
+FORMAT = 1
 EXAMPLES = 3
 """Examples of each reason."""
 EXCERPT = 300
 REPORT_ROWS = 100
 _FILES: tuple[tuple[str, Split], ...] = ((layout.TRAIN, "train"), (layout.EVAL, "eval"), (layout.RECORDS, "records"))
 _REMEDY = "Delete the file; `seedbed data report` then counts the rows again."
+
+
+class Example(msgspec.Struct, kw_only=True, frozen=True):
+    """Something that was left out: where it was, and how its text begins."""
+
+    where: str
+    text: str
+
+
+class Reason(msgspec.Struct, kw_only=True, frozen=True):
+    """Why something was left out, and how often."""
+
+    step: str
+    reason: str
+    count: int
+    examples: list[Example]
+
+
+class Note(msgspec.Struct, kw_only=True, frozen=True):
+    """A fact that was counted and drops nothing."""
+
+    step: str
+    what: str
+    count: int
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """The figures of a report card, which are the content of report.json."""
+
+    format: int = FORMAT
+    name: str
+    made: str
+    made_by: str
+    command: str
+    fingerprint: str
+    """Of the dataset when its rows were counted."""
+    size_bytes: int
+    steps: list[str]
+    settings: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    contents: Contents
+    left_out: list[Reason]
+    """The most frequent reasons first."""
+    left_out_before: list[Reason] = []
+    """What was left out when the inputs were made, without examples: these are in the reports of the inputs."""
+    notes: list[Note] = []
+    facts: dict[str, Any] = {}
+    """Results of the work: `leakage`, `duplicates` and others, as in dataset.json."""
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return sum(each.rows for each in self.contents.splits.values())
+
+    @property
+    def characters(self) -> int:
+        """The characters of all rows."""
+        return sum(each.characters for each in self.contents.splits.values())
+
+    @property
+    def trained(self) -> int:
+        """The characters of all rows that are trained."""
+        return sum(each.trained for each in self.contents.splits.values())
 
 
 def summarise(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:
@@ -87,14 +149,6 @@ def reasons_before(inputs: Sequence[Mapping[str, Any]]) -> list[Reason]:
             for reason in reasons_before([one for one in below if isinstance(one, dict)]):
                 drops.counts[reason.step, reason.reason] += reason.count
     return reasons_of(drops)
-
-
-def write_report(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:
-    """Sum up a dataset, and write report.json and report.html into its folder. `report` as in `summarise`."""
-    summary = summarise(folder, description, report)
-    files.write_json(folder / layout.REPORT_JSON, msgspec.to_builtins(summary), durable=False)
-    files.write_atomic(folder / layout.REPORT_HTML, page(summary), durable=False)
-    return summary
 
 
 def read_report(folder: Path, description: Description) -> Summary | None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from unicodedata import combining, east_asian_width
 
 from seedbed.curation.report.drawing import large, percent, power_of_two
-from seedbed.curation.report.figures import Summary
 from seedbed.curation.report.page import CHARACTERS_PER_TOKEN, DIMENSIONS, KINDS
+from seedbed.curation.report.summary import Summary
 from seedbed.curation.report.tally import Lengths, Share
 from seedbed.text import count, plural, printable, size
 
