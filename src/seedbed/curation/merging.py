@@ -7,13 +7,14 @@ work/PHASE.json       what the phase found; written last, so a phase without it 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from seedbed import files
+from seedbed import files, locks
 from seedbed.config.preparing import Merging
 from seedbed.curation import folder as layout
 from seedbed.curation.drops import Drops
@@ -26,6 +27,7 @@ from seedbed.curation.steps import Step, through
 from seedbed.errors import SeedbedError
 
 CLEAN, UNIQUE = "clean", "unique"
+_LOCK_POLL_S = 0.1
 PHASES = {CLEAN: 1, UNIQUE: 2}
 Report = Callable[[str, int, int], None]
 """Called with the phase, the bytes that are done and all bytes; it may raise to stop the work."""
@@ -116,12 +118,12 @@ class Merger:
 
         return advance
 
-    def known_ledger(self, own: Path) -> Path | None:
+    def known_ledger(self, *own: Path) -> Path | None:
         """A file with the evaluation rows of earlier builds: of the ledger that is kept, and of the inputs' own ones.
 
         None if there are none. Raises SeedbedError if one cannot be read.
         """
-        ledgers = [own, *(folder / layout.LEDGER for folder in self.inputs)]
+        ledgers = [*own, *(folder / layout.LEDGER for folder in self.inputs)]
         lines = [line for path in ledgers if path.is_file() for line in path.read_bytes().splitlines()]
         if not lines:
             return None
@@ -203,6 +205,24 @@ class Merger:
         return result
 
 
+def remember(ledger: Path, entries: bytes) -> None:
+    """Add the lines of `entries` that a ledger does not have; nothing in it is ever removed.
+
+    Raises StorageError if it cannot be written.
+    """
+    files.make_dir(ledger.parent)
+    lock = locks.Lock(ledger.with_name(f".{ledger.name}.lock"), "Keep the ledger on a local disk: --ledger FILE.")
+    while not lock.acquire():
+        time.sleep(_LOCK_POLL_S)
+    try:
+        with files.explained(ledger):
+            before = ledger.read_bytes() if ledger.is_file() else b""
+        lines = dict.fromkeys((*before.splitlines(), *entries.splitlines()))
+        files.write_atomic(ledger, b"".join(line + b"\n" for line in lines))
+    finally:
+        lock.remove()
+
+
 def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path) -> Description:
     """Split the rows and put the dataset in the place of `output`, as a whole or not at all.
 
@@ -217,8 +237,8 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
     drops = Drops()
     for result in results:
         drops.add(Drops.from_json(result.drops))
-    ledger = Path(asked.ledger) if asked.ledger else output / layout.LEDGER
-    known = merger.known_ledger(ledger)
+    ledger = Path(asked.ledger) if asked.ledger else output.parent / layout.LEDGER
+    known = merger.known_ledger(ledger, output / layout.LEDGER)
     options = SplitOptions(
         eval_fraction=asked.eval_fraction,
         eval_rows=asked.eval_rows,
@@ -259,9 +279,7 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
         )
         write_report(prepared, description, merger.progress("report", sum(each.size_bytes for each in facts.values())))
         layout.write_description(prepared, description)
-        if asked.ledger:
-            files.make_dir(ledger.parent)
-            files.write_atomic(ledger, entries)
+        remember(ledger, entries)  # first: a row that was ever chosen for evaluation stays there
         layout.publish(prepared, output, description, meta)
     except BaseException:
         files.remove_tree(prepared)
