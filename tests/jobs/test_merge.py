@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,42 @@ def test_a_merge_that_was_stopped_goes_on_with_the_phase_that_is_not_done(
     run_task(task)
     assert rows(tmp_path / "full" / EVAL)
     assert not (task.path / WORK).exists()
+
+
+def test_a_phase_whose_file_is_cut_short_is_done_again(
+    tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of phases are not written through to the disk, so a power failure may cut them short."""
+    config = Merging(merge=MergeConfig(inputs=tuple(map(str, inputs)), workers=1))
+    task = new_task(tmp_path / "runs", "merge", config, tmp_path / "full")
+    with monkeypatch.context() as patch:
+        patch.setattr("seedbed.jobs.merge.assemble", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_task(task)
+    unique = task.path / WORK / "unique.jsonl"
+    lines = unique.read_bytes().splitlines(keepends=True)
+    unique.write_bytes(b"".join(lines[: len(lines) // 2]))
+    run_task(task)
+    assert sum(len(rows(tmp_path / "full" / name)) for name in (TRAIN, EVAL)) > 0.9 * len(lines)
+
+
+def test_what_another_merge_adds_to_a_shared_ledger_meanwhile_stays(
+    tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    config = Merging(split=SplitConfig(ledger=str(ledger)))
+    write = merging.write_report
+
+    def write_while_another_merge_ends(*arguments: object) -> None:
+        monkeypatch.setattr(merging, "write_report", write)
+        merged(tmp_path / "runs", tmp_path / "other", inputs[1], config=config)
+        write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(merging, "write_report", write_while_another_merge_ends)
+    first = merged(tmp_path / "runs", tmp_path / "first", inputs[0], config=config)
+    known = {json.loads(line)["row"] for line in ledger.read_text().splitlines()}
+    for made in (first, tmp_path / "other"):
+        assert {json.loads(line)["row"] for line in (made / LEDGER).read_text().splitlines()} <= known
 
 
 def test_a_dataset_that_was_changed_by_hand_is_refused(tmp_path: Path, inputs: list[Path]) -> None:

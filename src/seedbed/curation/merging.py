@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from seedbed import files
+from seedbed import files, locks
 from seedbed.config.preparing import Merging
 from seedbed.curation import folder as layout
 from seedbed.curation.drops import Drops
@@ -46,6 +46,8 @@ class PhaseResult(msgspec.Struct, kw_only=True):
     inputs: list[str]
     """The fingerprints of the datasets that were merged."""
     rows: int
+    size_bytes: int
+    """Of its file, which may be cut short by a power failure."""
     drops: dict[str, Any]
     facts: dict[str, Any] = {}
 
@@ -116,12 +118,12 @@ class Merger:
 
         return advance
 
-    def known_ledger(self, own: Path) -> Path | None:
-        """A file with the evaluation rows of earlier builds: of the ledger that is kept, and of the inputs' own ones.
+    def known_ledger(self, *own: Path) -> Path | None:
+        """A file with the evaluation rows of earlier builds: of the ledgers that are kept, and of the inputs' own ones.
 
         None if there are none. Raises SeedbedError if one cannot be read.
         """
-        ledgers = [own, *(folder / layout.LEDGER for folder in self.inputs)]
+        ledgers = [*own, *(folder / layout.LEDGER for folder in self.inputs)]
         lines = [line for path in ledgers if path.is_file() for line in path.read_bytes().splitlines()]
         if not lines:
             return None
@@ -192,13 +194,18 @@ class Merger:
             found = msgspec.convert(files.read_json(self.work / f"{phase}.json"), PhaseResult)
         except (SeedbedError, msgspec.ValidationError):
             return None
-        return found if found.inputs == self._fingerprints and (self.work / f"{phase}.jsonl").is_file() else None
+        path = self.work / f"{phase}.jsonl"
+        whole = path.is_file() and path.stat().st_size == found.size_bytes
+        return found if whole and found.inputs == self._fingerprints else None
 
     def _finish(self, phase: str, rows: int, drops: Drops, facts: dict[str, Any]) -> PhaseResult:
         if not rows:
             raise SeedbedError("No rows are left.", "Look at the reports of the inputs, or use other options.")
         drops.mask(lambda text: text)
-        result = PhaseResult(inputs=self._fingerprints, rows=rows, drops=drops.as_json(), facts=facts)
+        size_bytes = (self.work / f"{phase}.jsonl").stat().st_size
+        result = PhaseResult(
+            inputs=self._fingerprints, rows=rows, size_bytes=size_bytes, drops=drops.as_json(), facts=facts
+        )
         files.write_json(self.work / f"{phase}.json", msgspec.to_builtins(result), durable=False)
         return result
 
@@ -218,7 +225,7 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
     for result in results:
         drops.add(Drops.from_json(result.drops))
     ledger = Path(asked.ledger) if asked.ledger else output / layout.LEDGER
-    known = merger.known_ledger(ledger)
+    known = merger.known_ledger(ledger, output / layout.LEDGER)
     options = SplitOptions(
         eval_fraction=asked.eval_fraction,
         eval_rows=asked.eval_rows,
@@ -260,10 +267,18 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
         write_report(prepared, description, merger.progress("report", sum(each.size_bytes for each in facts.values())))
         layout.write_description(prepared, description)
         if asked.ledger:
-            files.make_dir(ledger.parent)
-            files.write_atomic(ledger, entries)
+            _extend(ledger, entries)
         layout.publish(prepared, output, description, meta)
     except BaseException:
         files.remove_tree(prepared)
         raise
     return description
+
+
+def _extend(ledger: Path, entries: bytes) -> None:
+    """Add entries to a ledger that several merges may share: what another has added meanwhile stays."""
+    files.make_dir(ledger.parent)
+    with locks.Lock(ledger.with_name(f".{ledger.name}.lock")):
+        there = ledger.read_bytes() if ledger.is_file() else b""
+        lines = dict.fromkeys([*there.splitlines(), *entries.splitlines()])
+        files.write_atomic(ledger, b"".join(line + b"\n" for line in lines))
