@@ -22,7 +22,7 @@ EXAMPLES = 3
 EXCERPT = 300
 REPORT_ROWS = 100
 _FILES: tuple[tuple[str, Split], ...] = ((layout.TRAIN, "train"), (layout.EVAL, "eval"), (layout.RECORDS, "records"))
-_REMEDY = "Make it again with `seedbed data report --again`."
+_REMEDY = "Delete the file; `seedbed data report` then counts the rows again."
 
 
 class Example(msgspec.Struct, kw_only=True, frozen=True):
