@@ -76,6 +76,22 @@ def test_rows_that_are_in_an_evaluation_set_are_left_out_and_named(tmp_path: Pat
     assert [hit["item"] for hit in describe(made).facts["evaluation_items"]] == ["task-7"]
 
 
+def test_evaluation_sets_are_read_once(tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were read again at the end, only to name the step; gone by then, they ended a merge that was done."""
+    benchmark = tmp_path / "benchmark.jsonl"
+    benchmark.write_text('{"id": "task-8", "solution": "' + " ".join(f"word{each}" for each in range(40)) + '"}\n')
+    work = merging.Merger.run_unique
+
+    def without_benchmark(self: merging.Merger) -> merging.PhaseResult:
+        benchmark.unlink(missing_ok=True)
+        return work(self)
+
+    monkeypatch.setattr(merging.Merger, "run_unique", without_benchmark)
+    config = Merging(decontamination=DecontaminationConfig(against=(str(benchmark),)))
+    made = merged(tmp_path / "runs", tmp_path / "full", *inputs, config=config)
+    assert "decontaminate@1" in describe(made).steps
+
+
 def test_the_same_inputs_in_another_order_give_the_same_split(tmp_path: Path, inputs: list[Path]) -> None:
     one = merged(tmp_path / "runs", tmp_path / "one", *inputs)
     two = merged(tmp_path / "runs", tmp_path / "two", *reversed(inputs))

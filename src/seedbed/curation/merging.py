@@ -147,7 +147,15 @@ class Merger:
     def steps(self) -> list[str]:
         """The steps that the rows of this merge passed, after those of the inputs."""
         before = dict.fromkeys(step for each in self.described for step in each.steps)
-        own = [f"{step.name}@{step.version}" for step in self._steps()]
+        own = []
+        if self.config.quality.filters:
+            from seedbed.curation.quality import QualityStep
+
+            own.append(f"{QualityStep.name}@{QualityStep.version}")
+        if self.config.decontamination.against:
+            from seedbed.curation.decontamination import Decontaminate
+
+            own.append(f"{Decontaminate.name}@{Decontaminate.version}")
         return [*before, *own, "deduplicate@1", "split@1"]
 
     def _steps(self) -> Iterator[Step]:
