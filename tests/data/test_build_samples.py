@@ -307,3 +307,12 @@ def test_the_tokenizer_of_conversations_keeps_its_template_and_stops_at_the_end_
     plain = built(row_datasets.mixed(tmp_path / "text", "text"), tmp_path / "cache").tokenizer
     assert plain.chat_template is None
     assert plain.stop_ids == {plain.eot_id}
+
+
+def test_rows_that_were_changed_without_another_size_are_refused(tmp_path: Path) -> None:
+    """The data in the cache are found by what dataset.json says, so other rows must not be kept under its name."""
+    folder = row_datasets.mixed(tmp_path / "full")
+    content = (folder / "train.jsonl").read_bytes()
+    (folder / "train.jsonl").write_bytes(content.replace(b"return y", b"return x"))
+    with pytest.raises(SeedbedError, match="has changed since the dataset was made"):
+        built(folder, tmp_path / "cache")

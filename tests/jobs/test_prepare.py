@@ -13,7 +13,8 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.folder import RECORDS, describe, verify
 from seedbed.curation.preparing import Preparer
 from seedbed.errors import SeedbedError
-from seedbed.runs.lifecycle import StopRequested
+from seedbed.jobs import prepare
+from seedbed.runs.lifecycle import Lifecycle, StopRequested
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +148,27 @@ def test_rows_with_the_same_content_are_kept_once(tmp_path: Path) -> None:
     (tmp_path / "chats.jsonl").write_text(text + text)
     made = prepared(tmp_path / "runs", preparation("logs", tmp_path / "chats.jsonl"), tmp_path / "data" / "chats")
     assert describe(made).files[RECORDS].rows == 5
+
+
+def test_a_full_disk_in_a_worker_pauses_the_task_and_what_is_finished_is_kept(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's answer said only that there was an error, so that the task failed."""
+    monkeypatch.setattr("seedbed.jobs.prepare._SMALL_BYTES", 0)
+    answered = prepare._part_of
+    full = json.dumps({"error": "No space.", "hint": "", "reason": "full", "passing": True, "full": True})
+    lines = [full, full]
+    waited: list[str] = []
+
+    def part_of(line: str, *others: object) -> object:
+        return answered(lines.pop() if lines else line, *others)  # type: ignore[arg-type]
+
+    def wait_paused(self: Lifecycle, reason: str, hint: str, until: object) -> bool:
+        waited.append(reason)
+        return True
+
+    monkeypatch.setattr(prepare, "_part_of", part_of)
+    monkeypatch.setattr(Lifecycle, "wait_paused", wait_paused)
+    made = prepared(tmp_path / "runs", preparation("harvest", folder, workers=2), tmp_path / "data" / "all")
+    assert waited == ["No space.", "No space."]
+    assert len(rows(made / RECORDS)) > 20

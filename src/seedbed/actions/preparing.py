@@ -17,14 +17,13 @@ from seedbed.config.preparing import Clipping, Merging, Preparation
 from seedbed.config.resolving import Resolved
 from seedbed.curation.executors import read_executor
 from seedbed.curation.folder import describe, refuse_existing
+from seedbed.curation.repositories.harvest import check_url, is_url
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, normal_path
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.store import Store
 from seedbed.text import is_utf_8, quoted
 from seedbed.tokenizer.model_files import missing_tokenizer
-
-_URL = ("https://", "http://", "ssh://", "git://", "git@", "file://")
 
 
 def models_in_logs(config: Preparation) -> Counter[str]:
@@ -41,11 +40,6 @@ def models_in_logs(config: Preparation) -> Counter[str]:
         for _ in unit.read(drops):
             pass
     return models_of(drops)
-
-
-def is_url(name: str) -> bool:
-    """Whether an input names a repository elsewhere, which is cloned first."""
-    return name.startswith(_URL)
 
 
 def with_inputs(resolved: Resolved[Any], table: str, inputs: Sequence[str]) -> Resolved[Any]:
@@ -99,6 +93,7 @@ def check_preparation(config: Preparation, store: Store) -> None:
         if is_url(name):
             if config.prepare.what != "harvest":
                 raise UsageError(f"{quoted(name)} is an address, not a path.", "`seedbed prepare harvest` clones it.")
+            check_url(name)
         elif not Path(name).exists():
             raise UsageError(f"{quoted(name)} does not exist.", "Check the path.")
     _check_code(config)

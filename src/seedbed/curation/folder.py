@@ -213,7 +213,7 @@ def publish(prepared: Path, output: Path, description: Description, meta: Mappin
     `meta`: the task's meta.json. Raises SeedbedError for what was put there since the task was created: only what was there
     before was allowed to be replaced. The same rows, which the task itself has made before a kill, are replaced.
     """
-    if output.is_symlink() or (output.exists() and not (output.is_dir() and not any(output.iterdir()))):
+    if output.is_symlink() or output.is_file() or (output.is_dir() and any(output.iterdir())):
         path = output / DESCRIPTION
         made = is_dataset(output) and path.stat().st_mtime <= float(meta.get("created") or 0.0)
         if not made and not (is_dataset(output) and describe(output).fingerprint == description.fingerprint):
@@ -242,7 +242,11 @@ def _plain(name: str) -> str:
 
 def refuse_existing(output: Path, *, force: bool) -> None:
     """Raise UsageError if `output` exists and may not be replaced: only a dataset may, and only with --force."""
-    if not output.exists() and not output.is_symlink():
+    if output.is_symlink():
+        raise UsageError(
+            f"{quoted(output)} is a symbolic link, so it is not replaced.", "Give the folder that it names."
+        )
+    if not output.exists():
         return
     if output.is_dir() and not any(output.iterdir()):
         return

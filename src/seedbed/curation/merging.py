@@ -48,6 +48,8 @@ class PhaseResult(msgspec.Struct, kw_only=True):
     inputs: list[str]
     """The fingerprints of the datasets that were merged."""
     rows: int
+    size_bytes: int
+    """Of its file, which may be cut short by a power failure."""
     drops: dict[str, Any]
     facts: dict[str, Any] = {}
 
@@ -147,7 +149,15 @@ class Merger:
     def steps(self) -> list[str]:
         """The steps that the rows of this merge passed, after those of the inputs."""
         before = dict.fromkeys(step for each in self.described for step in each.steps)
-        own = [f"{step.name}@{step.version}" for step in self._steps()]
+        own = []
+        if self.config.quality.filters:
+            from seedbed.curation.quality import QualityStep
+
+            own.append(f"{QualityStep.name}@{QualityStep.version}")
+        if self.config.decontamination.against:
+            from seedbed.curation.decontamination import Decontaminate
+
+            own.append(f"{Decontaminate.name}@{Decontaminate.version}")
         return [*before, *own, "deduplicate@1", "split@1"]
 
     def _steps(self) -> Iterator[Step]:
@@ -194,13 +204,18 @@ class Merger:
             found = msgspec.convert(files.read_json(self.work / f"{phase}.json"), PhaseResult)
         except (SeedbedError, msgspec.ValidationError):
             return None
-        return found if found.inputs == self._fingerprints and (self.work / f"{phase}.jsonl").is_file() else None
+        path = self.work / f"{phase}.jsonl"
+        whole = path.is_file() and path.stat().st_size == found.size_bytes
+        return found if whole and found.inputs == self._fingerprints else None
 
     def _finish(self, phase: str, rows: int, drops: Drops, facts: dict[str, Any]) -> PhaseResult:
         if not rows:
             raise SeedbedError("No rows are left.", "Look at the reports of the inputs, or use other options.")
         drops.mask(lambda text: text)
-        result = PhaseResult(inputs=self._fingerprints, rows=rows, drops=drops.as_json(), facts=facts)
+        size_bytes = (self.work / f"{phase}.jsonl").stat().st_size
+        result = PhaseResult(
+            inputs=self._fingerprints, rows=rows, size_bytes=size_bytes, drops=drops.as_json(), facts=facts
+        )
         files.write_json(self.work / f"{phase}.json", msgspec.to_builtins(result), durable=False)
         return result
 
@@ -212,7 +227,8 @@ def remember(ledger: Path, entries: bytes) -> None:
     """
     files.make_dir(ledger.parent)
     lock = locks.Lock(ledger.with_name(f".{ledger.name}.lock"), "Keep the ledger on a local disk: --ledger FILE.")
-    while not lock.acquire():
+    while not (lock.acquire() and lock.is_current()):  # another may have removed the file of the lock meanwhile
+        lock.release()
         time.sleep(_LOCK_POLL_S)
     try:
         with files.explained(ledger):

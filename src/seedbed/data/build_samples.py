@@ -18,7 +18,7 @@ import msgspec
 from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.curation.fim.families import families_of
-from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows
+from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows, verify
 from seedbed.curation.record import Record, texts_of
 from seedbed.data import shards
 from seedbed.data.building import MESSAGES, Base, Builder, emit_contents, open_or_build
@@ -174,6 +174,8 @@ class _SamplesBuilder(Builder):
         return trained or (self._partial / PROGRESS).exists()
 
     def _fill(self) -> None:
+        # The key of the cache is of the rows that dataset.json describes, so others must not come under it.
+        run_interruptibly(lambda: verify(self._folder, self._description), self._check)
         self._emit.record_to(self._partial / MESSAGES)
         tokenizer = self._tokenizer()
         dtype = shards.index_dtype(tokenizer.vocab_size)

@@ -16,6 +16,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.record import Licence, Record, is_trained
 from seedbed.curation.repositories.git import Repository
 from seedbed.curation.repositories.history import HistoryOptions
+from seedbed.curation.repositories.licences import gate
 from seedbed.errors import SeedbedError
 
 BODY = "".join(f"def f{number}(x):\n    y = x + {number}\n    return y\n\n\n" for number in range(12))
@@ -299,6 +300,28 @@ def test_a_licence_can_be_looked_up_for_each_commit(tmp_path: Path) -> None:
     (record,) = unit.read(Drops())
     assert record.licence == Licence(spdx="MIT", found_in="LICENSE")
     assert record.provenance.repository == "me/app"
+
+
+def of_folder(repository: Repository, commit: str, path: str) -> Licence | None:
+    spdx = {"gpl": "GPL-3.0-only", "both": "MIT OR Apache-2.0", "none": None}.get(path.split("/")[0], "MIT")
+    return Licence(spdx=spdx, found_in=f"{path.split('/')[0]}/LICENSE") if spdx else None
+
+
+def test_an_example_of_several_files_has_the_licences_of_all(tmp_path: Path) -> None:
+    """With that of the first alone, `--licences permissive` let files under another licence through."""
+    repository = GitRepository(tmp_path / "r")
+    folders = ("app", "both", "gpl", "none")
+    repository.commit("Begin with all folders", {f"{each}/a.py": f"value = 1  # {each}\n" for each in folders})
+    repository.commit("Fix the value of two", {f"{each}/a.py": f"value = 2  # {each}\n" for each in ("app", "both")})
+    repository.commit("Fix the value again", {f"{each}/a.py": f"value = 3  # {each}\n" for each in folders})
+    (unit,) = commit_units(repository.path, CommitOptions(), name="me/app", licence_of=of_folder)
+    found = [record.licence for record in unit.read(Drops())][1:]
+    assert [each.spdx for each in found if each is not None] == [
+        "MIT AND (MIT OR Apache-2.0)",
+        "GPL-3.0-only AND MIT AND (MIT OR Apache-2.0) AND unknown",
+    ]
+    permissive = gate("permissive")
+    assert [permissive.lets_through(each) for each in found if each is not None] == [True, False]
 
 
 def test_all_edits_of_a_real_history_apply_to_what_is_shown() -> None:

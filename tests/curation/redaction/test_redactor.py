@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -184,3 +185,15 @@ def test_the_fingerprint_changes_with_the_options_and_not_with_the_key() -> None
 
 def test_text_that_is_no_unicode_is_redacted() -> None:
     assert REDACTOR.redact(f"\udcff {TOKEN} \x00 \ud800").text == "\udcff <GITHUB_TOKEN_1> \x00 \ud800"
+
+
+def test_many_names_beside_many_addresses_take_time_in_proportion() -> None:
+    """A list of contributors: each name was compared with every address that was found before."""
+    names = tuple(f"Marta Vogel{chr(97 + number)}ang" for number in range(20))
+    lines = [f"{names[number % 20]} mail{number}@vogelsang{number}.org\n" for number in range(6000)]
+    redactor = Redactor(bytes(range(32)))
+    began = time.process_time()
+    text = redactor.redact_text("".join(lines), names)
+    assert time.process_time() - began < 4  # 0.3 s here; 7 s before
+    assert "Vogel" not in text
+    assert text.count("<EMAIL_") == text.count("<NAME_") == 6000

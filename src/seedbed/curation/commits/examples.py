@@ -19,6 +19,7 @@ from seedbed.curation.record import Licence, Message, Provenance, Record, conten
 from seedbed.curation.repositories.filters import is_generated, path_reason
 from seedbed.curation.repositories.history import Commit
 from seedbed.curation.repositories.languages import Language, language_of_path
+from seedbed.curation.repositories.licences import UNKNOWN
 from seedbed.curation.repositories.patches import Change, Patch
 
 STEP = "commits"
@@ -162,11 +163,22 @@ def example(
             parent=commit.parents[0] if commit.parents else None,
             time=datetime.fromtimestamp(min(commit.time_s, 253402300799), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         ),
-        licence=licence(paths[0]) if licence is not None else None,
+        licence=_licence_of_all(paths, licence) if licence is not None else None,
         links=[f"commit:{commit.hash}", *(f"path:{repository}/{path}" for path in paths)],
     )
     record.id = content_id(record)
     return record
+
+
+def _licence_of_all(paths: Sequence[str], licence: Callable[[str], Licence | None]) -> Licence | None:
+    """The licence of an example that shows several files: all of theirs, `unknown` for files without one."""
+    found = list(dict.fromkeys(licence(path) for path in paths))
+    if len(found) == 1:
+        return found[0]
+    names = sorted({each.spdx if each is not None else UNKNOWN for each in found})
+    joined = " AND ".join(f"({name})" if " " in name else name for name in names)
+    places = sorted({each.found_in for each in found if each is not None and each.found_in})
+    return Licence(spdx=joined, found_in=", ".join(places))
 
 
 def _only(reasons: Sequence[str | None]) -> str:

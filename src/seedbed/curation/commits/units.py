@@ -26,7 +26,7 @@ from seedbed.curation.repositories.history import (
 )
 from seedbed.text import legible
 
-VERSION = 1
+VERSION = 2
 """Raised when the same history gives other examples."""
 _MEAN_COMMITS = 512
 _MOST_COMMITS = 2048

@@ -8,6 +8,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
@@ -246,8 +247,9 @@ def _recut(parts: Sequence[str], replacements: list[tuple[int, int, str]]) -> li
 
 def _with_words(text: str, spans: list[Span], words: GivenWords) -> list[Span]:
     """The spans, and those of given words that overlap none of them."""
-    added: list[Span] = []
-    for start, end, label in words.find(text):
-        if not any(span.start < end and start < span.end for span in (*spans, *added)):
-            added.append(Span(start, end, _NAME_RULES[label]))
-    return sorted([*spans, *added]) if added else spans
+    for label, found in groupby(words.find(text), key=lambda each: each[2]):
+        taken = [(span.start, span.end) for span in spans]
+        given = [Span(start, end, _NAME_RULES[label]) for start, end, _ in found]
+        added = [span for span in given if not _overlaps_one_of(taken, span)]
+        spans = sorted([*spans, *added], key=lambda span: span.start) if added else spans
+    return spans
