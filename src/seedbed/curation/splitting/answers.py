@@ -6,7 +6,7 @@ space, and then only as a whole: shorter ones, such as `return None`, are everyw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 from seedbed.curation.record import Record
 from seedbed.curation.splitting.content import answers_of, shown_of
 from seedbed.curation.splitting.fingerprints import RUN, runs_of, tokens_of
+from seedbed.curation.splitting.ranges import Range, in_processes, processes_for, ranges_of
 from seedbed.curation.splitting.scan import BATCH_CHARACTERS, Rows, read_parts
 
 SHORT = 8
@@ -36,7 +37,9 @@ class Runs(NamedTuple):
 class Answers:
     """Evaluation answers, and in which rows their runs are seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
+        """`workers`: processes that read rows, as of `scan`."""
+        self._workers = workers
         self.rows: list[int] = []
         """The row of each answer; NO_ROW for an old evaluation row that is no longer there."""
         self.measured: set[int] = set()
@@ -88,7 +91,7 @@ class Answers:
         sole = np.where(lowest == highest, lowest, NO_ROW)
         seen = np.zeros(len(table.hashes), np.int64)
         found_run, found_row = [], []
-        for run, row in table.find(rows.parts, report):
+        for run, row in table.find(rows.parts, report, self._workers):
             row = rows.place[row]
             kept = (sole[run] != group[row]) & ~skipped[row]
             run, row = run[kept], row[kept]
@@ -172,17 +175,31 @@ class Table:
         self._flags = np.zeros(1 << bits, bool)
         self._flags[self.hashes >> self._shift] = True
 
-    def find(self, parts: Sequence[Path], report: Callable[[int], None]) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    def find(
+        self, parts: Sequence[Path], report: Callable[[int], None], workers: int = 1
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield which hashes are seen in which rows, each pair once: positions in `hashes`, and numbers of rows, int64.
 
-        Rows are numbered in order of reading. All pairs of a row are in one item.
+        Rows are numbered in order of reading. All pairs of a row are in one item. `workers`: as of `scan`.
         """
         if not len(self.hashes):
             return
+        ranges, base = ranges_of(parts), 0
+        processes = processes_for(ranges, workers)
+        if processes <= 1:
+            yield from self.of_rows(record for _, _, record in read_parts(parts, report))
+            return
+        given = (self.hashes, self._lengths)
+        for count, run, row in in_processes(_found_in, ranges, processes, report, _hold_table, given):
+            yield run, row + base
+            base += count
+
+    def of_rows(self, records: Iterable[Record]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The same for records, which are numbered from 0."""
         texts: list[str] = []
         owners: list[int] = []
         waiting = 0
-        for number, (_, _, record) in enumerate(read_parts(parts, report)):
+        for number, record in enumerate(records):
             for text in shown_of(record):
                 texts.append(text)
                 owners.append(number)
@@ -207,6 +224,28 @@ class Table:
             pairs.append(place[equal] * width + owner[text[equal]] - base)
         found = np.unique(np.concatenate(pairs))
         return found // width, found % width + base
+
+
+_HELD: list[Table] = []
+"""In a process that reads ranges: the table that it looks into."""
+
+
+def _hold_table(given: tuple[np.ndarray, Sequence[int]]) -> None:
+    _HELD[:] = [Table(*given)]
+
+
+def _found_in(each: Range) -> tuple[int, np.ndarray, np.ndarray]:
+    """How many rows a range has, and what the table of this process finds in them."""
+    count = 0
+
+    def counted() -> Iterator[Record]:
+        nonlocal count
+        for _, record in each.records():
+            count += 1
+            yield record
+
+    found = list(_HELD[0].of_rows(counted()))
+    return count, np.concatenate([run for run, _ in found]), np.concatenate([row for _, row in found])
 
 
 def runs_of_answers(record: Record) -> tuple[list[Runs], int]:

@@ -93,10 +93,12 @@ def encode_entry(entry: Entry) -> bytes:
     return msgspec.json.encode(entry) + b"\n"
 
 
-def old_rows(rows: Rows, entries: list[Entry], report: Callable[[int], None]) -> tuple[np.ndarray, np.ndarray]:
+def old_rows(
+    rows: Rows, entries: list[Entry], report: Callable[[int], None], workers: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows that were evaluated before, and rows that belong to one of these or show more than half of an answer of one.
 
-    Both are bool (N,); the first are among the second.
+    Both are bool (N,); the first are among the second. `workers`: as of `scan`.
     """
     same = np.isin(rows.id, np.array([int(each.row, 16) for each in entries], np.uint64))
     old = same.copy()
@@ -110,7 +112,7 @@ def old_rows(rows: Rows, entries: list[Entry], report: Callable[[int], None]) ->
     place = np.searchsorted(table.hashes, hashes)
     order = np.argsort(place, kind="stable")
     answer, place = answer[order], place[order]
-    for run, row in table.find(rows.parts, report):
+    for run, row in table.find(rows.parts, report, workers):
         row = rows.place[row]
         starts, ends = np.searchsorted(place, run), np.searchsorted(place, run, side="right")
         counts = ends - starts

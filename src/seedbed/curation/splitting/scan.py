@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,8 +17,7 @@ from seedbed.curation.record import Kind, Record, content_id, decode, is_trained
 from seedbed.curation.splitting.containment import Spool
 from seedbed.curation.splitting.content import shown_of
 from seedbed.curation.splitting.fingerprints import RUN, hash64, runs_of, tokens_of, winnowed
-from seedbed.errors import SeedbedError
-from seedbed.text import quoted
+from seedbed.curation.splitting.ranges import Range, in_processes, processes_for, ranges_of
 
 BATCH_CHARACTERS = 1 << 18
 """Characters that are hashed at once: more does not fit into the caches of a processor."""
@@ -90,46 +89,71 @@ def read_parts(parts: Sequence[Path], report: Callable[[int], None]) -> Iterator
 
     Raises SeedbedError if a line is no record.
     """
-    for part, path in enumerate(parts):
-        offset = 0
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    try:
-                        record = decode(line)
-                    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                        raise SeedbedError(
-                            f"Line {number} of {quoted(path)} is not a record of a dataset ({error}).",
-                            "Prepare the dataset again.",
-                        ) from None
-                    yield part, offset, record
-                offset += len(line)
-                report(len(line))
+    for each in ranges_of(parts):
+        for offset, record in each.records(report):
+            yield each.part, offset, record
 
 
-def scan(parts: Sequence[Path], spool: Spool, report: Callable[[int], None]) -> Rows:
-    """Read all rows: what is kept of them is returned, and their fingerprints go to the spool, by their order of reading."""
+def scan(parts: Sequence[Path], spool: Spool, report: Callable[[int], None], workers: int = 1) -> Rows:
+    """Read all rows: what is kept of them is returned, and their fingerprints go to the spool, by their order of reading.
+
+    `workers`: processes; 0: one for each core, if there is much to read.
+    """
+    ranges, columns = ranges_of(parts), _Columns()
+    processes = processes_for(ranges, workers)
+    if processes <= 1:
+        for each in ranges:
+            _scan_range(each, columns, spool.add, report)
+        return columns.rows(tuple(parts))
+    for scanned in in_processes(_scanned, ranges, processes, report):
+        base = columns.append(scanned.columns)
+        spool.add(scanned.hashes, scanned.rows + np.uint32(base))
+    return columns.rows(tuple(parts))
+
+
+class _Scanned(NamedTuple):
+    """The numbers and fingerprints of the rows of one range, numbered from 0."""
+
+    columns: _Columns
+    hashes: np.ndarray
+    rows: np.ndarray
+
+
+def _scanned(each: Range) -> _Scanned:
+    """Scan a range, in a process of its own."""
     columns = _Columns()
+    hashes, rows = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
+
+    def keep(found: np.ndarray, owners: np.ndarray) -> None:
+        hashes.append(found)
+        rows.append(owners)
+
+    _scan_range(each, columns, keep, lambda size: None)
+    return _Scanned(columns, np.concatenate(hashes), np.concatenate(rows))
+
+
+def _scan_range(
+    each: Range, columns: _Columns, add: Callable[[np.ndarray, np.ndarray], None], report: Callable[[int], None]
+) -> None:
     texts: list[str] = []
     owners: list[int] = []
     waiting = 0
-    for part, offset, record in read_parts(parts, report):
-        number = columns.add(part, offset, record)
+    for offset, record in each.records(report):
+        number = columns.add(each.part, offset, record)
         for text in shown_of(record):
             texts.append(text)
             owners.append(number)
             waiting += len(text)
         if waiting >= BATCH_CHARACTERS:
-            _spool(texts, owners, spool)
+            _add_fingerprints(texts, owners, add)
             texts, owners, waiting = [], [], 0
-    _spool(texts, owners, spool)
-    return columns.rows(tuple(parts))
+    _add_fingerprints(texts, owners, add)
 
 
-def _spool(texts: list[str], owners: list[int], spool: Spool) -> None:
+def _add_fingerprints(texts: list[str], owners: list[int], add: Callable[[np.ndarray, np.ndarray], None]) -> None:
     if texts:
         found, text = winnowed(*runs_of(tokens_of(texts)))
-        spool.add(found, np.array(owners, np.uint32)[text])
+        add(found, np.array(owners, np.uint32)[text])
 
 
 class _Columns:
@@ -160,6 +184,13 @@ class _Columns:
         if record.kind == "chat":
             self._add_turns(number, record)
         return number
+
+    def append(self, other: _Columns) -> int:
+        """Add the rows of another, and return the number that its first row has here."""
+        base = len(self.id)
+        for name, values in vars(other).items():
+            getattr(self, name).extend(array("I", [base + each for each in values]) if name == "link_row" else values)
+        return base
 
     def _link(self, number: int, link: int, kind: int) -> None:
         self.link.append(link)

@@ -40,6 +40,8 @@ class SplitOptions(NamedTuple):
     """The evaluation ledger of earlier builds."""
     max_leaked: float = 0.01
     """The largest share of evaluation answers that may be more than half seen in training."""
+    workers: int = 0
+    """Processes that read rows; 0: one for each core, if there is much to read."""
 
 
 class LeakedPair(msgspec.Struct, kw_only=True, frozen=True):
@@ -126,7 +128,7 @@ def split(
         )
     spool = Spool(folder)
     try:
-        rows = scan(parts, spool, report)
+        rows = scan(parts, spool, report, options.workers)
         if not rows.count:
             raise SeedbedError("There is no row to split.", "See what was left out, and why: `rejects/`.")
         pairs = contained_pairs(spool, rows.place)
@@ -136,8 +138,8 @@ def split(
     entries = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else []
     same, old = np.zeros(rows.count, bool), np.zeros(rows.count, bool)
     if entries:
-        same, old = old_rows(rows, entries, report)
-    answers = Answers()
+        same, old = old_rows(rows, entries, report, options.workers)
+    answers = Answers(options.workers)
     present = set(rows.id[same].tolist())
     for entry in entries:
         if int(entry.row, 16) not in present:
