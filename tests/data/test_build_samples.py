@@ -218,12 +218,23 @@ def test_the_same_rows_are_built_once_and_another_context_again(tmp_path: Path) 
     assert built(moved, tmp_path / "cache", data={"loss": "all"}).folder != first.folder
 
 
-def test_a_dataset_that_is_not_split_is_refused_and_not_split_by_row(tmp_path: Path) -> None:
-    folder = row_datasets.dataset(tmp_path / "logs", list(row_datasets.rows(["chat"], 5)), None)
-    with pytest.raises(UsageError, match="not divided into rows for training and for evaluation") as caught:
-        built(folder, tmp_path / "cache")
-    assert f"seedbed data merge {folder}" in caught.value.hint
-    assert not (tmp_path / "cache").exists()
+def test_a_dataset_that_is_not_split_is_split_by_groups_once(tmp_path: Path) -> None:
+    rows = list(row_datasets.rows(["text"], 60))
+    for number, record in enumerate(rows):
+        record.links = [f"session:{number // 3}"]  # three rows of each session
+    folder = row_datasets.dataset(tmp_path / "logs", rows, None)
+    emitted: list[Any] = []
+    made = built(folder, tmp_path / "cache", emit=lambda event, _=None: emitted.append(event))
+    [held_out] = [each.text for each in emitted if getattr(each, "code", "") == "held-out"]
+    assert "is not split" in held_out
+    [split] = (tmp_path / "cache" / "records").glob("split-*")
+    ids = [{json.loads(line)["id"] for line in (split / name).open()} for name in ("train.jsonl", "eval.jsonl")]
+    assert not ids[0] & ids[1]
+    assert len(ids[0] | ids[1]) == 60
+    of_session = {record.id: number // 3 for number, record in enumerate(rows)}
+    assert not {of_session[each] for each in ids[0]} & {of_session[each] for each in ids[1]}
+    assert made.validation.num_documents > 0
+    assert built(folder, tmp_path / "cache").folder == made.folder
 
 
 def test_a_changed_file_of_rows_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from seedbed.data.byte_streams import NoTextError
 from seedbed.data.interruption import Check, never_stop, run_interruptibly
 from seedbed.data.messages import MessageRecorder, replay_messages
 from seedbed.data.rendering import SETTINGS, VERSION, RowBlock, RowRenderer, Settings
-from seedbed.data.row_folder import refuse_unsplit, without_template
+from seedbed.data.row_folder import refuse_changed, split_folder, without_template
 from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
@@ -62,8 +62,8 @@ def build_samples(
     `context`: a sample has at most one token more, since its last token is no input. `base`: the model that is trained on;
     None trains a tokenizer, or takes that of `tokenizer.path`. The same rows and settings give byte-identical files.
 
-    Raises UsageError for a dataset without a split, and for rows that the base cannot be trained on; SeedbedError for
-    damaged files.
+    A dataset that is not split is split in the cache. Raises UsageError for rows that the base cannot be trained on, and
+    SeedbedError for damaged files.
     """
     if base is None and not tokenizer.path:
         check_vocab_size(tokenizer)
@@ -117,10 +117,12 @@ class _SamplesBuilder(Builder):
     ) -> None:
         self._folder = files.expand_home(data.source.strip())
         self._description: Description = describe(self._folder)
-        refuse_unsplit(self._folder, self._description)
+        refuse_changed(self._folder, self._description)
+        self._rows = split_folder(self._folder, self._description, cache, emit, check)
+        """The folder with train.jsonl and eval.jsonl."""
         self._config, self._emit, self._check = config, emit, check
         self._workers, self._most = data.workers or usable_cores(), data.max_documents
-        self._kinds = count_kinds(self._folder, check)
+        self._kinds = count_kinds(self._rows, check)
         self._reused = base.tokenizer if base is not None else None
         self._template = base.template if base is not None else None
         if base is None and config.path:
@@ -228,13 +230,13 @@ class _SamplesBuilder(Builder):
 
     def _documents(self) -> Iterator[str]:
         """Yield the texts of the training rows."""
-        for record in itertools.islice(read_rows(self._folder, TRAIN), self._most or None):
+        for record in itertools.islice(read_rows(self._rows, TRAIN), self._most or None):
             yield from _whole_texts(record)
 
     def _fill_split(self, split: Literal["train", "validation"], writer: ShardWriter, renderer: RowRenderer) -> None:
         """Write the shards of a split that an interrupted build did not write."""
-        path = self._folder / _FILES[split]
-        progress = _Progress(split, self._description.files[path.name].size_bytes, self._emit)
+        path = self._rows / _FILES[split]
+        progress = _Progress(split, path.stat().st_size, self._emit)
         with files.explained(path), path.open("rb") as handle:
             lines = itertools.islice(handle, (self._most or None) if split == "train" else None)
             done = sum(shard["pieces"] for shard in writer.shards[split])
@@ -252,10 +254,9 @@ class _SamplesBuilder(Builder):
         for split, name in _FILES.items():
             if splits[split]["documents"]:
                 continue
-            rows = self._description.files[name].rows
             why = (
                 "it has no rows"
-                if not rows
+                if not (self._rows / name).stat().st_size
                 else "; ".join(f"{count} {reason}" for reason, count in drops.most_common())
             )
             raise NoTextError(
@@ -292,7 +293,7 @@ class _SamplesBuilder(Builder):
         """A prompt for samples: the first short question of the evaluation conversations; "" for text."""
         if not self._answers:
             return ""
-        for record in itertools.islice(read_rows(self._folder, EVAL), 200):
+        for record in itertools.islice(read_rows(self._rows, EVAL), 200):
             asked = next((each.content.strip() for each in record.messages or () if each.role == "user"), "")
             if 0 < len(asked) <= _PROMPT_CHARACTERS and "\n" not in asked:
                 return asked
