@@ -159,3 +159,24 @@ def test_a_task_is_listed_and_its_status_is_shown(desk: Desk) -> None:
     assert "merge-full" in listed
     status = desk.json("status", "merge-full")
     assert status["status"] == "completed"
+
+
+def test_a_dataset_within_its_input_is_not_read_again(desk: Desk) -> None:
+    plain = desk.folder / "plain"
+    plain.mkdir()
+    (plain / "a.py").write_text((desk.folder / "src" / "app0" / "src" / "part_1.py").read_text())
+    first = desk.json("prepare", "fim", "plain", "--out", "plain/ds")
+    again = desk.json("prepare", "fim", "plain", "--out", "plain/ds2")
+    assert again["files"] == first["files"]
+    assert again["drops"]["counts"] == first["drops"]["counts"]
+
+
+def test_an_empty_path_is_not_the_working_folder(desk: Desk) -> None:
+    refused = desk.seedbed("prepare", "fim", "", "--out", "x", expect=2)
+    assert "empty" in refused.stderr
+
+
+def test_a_wrong_executor_is_refused_before_a_task_exists(desk: Desk) -> None:
+    (desk.folder / "executor.toml").write_text('kind = "slurm"\ntasks = 4\n')
+    refused = desk.seedbed("prepare", "fim", "src/app0", "--out", "x", "--executor", "executor.toml", expect=2)
+    assert "partition" in refused.stderr

@@ -58,6 +58,20 @@ def test_rows_once_in_eval_never_enter_train_when_data_are_added(tmp_path: Path,
     assert {row["id"] for row in rows(second / EVAL)} >= old
 
 
+def test_another_build_of_the_same_inputs_in_the_same_folder_knows_the_rows_in_eval(
+    tmp_path: Path, inputs: list[Path]
+) -> None:
+    first = merged(tmp_path / "runs", tmp_path / "data" / "first", inputs[0])
+    fresh = merged(tmp_path / "runs", tmp_path / "data" / "fresh", *inputs)
+    assert not {row["id"] for row in rows(first / EVAL)} & {row["id"] for row in rows(fresh / TRAIN)}
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+        ".seedbed",
+        "eval-ledger.jsonl",
+        "first",
+        "fresh",
+    ]
+
+
 def test_a_ledger_elsewhere_is_kept_up_to_date(tmp_path: Path, inputs: list[Path]) -> None:
     ledger = tmp_path / "kept" / "ledger.jsonl"
     config = Merging(split=SplitConfig(ledger=str(ledger)))

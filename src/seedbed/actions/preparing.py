@@ -15,6 +15,7 @@ from seedbed.actions.models import child
 from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.config.preparing import Clipping, Merging, Preparation
 from seedbed.config.resolving import Resolved
+from seedbed.curation.executors import read_executor
 from seedbed.curation.folder import describe, refuse_existing
 from seedbed.curation.repositories.harvest import check_url, is_url
 from seedbed.errors import SeedbedError, UsageError
@@ -43,8 +44,9 @@ def models_in_logs(config: Preparation) -> Counter[str]:
 
 def with_inputs(resolved: Resolved[Any], table: str, inputs: Sequence[str]) -> Resolved[Any]:
     """The config with these inputs in `table` (`prepare` or `merge`), as absolute paths. Raises UsageError without any."""
-    if not inputs:
-        raise UsageError("No input is given.", "Name at least one file or folder.")
+    if not inputs or any(not name.strip() for name in inputs):
+        what = "An input is an empty text." if inputs else "No input is given."
+        raise UsageError(what, "Name at least one file or folder.")
     found = []
     for name in inputs:
         path = name if is_url(name) else str(normal_path(name))
@@ -103,6 +105,7 @@ def check_preparation(config: Preparation, store: Store) -> None:
             f"--executor {quoted(executor)} is neither `processes` nor a file.",
             "Give a TOML file that configures the executor, or leave --executor out.",
         )
+    read_executor(Path(executor))
     if find_spec("datatrove") is None:
         raise SeedbedError("--executor needs the package datatrove.", "Install it: pip install 'seedbed[cluster]'.")
 

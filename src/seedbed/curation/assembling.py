@@ -38,7 +38,9 @@ def assemble(
     if not numbers:
         raise SeedbedError(
             "Nothing of the input can be used: " + (most_frequent(drops) or "it has no content") + ".",
-            "Look at the reasons, and give another path or other options.",
+            "A shallow clone has no history: `git fetch --unshallow` gets it."
+            if any("shallow" in reason for _, reason in drops.counts)
+            else "Look at the reasons, and give another path or other options.",
         )
 
     def records() -> Iterator[Record]:

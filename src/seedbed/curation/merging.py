@@ -7,6 +7,7 @@ work/PHASE.json       what the phase found; written last, so a phase without it 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -26,6 +27,7 @@ from seedbed.curation.steps import Step, through
 from seedbed.errors import SeedbedError
 
 CLEAN, UNIQUE = "clean", "unique"
+_LOCK_POLL_S = 0.1
 PHASES = {CLEAN: 1, UNIQUE: 2}
 Report = Callable[[str, int, int], None]
 """Called with the phase, the bytes that are done and all bytes; it may raise to stop the work."""
@@ -218,6 +220,25 @@ class Merger:
         return result
 
 
+def remember(ledger: Path, entries: bytes) -> None:
+    """Add the lines of `entries` that a ledger does not have; nothing in it is ever removed.
+
+    Raises StorageError if it cannot be written.
+    """
+    files.make_dir(ledger.parent)
+    lock = locks.Lock(ledger.with_name(f".{ledger.name}.lock"), "Keep the ledger on a local disk: --ledger FILE.")
+    while not (lock.acquire() and lock.is_current()):  # a lock whose file was removed meanwhile keeps nobody out
+        lock.release()
+        time.sleep(_LOCK_POLL_S)
+    try:
+        with files.explained(ledger):
+            before = ledger.read_bytes() if ledger.is_file() else b""
+        lines = dict.fromkeys((*before.splitlines(), *entries.splitlines()))
+        files.write_atomic(ledger, b"".join(line + b"\n" for line in lines))
+    finally:
+        lock.remove()
+
+
 def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path) -> Description:
     """Split the rows and put the dataset in the place of `output`, as a whole or not at all.
 
@@ -232,7 +253,7 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
     drops = Drops()
     for result in results:
         drops.add(Drops.from_json(result.drops))
-    ledger = Path(asked.ledger) if asked.ledger else output / layout.LEDGER
+    ledger = Path(asked.ledger) if asked.ledger else output.parent / layout.LEDGER
     known = merger.known_ledger(ledger, output / layout.LEDGER)
     options = SplitOptions(
         eval_fraction=asked.eval_fraction,
@@ -274,19 +295,9 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
         )
         write_report(prepared, description, merger.progress("report", sum(each.size_bytes for each in facts.values())))
         layout.write_description(prepared, description)
-        if asked.ledger:
-            _extend(ledger, entries)
+        remember(ledger, entries)  # first: a row that was ever chosen for evaluation stays there
         layout.publish(prepared, output, description, meta)
     except BaseException:
         files.remove_tree(prepared)
         raise
     return description
-
-
-def _extend(ledger: Path, entries: bytes) -> None:
-    """Add entries to a ledger that several merges may share: what another has added meanwhile stays."""
-    files.make_dir(ledger.parent)
-    with locks.Lock(ledger.with_name(f".{ledger.name}.lock")):
-        there = ledger.read_bytes() if ledger.is_file() else b""
-        lines = dict.fromkeys([*there.splitlines(), *entries.splitlines()])
-        files.write_atomic(ledger, b"".join(line + b"\n" for line in lines))

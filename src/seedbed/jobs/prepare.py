@@ -144,8 +144,10 @@ def _in_executor(preparer: Preparer, numbers: Sequence[int], lifecycle: Lifecycl
                     yield number, part
             if ended is not None and missing:
                 raise SeedbedError(
-                    f"The executor has ended (exit status {ended}), and {plural(len(missing), 'part')} are not finished.",
-                    f"Its messages are in {lifecycle.run.log} and {logs}.",
+                    f"The executor has ended (exit status {ended}), and {plural(len(missing), 'part')} of the input "
+                    + ("is" if len(missing) == 1 else "are")
+                    + " not finished.",
+                    f"Its messages are in {lifecycle.run.log}.",
                 )
             time.sleep(_EXECUTOR_POLL_S if missing else 0)
         process.wait()

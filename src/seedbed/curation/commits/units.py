@@ -80,7 +80,7 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
     def read(self, drops: Drops) -> Iterator[Record]:
         """Yield an example for each commit that gives one; each other commit is counted in `drops` by its reason."""
         for _ in range(self.unreadable):
-            drops.drop(STEP, "unreadable commit", self.repository_name)
+            drops.drop(STEP, "unreadable commit, with all before it", self.repository_name)
         kept: list[tuple[Commit, Intent]] = []
         cut = git.shallow_commits(self.repository)
         for found in read_commits(self.repository, self.hashes.split()):

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from seedbed.curation.folder import is_dataset
 from seedbed.curation.logs.formats import FORMATS
 from seedbed.curation.logs.head import head_of
 
-_SKIPPED_FOLDERS = frozenset((".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".tox"))
+_SKIPPED_FOLDERS = frozenset(
+    (".git", ".seedbed", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".tox")
+)
 _SUFFIXES = frozenset((".jsonl", ".ndjson", ".json", ".zip", ".md"))
 _COMPANIONS = frozenset(
     ("ui_messages.json", "task_metadata.json", "sessions-index.json", "message_feedback.json", "user.json",
@@ -106,7 +109,7 @@ def _files(root: Path) -> Iterator[tuple[Path, str, str]]:
             if _is_folder(path):
                 if path.is_symlink() and whole.is_relative_to(path.resolve()):
                     yield path, _relative(path, root), "link to a folder above"
-                elif each not in _SKIPPED_FOLDERS:
+                elif each not in _SKIPPED_FOLDERS and not is_dataset(path):
                     inner.append(path)
             else:
                 problem = _problem(path, seen)
