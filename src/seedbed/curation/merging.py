@@ -121,7 +121,7 @@ class Merger:
         return advance
 
     def known_ledger(self, *own: Path) -> Path | None:
-        """A file with the evaluation rows of earlier builds: of the ledgers that are kept, and of the inputs' own ones.
+        """A file with the evaluation rows of earlier builds: of the ledger that is kept, and of the inputs' own ones.
 
         None if there are none. Raises SeedbedError if one cannot be read.
         """
@@ -227,7 +227,7 @@ def remember(ledger: Path, entries: bytes) -> None:
     """
     files.make_dir(ledger.parent)
     lock = locks.Lock(ledger.with_name(f".{ledger.name}.lock"), "Keep the ledger on a local disk: --ledger FILE.")
-    while not (lock.acquire() and lock.is_current()):  # a lock whose file was removed meanwhile keeps nobody out
+    while not (lock.acquire() and lock.is_current()):  # another may have removed the file of the lock meanwhile
         lock.release()
         time.sleep(_LOCK_POLL_S)
     try:
@@ -262,6 +262,7 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
         level=asked.level,
         salt=asked.salt,
         ledger=known,
+        workers=merger.config.merge.workers,
     )
     parts = [merger.unique]
     advance = merger.progress("splitting", 3 * merger.unique.stat().st_size)

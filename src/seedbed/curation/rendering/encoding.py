@@ -16,6 +16,8 @@ from seedbed.tokenizer.tokenizer import Tokenizer, well_formed
 
 _CACHED_CHARACTERS = 64
 _CACHED_PIECES = 1 << 14
+_RECENT_CHARACTERS = 1 << 21
+"""Longer texts are kept until they have together so many characters: a long chat is encoded several times, part by part."""
 _IDS = np.dtype("<u4")
 _IN_PLACE = ("Split", "ByteLevel", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit")
 """The pre-tokenizers that split a text without regard to what stands before it."""
@@ -58,7 +60,8 @@ class SpanEncoder:
         self._control = re.compile(f"({_any_of(list(control))})")
         self._bulk = BulkEncoder(tokenizer, _IDS)
         self._cache: dict[str, list[int]] = {}
-        self._batch: dict[str, list[int]] = {}
+        self._recent: dict[str, list[int]] = {}
+        self._recent_characters = 0
         self._apart = self._splits_at_control()
 
     def encode(self, text: str, spans: Sequence[Span]) -> Sample:
@@ -82,9 +85,7 @@ class SpanEncoder:
         split = [self._pieces(text) for text, _ in texts]
         if self._apart:
             self._remember(piece.text for pieces in split for piece in pieces if piece.kind in ("text", "kept"))
-        made = [self._sample(pieces, spans) for pieces, (_, spans) in zip(split, texts, strict=True)]
-        self._batch.clear()
-        return made
+        return [self._sample(pieces, spans) for pieces, (_, spans) in zip(split, texts, strict=True)]
 
     def _sample(self, pieces: list[_Piece], spans: Sequence[Span]) -> Sample | None:
         ids: list[int] = []
@@ -168,18 +169,27 @@ class SpanEncoder:
 
     def plain(self, text: str) -> list[int]:
         """The ids of a text in which control tokens stay text, as `Tokenizer.encode` gives them."""
-        found = self._batch.get(text) or self._cache.get(text)
+        found = self._known(text)
         if found is None:
             self._remember([text])
-            found = self._batch.pop(text, None) or self._cache[text]
+            found = self._known(text)
+            assert found is not None
         return found
 
+    def _known(self, text: str) -> list[int] | None:
+        found = self._cache.get(text)
+        return self._recent.get(text) if found is None else found
+
     def _remember(self, texts: Iterable[str]) -> None:
-        """Encode texts together, and keep the ids: those of short texts for good, others until the batch is done."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._cache]
+        """Encode texts together, and keep the ids: those of short texts for good, others until there are many."""
+        if self._recent_characters > _RECENT_CHARACTERS:
+            self._recent.clear()
+            self._recent_characters = 0
+        new = [text for text in dict.fromkeys(texts) if text not in self._cache and text not in self._recent]
         for text, ids in zip(new, self._bulk.encode([well_formed(text) for text in new]), strict=True):
             short = len(text) <= _CACHED_CHARACTERS and len(self._cache) < _CACHED_PIECES
-            (self._cache if short else self._batch)[text] = np.frombuffer(ids, _IDS).tolist()
+            (self._cache if short else self._recent)[text] = np.frombuffer(ids, _IDS).tolist()
+            self._recent_characters += 0 if short else len(text)
 
     def _from_inside(self, text: str, *, first: bool, control: bool) -> tuple[list[int], list[Span]]:
         """The ids of a piece and their spans in it, by the library; not `first`: without the space that a text begins with.

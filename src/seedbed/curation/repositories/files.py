@@ -169,7 +169,7 @@ def _of_folder(path: Path) -> tuple[Tree, list[Entry]]:
     entries = [
         Entry(each.rstrip("/"), "040000" if each.endswith("/") else "", tracked=False)
         for each in listed
-        if not any(each.startswith(folder) for folder in ours)
+        if "/.seedbed/" not in f"/{each}" and not any(each.startswith(folder) for folder in ours)
     ]
     tree = Tree(name=printable(path.name) or "folder", top=path, repository=None, commit=None, from_commit=False)
     return tree, _sorted(entries)

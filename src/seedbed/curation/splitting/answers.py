@@ -144,11 +144,23 @@ class Answers:
         """For each of the answers, the rows of `shown` that show runs of it, and which runs."""
         wanted = np.zeros(len(self._sizes), bool)
         wanted[answers] = True
-        found: dict[int, dict[int, set[int]]] = {int(each): {} for each in answers}
+        runs, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for run, row in zip(self._seen_run, self._seen_row, strict=True):
             kept = shown[row] & wanted[self._answer[run]]
-            for one_run, one_row in zip(run[kept].tolist(), row[kept].tolist(), strict=True):
-                found[int(self._answer[one_run])].setdefault(one_row, set()).add(one_run)
+            runs.append(run[kept])
+            rows.append(row[kept])
+        run, row = np.concatenate(runs), np.concatenate(rows)
+        owner = self._answer[run]
+        order = np.lexsort((row, owner))
+        run, row, owner = run[order], row[order], owner[order]
+        starts = np.flatnonzero(np.r_[True, (row[1:] != row[:-1]) | (owner[1:] != owner[:-1])]) if len(run) else run
+        listed = run.tolist()
+        found: dict[int, dict[int, set[int]]] = {int(each): {} for each in answers}
+        ends = [*starts[1:].tolist(), len(listed)]
+        for answer, place, start, end in zip(
+            owner[starts].tolist(), row[starts].tolist(), starts.tolist(), ends[: len(starts)], strict=True
+        ):
+            found[answer][place] = set(listed[start:end])
         return found
 
     def sizes(self, answer: int) -> tuple[int, int]:

@@ -97,16 +97,20 @@ def contained_pairs(spool: Spool, order: np.ndarray) -> Contained:
 
 
 def _sorted(entries: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Hashes and ranks of rows, by hash and then rank, each once, without frequent hashes; how many these are."""
-    hashes, ranks = entries["hash"], order[entries["row"]]
-    sort = np.lexsort((ranks, hashes))
-    hashes, ranks = hashes[sort], ranks[sort]
-    if not len(hashes):
-        return hashes, ranks, 0
-    new = np.r_[True, (hashes[1:] != hashes[:-1]) | (ranks[1:] != ranks[:-1])]
-    hashes, ranks = hashes[new], ranks[new]
-    starts = np.flatnonzero(np.r_[True, hashes[1:] != hashes[:-1]])
-    lengths = np.diff(np.r_[starts, len(hashes)])
+    """Numbers of hashes and ranks of rows, by hash and then rank, each once, without frequent hashes; how many these are.
+
+    A rank has fewer than 32 bits, so that a number and a rank fit into one integer, which sorts faster than pairs.
+    """
+    if not len(entries):
+        return np.empty(0, np.uint64), np.empty(0, np.int64), 0
+    sort = np.argsort(entries["hash"])
+    hashes = entries["hash"][sort]
+    key = np.cumsum(np.r_[False, hashes[1:] != hashes[:-1]], dtype=np.uint64) << np.uint64(32)
+    key |= order[entries["row"]][sort].astype(np.uint64)
+    key.sort()
+    key = key[np.r_[True, key[1:] != key[:-1]]]
+    hashes, ranks = key >> np.uint64(32), (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    lengths = np.bincount(hashes.astype(np.int64))
     kept = np.repeat(lengths <= FREQUENT, lengths)
     return hashes[kept], ranks[kept], int((lengths > FREQUENT).sum())
 
