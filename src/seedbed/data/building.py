@@ -137,5 +137,6 @@ def emit_contents(dataset: Dataset, emit: Emit) -> None:
             fingerprint=dataset.fingerprint,
             counts={**counts, "vocab_size": dataset.manifest["vocab_size"], **drops},
             opening=sample_prompt(dataset),
+            answers=bool(dataset.manifest.get("answers")) or None,
         )
     )
