@@ -298,7 +298,9 @@ def test_a_prompt_for_samples_is_a_question_of_the_evaluation_rows(tmp_path: Pat
     built(row_datasets.mixed(tmp_path / "text", "text"), tmp_path / "cache", emit=said.append)
     (facts,) = [each for each in said if getattr(each, "opening", None)]
     assert facts.answers is None
-    assert any((row.text or "").startswith(facts.opening.split()[0]) for row in row_datasets.rows(["text"], 15, first=1000))
+    assert any(
+        (row.text or "").startswith(facts.opening.split()[0]) for row in row_datasets.rows(["text"], 15, first=1000)
+    )
 
 
 def test_the_tokenizer_of_conversations_keeps_its_template_and_stops_at_the_end_of_a_turn(tmp_path: Path) -> None:
