@@ -303,11 +303,15 @@ def test_the_markers_are_those_of_the_dataset_if_the_base_has_them(tmp_path: Pat
 def test_a_prompt_for_samples_is_a_question_of_the_evaluation_rows(tmp_path: Path) -> None:
     said: list[Any] = []
     built(row_datasets.mixed(tmp_path / "chat", "chat"), tmp_path / "cache", emit=said.append)
-    assert [each.opening for each in said if getattr(each, "opening", None)] == ["Where did the fox sit on day 1000?"]
+    (facts,) = [each for each in said if getattr(each, "opening", None)]
+    assert (facts.opening, facts.answers) == ("Where did the fox sit on day 1000?", True)
     said.clear()
     built(row_datasets.mixed(tmp_path / "text", "text"), tmp_path / "cache", emit=said.append)
-    (opening,) = [each.opening for each in said if getattr(each, "opening", None)]
-    assert any((row.text or "").startswith(opening.split()[0]) for row in row_datasets.rows(["text"], 15, first=1000))
+    (facts,) = [each for each in said if getattr(each, "opening", None)]
+    assert facts.answers is None
+    assert any(
+        (row.text or "").startswith(facts.opening.split()[0]) for row in row_datasets.rows(["text"], 15, first=1000)
+    )
 
 
 def test_the_tokenizer_of_conversations_keeps_its_template_and_stops_at_the_end_of_a_turn(tmp_path: Path) -> None:

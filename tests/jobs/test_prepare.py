@@ -102,6 +102,17 @@ def test_only_what_has_changed_is_read_again(tmp_path: Path, folder: Path, monke
     assert made == ["app1"]
 
 
+def test_the_remaining_time_counts_only_what_this_session_does(tmp_path: Path, folder: Path) -> None:
+    config = preparation("harvest", folder)
+    prepared(tmp_path / "runs", config, tmp_path / "data" / "one")
+    (folder / "app1" / "src" / "part_0.py").write_text("def new(value):\n    return value + 1\n" * 20)
+    task = new_task(tmp_path / "runs", "prepare", config, tmp_path / "data" / "two")
+    run_task(task)
+    logged = [json.loads(line) for line in task.events.read_bytes().splitlines()]
+    before, after = [each for each in logged if each["kind"] == "data" and each.get("whole")]
+    assert 0 < before["done"] < before["total"] == after["done"], "what the cache had is one event, before the work"
+
+
 def test_a_stopped_preparation_leaves_nothing_half_written_and_goes_on(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

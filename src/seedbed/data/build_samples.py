@@ -20,17 +20,18 @@ from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.curation.fim.families import families_of
 from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows, verify
 from seedbed.curation.record import Record, texts_of
-from seedbed.data import shards
+from seedbed.data import row_fit, shards
 from seedbed.data.building import MESSAGES, Base, Builder, emit_contents, open_or_build
 from seedbed.data.byte_streams import NoTextError
 from seedbed.data.interruption import Check, never_stop, run_interruptibly
 from seedbed.data.messages import MessageRecorder, replay_messages
 from seedbed.data.rendering import SETTINGS, VERSION, RowBlock, RowRenderer, Settings
+from seedbed.data.row_fit import Fit
 from seedbed.data.row_folder import refuse_changed, split_folder, without_template
 from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.events import Data, Emit, Message
+from seedbed.events import Data, Emit
 from seedbed.hardware.cpu import usable_cores
 from seedbed.text import plural, quoted
 from seedbed.tokenizer.chatml import CHATML, FIM_FAMILY
@@ -124,6 +125,7 @@ class _SamplesBuilder(Builder):
         self._workers, self._most = data.workers or usable_cores(), data.max_documents
         self._kinds = count_kinds(self._rows, check)
         self._reused = base.tokenizer if base is not None else None
+        self._positions = base.positions if base is not None else None
         self._template = base.template if base is not None else None
         if base is None and config.path:
             self._reused = Tokenizer.load(files.expand_home(config.path))
@@ -191,7 +193,10 @@ class _SamplesBuilder(Builder):
         splits: dict[str, Any] = {split: writer.totals(split) for split in shards.SPLITS}
         drops = writer.counted("drops")
         self._check_splits(splits, drops)
-        self._tell(drops, writer.counted("notes"))
+        longer = Counter({int(size): count for size, count in writer.counted("longer").items()})
+        context, notes = settings.max_tokens - 1, writer.counted("notes")
+        for message in row_fit.messages(Fit(context, writer.counted("rows"), longer, drops, notes, self._positions)):
+            self._emit(message)
         kinds = writer.counted("kinds")
         manifest = {
             "kind": shards.KIND,
@@ -262,26 +267,6 @@ class _SamplesBuilder(Builder):
             raise NoTextError(
                 f"{quoted(self._folder / name)} gives no sample for {split}: {why}.",
                 "Use a larger model.context, or make the dataset with more rows, for evaluation too (--eval-frac).",
-            )
-
-    def _tell(self, drops: Counter[str], notes: Counter[str]) -> None:
-        """Say which rows give no sample, and what was cut."""
-        if drops:
-            listed = ", ".join(f"{reason}: {count:,}" for reason, count in drops.most_common())
-            self._emit(
-                Message(
-                    level="warning",
-                    code="rows-dropped",
-                    text=f"{plural(drops.total(), 'row')} of the dataset cannot be trained on ({listed}).",
-                    why=f"A sample has at most {self._settings.max_tokens - 1:,} tokens here (model.context), and needs one "
-                    "that the loss counts.",
-                    hint="Set a larger model.context; `seedbed data lengths` shows how long the rows are.",
-                )
-            )
-        if notes:
-            listed = ", ".join(f"{what}: {count:,}" for what, count in notes.most_common())
-            self._emit(
-                Message(level="info", code="rows-changed", text=f"To fit the context, rows were changed ({listed}).")
             )
 
     @property

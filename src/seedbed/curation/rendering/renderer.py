@@ -30,8 +30,6 @@ BATCH_RECORDS = 256
 BATCH_CHARACTERS = 1 << 22
 """Records are rendered in batches of at most so many, and of about so many characters."""
 
-TOO_LONG_CHATS = "chats that were too long"
-LEFT_OUT = "tokens left out before turns of chats that were too long"
 CHARACTERS_PER_TOKEN = 4
 """Chats with more characters than so many for each token of the limit are taken turn by turn, if the template needs that."""
 
@@ -85,6 +83,9 @@ class Renderer:
         if max_tokens is not None and max_tokens < 1:
             raise UsageError(f"A sample cannot have at most {max_tokens} tokens.", "Give 1 or more.")
         self.tokenizer, self.max_tokens, self.loss = tokenizer, max_tokens, loss
+        self.too_long: dict[str, int] = {}
+        """The ids of chats and rows for fill in the middle with more than `max_tokens` tokens, and about how many they have
+        at least. It grows until the caller clears it."""
         self._fim_family = fim_family
         self._markers: Markers | None = None
         self._encoder = SpanEncoder(tokenizer, other_tokens(tokenizer))
@@ -216,6 +217,7 @@ class Renderer:
             _drop(drops, record, _NOT_TEXT)
         elif self.max_tokens is not None and len(sample.ids) > self.max_tokens:
             part = _upto(record, rendered)
+            self._note_length(record, len(sample.ids))
             if self.loss == "all":
                 yield from self._clipped(part, program, len(sample.ids), drops)
             else:
@@ -234,8 +236,6 @@ class Renderer:
         if not found.records:
             _drop(drops, record, found.reason)
             return
-        drops.note(STEP, TOO_LONG_CHATS)
-        drops.note(STEP, LEFT_OUT, found.lost_tokens)
         for each in found.records:
             (answer,) = program.ask_aside([program.chat(each, whole=self.loss == "all")])
             if answer.problem:
@@ -267,7 +267,10 @@ class Renderer:
         messages = record.messages or []
         sizes = {id(each): size_of(each, self.encode) for each in messages}
         numbers = {id(each): number for number, each in enumerate(messages)}
-        left, lost = trained_turns(record), 0
+        left = trained_turns(record)
+        length = sum(sizes[id(each)] for each in messages[: left[-1] + 1]) if left else 0
+        if length > self.max_tokens:
+            self._note_length(record, length)
         while left:
             upto = [
                 msgspec.structs.replace(each, trained=False)
@@ -280,6 +283,8 @@ class Renderer:
             covered = [left[-1]]
             for _ in range(2):  # the length is a lower bound, so that the first try may be too long
                 clipped = clip(part, self.max_tokens, self, length=length, sizes=sizes)
+                if clipped.lost_tokens:
+                    self._note_length(record, self.max_tokens + 1)
                 if not clipped.records:
                     _drop(drops, record, clipped.reason)
                     break
@@ -294,15 +299,14 @@ class Renderer:
                 length = len(sample.ids)
                 if length <= self.max_tokens:
                     covered += [numbers.get(id((part.messages or [])[turn]), -1) for turn in answer.samples[0].turns]
-                    lost += clipped.lost_tokens
                     yield part, sample
                     break
             else:
                 _drop(drops, record, _TOO_LONG)
             left = [turn for turn in left if turn not in covered]
-        if lost:
-            drops.note(STEP, TOO_LONG_CHATS)
-            drops.note(STEP, LEFT_OUT, lost)
+
+    def _note_length(self, record: Record, tokens: int) -> None:
+        self.too_long[record.id] = max(tokens, self.too_long.get(record.id, 0))
 
     def count(self, record: Record) -> int | None:
         """How many tokens a chat has when it is rendered as a whole; None if the template cannot render it."""
@@ -327,6 +331,7 @@ class Renderer:
                 record, self._family(), self.encode, loss="all" if self.loss == "all" else "middle"
             )
             if self.max_tokens is not None and len(ids) > self.max_tokens:
+                self._note_length(record, len(ids))
                 _drop(drops, record, "a row for fill in the middle is longer than the limit")
             else:
                 yield record, Sample(ids, trained)
