@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from curation.logs.reading import FIXTURES, Session, notes, read, reasons
 from seedbed.curation.drops import Drops
 from seedbed.curation.logs import elements, lines
 from seedbed.curation.logs.options import LogOptions
+from seedbed.curation.logs.sniff import search
 from seedbed.curation.logs.units import find_units
 from seedbed.curation.record import encode
 from seedbed.errors import SeedbedError, UsageError
@@ -202,6 +205,35 @@ def test_what_cannot_be_read_at_all_is_an_error_that_says_what_to_do(tmp_path: P
     with pytest.raises(SeedbedError, match=r"No logs of a known format.*a\.json") as error:
         find_units(tmp_path)
     assert "claude-code, codex, cline, aider, chatgpt, sharegpt, openai, alpaca" in error.value.hint
+
+
+def test_why_a_file_is_not_read_is_named(tmp_path: Path) -> None:
+    """Files that were half-written, empty or damaged were only called of no known format."""
+    whole = tmp_path / "whole.zip"
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("chat.html", "x" * 500)
+    contents = {
+        "blank.jsonl": b" \n\n",
+        "cut.zip": whole.read_bytes()[:90],
+        "empty.jsonl": b"",
+        "half.jsonl": b'{"id": 1, "text": "half wri',
+        "list.json": b"[1, 2, 3]",
+        "nul.jsonl": b"\0" * 5000,
+        "other.json": b'{"a": 1}',
+        "words.json": b"words",
+    }
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    expected = {
+        "blank.jsonl": "empty file", "cut.zip": "damaged zip file", "empty.jsonl": "empty file", "half.jsonl": "damaged JSON",
+        "list.json": "unknown format", "nul.jsonl": "file of NUL bytes", "other.json": "unknown format",
+        "pipe.jsonl": "not a regular file: a pipe", "whole.zip": "zip file without conversations", "words.json": "no JSON",
+    }  # fmt: skip
+    assert dict(search(tmp_path, None).unknown) == expected
+    for name, reason in expected.items():
+        with pytest.raises(SeedbedError, match=re.escape(f"Not read: {name} ({reason}).")):
+            find_units(tmp_path / name)
 
 
 def test_names_from_logs_cannot_control_the_terminal(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def find_units(path: Path, format: str | None = None, options: LogOptions | None
         raise UsageError(f"{quoted(path)} does not exist.", "Check the path.")
     found = search(root, format)
     if not found.found:
-        names = listed([printable(name) for name, _ in found.unknown], 5)
+        names = listed([f"{printable(name)} ({printable(reason)})" for name, reason in found.unknown], 5)
         seen = f" Not read: {names}." if names else ""
         raise SeedbedError(
             f"No logs of a known format are in {quoted(path)}.{seen}",
