@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -178,6 +179,39 @@ def test_a_file_that_changes_or_goes_while_it_is_read_is_counted(
     assert reasons(drops)["file changed while it was read"] == 4
     assert reasons(drops)["unreadable file"] == 1
     assert notes(drops)["file that changed while it was read: p/good.jsonl"] == 1
+
+
+def test_nul_characters_are_removed_from_texts_and_arguments_and_counted(tmp_path: Path) -> None:
+    """They stayed in the rows, and nothing said so."""
+    log = Session()
+    log.user("a\0b\0")
+    log.call("c1", command="printf 'x\0y' \\u0000")
+    log.result("c1", "x\0y")
+    log.assistant("done\0")
+    log.write(tmp_path / "p")
+    (record,), drops = read(tmp_path)
+    question, asked, answer, done = record.messages or ()
+    assert [question.content, answer.content, done.content] == ["ab", "xy", "done"]
+    assert asked.tool_calls
+    assert json.loads(asked.tool_calls[0].function.arguments) == {"command": "printf 'xy' \\u0000"}
+    assert notes(drops)["NUL characters removed"] == 5
+
+
+@pytest.mark.parametrize("source", ["aider", "claude-code/v2", "cline", "codex/v1", "openai", "sharegpt", "chatgpt/v2"])
+def test_bytes_that_are_not_utf_8_are_counted_wherever_they_stand(source: str, tmp_path: Path) -> None:
+    """Those of Aider's files, and within the arguments of tool calls, became U+FFFD without a count."""
+    shutil.copytree(FIXTURES / source, tmp_path / source)
+    places = 0
+    for path in [each for each in (tmp_path / source).rglob("*") if each.is_file()]:
+        whole = path.read_bytes()
+        for place in [each.start() for each in re.finditer(rb"(?<=[a-z]) (?=[a-z])", whole)][:30]:
+            path.write_bytes(whole[:place] + b" \xff" + whole[place + 1 :])
+            records, drops = read(tmp_path)
+            if any("\ufffd" in encode(record).decode() for record in records):
+                places += 1
+                assert notes(drops)["invalid characters replaced"] > 0
+        path.write_bytes(whole)
+    assert places > 1
 
 
 def test_the_fingerprint_changes_with_content_and_options(tmp_path: Path) -> None:
