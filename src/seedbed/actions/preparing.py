@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from seedbed.actions import launching
 from seedbed.actions.models import child
 from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
+from seedbed.config.environment import env
 from seedbed.config.preparing import Clipping, Merging, Preparation
 from seedbed.config.resolving import Resolved
 from seedbed.curation.executors import read_executor
@@ -58,8 +60,22 @@ def with_inputs(resolved: Resolved[Any], table: str, inputs: Sequence[str]) -> R
     executor = getattr(table_config, "executor", "processes")
     if executor != "processes":
         table_config = replace(table_config, executor=str(normal_path(executor)))
+    resolved = _with_own_names(resolved)
     config = replace(resolved.config, **{table: replace(table_config, inputs=tuple(found))})
     return Resolved(config, resolved.origins | {f"{table}.inputs": "command line"})
+
+
+def _with_own_names(resolved: Resolved[Any]) -> Resolved[Any]:
+    """The config with the login name and the name of this machine, which are personal data, unless others are given."""
+    redaction = getattr(resolved.config, "redaction", None)
+    if redaction is None or not redaction.personal:
+        return resolved
+    own = {"user": env("USER") or env("LOGNAME"), "host": platform.node().partition(".")[0]}
+    missing = {
+        name: value for name, value in own.items() if value and getattr(redaction, name) is None and is_utf_8(value)
+    }
+    config = replace(resolved.config, redaction=replace(redaction, **missing))
+    return Resolved(config, resolved.origins | {f"redaction.{name}": "this machine" for name in missing})
 
 
 def start_dataset_task(

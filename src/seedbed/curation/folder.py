@@ -25,7 +25,7 @@ from seedbed import __version__, files
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Record, decode, encode
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.text import quoted
+from seedbed.text import plural, quoted
 
 DESCRIPTION = "dataset.json"
 KIND = "seedbed-records"
@@ -228,7 +228,7 @@ def _card(description: Description) -> str:
     """A dataset card: which files belong to which split, and how the dataset was made."""
     parts = {"train": TRAIN, "eval": EVAL} if description.is_split else {"train": RECORDS}
     configured = "".join(f"  - split: {split}\n    path: {name}\n" for split, name in parts.items())
-    rows = ", ".join(f"{facts.rows:,} rows in {name}" for name, facts in description.files.items())
+    rows = ", ".join(f"{plural(facts.rows, 'row')} in {name}" for name, facts in description.files.items())
     return (
         f"---\nconfigs:\n- config_name: default\n  data_files:\n{configured}---\n\n# {_plain(description.name)}\n\n"
         f"Made by {description.made_by} ({description.made}): {rows}. `dataset.json` says from what and how, "

@@ -104,10 +104,9 @@ class Preparer:
         if part is not None:
             return part
         names = self._names = self._names_of(unit)
-        redactor = self._redact.redactor
 
         def mask(text: str) -> str:
-            return redactor.redact_text(text, names)
+            return self._redact.mask(text, names)
 
         return make_part(self.cache, self.key(unit), _Tolerant(unit), self.steps, mask, Ticker(check))
 

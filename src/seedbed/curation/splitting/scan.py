@@ -145,7 +145,8 @@ class _Columns:
         if record.cluster:
             self._link(number, hash64("cluster:" + record.cluster), STRONG)
         for link in record.links or ():
-            self._link(number, hash64(link), {"path": PATH, "file": FILE}.get(link.partition(":")[0], STRONG))
+            kind = {"path": PATH, "file": FILE}.get(link.partition(":")[0], STRONG)
+            self._link(number, hash64(link if kind == STRONG else _place(link, record)), kind)
         self.conversation.append(0)
         if record.kind == "chat":
             self._add_turns(number, record)
@@ -243,6 +244,18 @@ def time_of(record: Record) -> int:
     except (ValueError, OverflowError):
         return NO_TIME
     return seconds if 0 <= seconds < NO_TIME else NO_TIME
+
+
+def _place(link: str, record: Record) -> str:
+    """What a link to a file names: the folder or name of the repository and the path, without the kind of link and the owner.
+
+    So a file of `owner/app` that git has, and the same that a session changed in a folder `app`, are tied together.
+    """
+    path = link.partition(":")[2]
+    repository = record.provenance.repository or ""
+    if "/" in repository and path.startswith(f"{repository}/"):
+        path = path[repository.rindex("/") + 1 :]
+    return f"place:{path}"
 
 
 def _rank_of(link: str) -> int:
