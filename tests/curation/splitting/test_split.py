@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import LEDGER
-from seedbed.curation.record import Record
+from seedbed.curation.record import Message, Provenance, Record, content_id, encode
 from seedbed.curation.splitting.ledger import encode_entry
 from seedbed.curation.splitting.split import SplitOptions, SplitResult, rows_of, split
 from seedbed.errors import SeedbedError, UsageError
@@ -322,3 +322,28 @@ def test_tiny_and_empty_rows_are_split_without_harm(tmp_path: Path) -> None:
     result, _ = split_of(tmp_path, records)
     assert result.train_rows + result.eval_rows == len(records)
     assert result.eval_rows
+
+
+def test_a_file_that_git_has_and_that_a_session_changed_is_in_one_part(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    lines = []
+    for number in range(60):
+        text = " ".join(f"word{number}x{each}" for each in range(40))
+        git = Provenance(source="git", repository="me/app", path=f"src/p{number}.py")
+        log = Provenance(source="codex", repository="app", session=f"s{number}")
+        turns = [
+            Message(role="user", content=f"Please {text[::-1]}"),
+            Message(role="assistant", content=" ".join(f"other{number}y{each}" for each in range(40))),
+        ]
+        for record in (
+            Record(kind="text", text=text, provenance=git, links=[f"path:me/app/src/p{number}.py"]),
+            Record(
+                kind="chat", messages=turns, provenance=log, links=[f"session:s{number}", f"file:app/src/p{number}.py"]
+            ),
+        ):
+            record.id = content_id(record)
+            lines.append(encode(record))
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    found = split([path], SplitOptions(eval_fraction=0.2), Drops(), lambda _: None, tmp_path)
+    assert (found.split[::2] == found.split[1::2]).all()
+    assert found.eval_rows > 0

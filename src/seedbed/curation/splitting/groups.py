@@ -67,7 +67,7 @@ def grouped(rows: Rows, contained: Contained, level: Level) -> Groups:
     messages: list[str] = []
     prefix, prefix_edges = _prefixes(rows)
     strong = [prefix_edges, _edges(rows, STRONG), _openings(rows, messages)]
-    paths, files = _edges(rows, PATH), _edges(rows, FILE)
+    paths, files = _edges(rows, PATH), _edges(rows, FILE, PATH)  # a session ties itself to what git has of the file
     part_of = (contained.a, contained.b)
     edges = [*strong, paths, files, part_of]
     used = "links"
@@ -119,8 +119,8 @@ def _large(group: np.ndarray) -> np.ndarray:
     return sizes > max(TOO_LARGE * len(group), DIVIDED)
 
 
-def _edges(rows: Rows, kind: int) -> tuple[np.ndarray, np.ndarray]:
-    chosen = rows.link_kind == kind
+def _edges(rows: Rows, *kinds: int) -> tuple[np.ndarray, np.ndarray]:
+    chosen = np.isin(rows.link_kind, kinds)
     return _shared(rows.link[chosen], rows.link_row[chosen])
 
 
