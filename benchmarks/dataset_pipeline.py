@@ -1,6 +1,6 @@
 """How long it takes from repositories and logs to shards, stage by stage, and how much memory that needs.
 
-    python benchmarks/dataset_pipeline.py REPOSITORIES [REPOSITORIES ...] [--megabytes 1000] [--workers 2] [--context 2048] [--keep DIR]
+    python benchmarks/dataset_pipeline.py REPOSITORIES [REPOSITORIES ...] [--megabytes 1000] [--workers 2] [--keep DIR]
 
 REPOSITORIES are folders of repositories, which are harvested; Python's standard library is prepared as files; the rest of the
 megabytes are conversations from generated logs of Claude Code, whose texts are lines of the standard library in random order.

@@ -181,7 +181,8 @@ def build(config: Config, start: Start, session: Session) -> Parts:
             if FAIL == "slow-prepare":
                 time.sleep(0.5)
                 session.emit_or_stop(Data(stage="tokens", done=done, total=100, unit="documents"))
-        session.emit(Data(stage="dataset", done=100, total=100, unit="tokens", opening="It was a dark night"))
+        opening, answers = "It was a dark night", FAIL == "chats" or None
+        session.emit(Data(stage="dataset", done=100, total=100, unit="tokens", opening=opening, answers=answers))
     if FAIL == "faults":
         session.emit(Data(stage="padding", done=1, total=1, unit="x" * 20_000))  # the log may always grow to 16 KiB
     if FAIL == "disk":

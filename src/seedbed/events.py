@@ -202,6 +202,8 @@ class Data(Event, frozen=True, kw_only=True):
     counts: dict[str, int] | None = None
     opening: str | None = None
     """The typical beginning of a text in the dataset, usable as a prompt."""
+    answers: bool | None = None
+    """Whether most rows of the dataset are conversations, so that a prompt is a message of a chat."""
     whole: bool | None = None
     """Whether `total` is all the work of a task, so that its remaining time follows from this event and earlier ones."""
 

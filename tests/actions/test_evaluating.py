@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import row_datasets
 from evaluated import CONTEXT, saved_model, write_text
 from seedbed import actions
 from seedbed.actions.evaluating import check_evaluation
@@ -216,6 +217,18 @@ def test_what_cannot_work_is_refused_before_a_task_exists(
         actions.start_evaluation(store, resolved)
     assert store.tasks() == []
     assert not list(store.root.glob(".evaluations/*.json"))
+
+
+def test_a_dataset_of_rows_is_refused_also_if_a_run_trained_on_it(store: Store, saved: Path, tmp_path: Path) -> None:
+    folder = row_datasets.mixed(tmp_path / "full")
+    with pytest.raises(UsageError, match=r"full\" is a dataset of rows") as caught:
+        actions.start_evaluation(store, wanted(store, str(saved), data__source=str(folder)))
+    assert store.tasks() == []
+    assert "--data text:PATH" in caught.value.hint
+    trained(store, saved, "oak", f"data.source={folder}")
+    data = actions.training_text(models_of(store, "oak"))
+    with pytest.raises(UsageError, match="is a dataset of rows"):
+        actions.start_evaluation(store, wanted(store, "oak", data__source=data.source))
 
 
 def test_no_model_and_an_existing_output_are_refused(store: Store, saved: Path, tmp_path: Path) -> None:

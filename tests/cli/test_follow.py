@@ -42,6 +42,11 @@ def test_a_run_whose_validation_loss_has_risen_offers_its_best_checkpoint(desk: 
     assert used.endswith("step-00000010")
 
 
+def test_a_run_on_conversations_offers_a_chat(desk: Any) -> None:
+    out = desk.seedbed("train", "--set", "train.steps=20", "--name", "alpha", env={"FAKE_FAIL": "chats"}).stdout
+    assert "seedbed generate alpha --chat --prompt 'Once upon a time'" in out
+
+
 def test_train_json_prints_only_the_status_to_stdout(desk: Any) -> None:
     done = desk.seedbed("train", "--set", "train.steps=20", "--json")
     assert json.loads(done.stdout)["status"] == "completed"

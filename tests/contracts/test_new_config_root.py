@@ -176,6 +176,6 @@ def test_config_commands_show_check_and_explain_the_new_kind(source: Path, folde
     assert "probe.width = 8\n  Numbers in that vector. (A whole number, at least 1.)" in explained
     assert "probe.documents = not set" in explained
     assert "train.steps" not in explained
-    assert "{train,probe,simulate,evaluate,prepare,merge}" in seedbed("keys", "--help")
+    assert "{train,probe,simulate,evaluate,prepare,merge,clip}" in seedbed("keys", "--help")
     foreign = "from seedbed.cli.main import main; assert main(['config', 'keys', 'optimizer', '--kind', 'probe']) == 2"
     assert '"optimizer" belongs to a train config.' in run_python(source, "-c", foreign, folder=folder).stderr

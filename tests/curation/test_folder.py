@@ -11,6 +11,7 @@ import pytest
 from seedbed import files
 from seedbed.curation.drops import SAMPLES, Drops
 from seedbed.curation.folder import (
+    DESCRIPTION,
     EVAL,
     TRAIN,
     Description,
@@ -160,3 +161,11 @@ def test_drops_are_counted_whole_and_sampled_in_part(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "rejects" / "files.jsonl").read_text().splitlines()]
     assert [row["where"] for row in rows] == [f"a{number}.py" for number in range(SAMPLES)]
     assert rows[0]["text"] == "y" * 2000
+
+
+def test_a_link_is_refused_before_the_work_and_not_after_it(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / DESCRIPTION).write_text('{"kind": "seedbed-records"}')
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(UsageError, match="symbolic link"):
+        refuse_existing(tmp_path / "link", force=True)

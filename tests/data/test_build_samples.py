@@ -218,12 +218,23 @@ def test_the_same_rows_are_built_once_and_another_context_again(tmp_path: Path) 
     assert built(moved, tmp_path / "cache", data={"loss": "all"}).folder != first.folder
 
 
-def test_a_dataset_that_is_not_split_is_refused_and_not_split_by_row(tmp_path: Path) -> None:
-    folder = row_datasets.dataset(tmp_path / "logs", list(row_datasets.rows(["chat"], 5)), None)
-    with pytest.raises(UsageError, match="not divided into rows for training and for evaluation") as caught:
-        built(folder, tmp_path / "cache")
-    assert f"seedbed data merge {folder}" in caught.value.hint
-    assert not (tmp_path / "cache").exists()
+def test_a_dataset_that_is_not_split_is_split_by_groups_once(tmp_path: Path) -> None:
+    rows = list(row_datasets.rows(["text"], 60))
+    for number, record in enumerate(rows):
+        record.links = [f"session:{number // 3}"]  # three rows of each session
+    folder = row_datasets.dataset(tmp_path / "logs", rows, None)
+    emitted: list[Any] = []
+    made = built(folder, tmp_path / "cache", emit=lambda event, _=None: emitted.append(event))
+    [held_out] = [each.text for each in emitted if getattr(each, "code", "") == "held-out"]
+    assert "is not split" in held_out
+    [split] = (tmp_path / "cache" / "records").glob("split-*")
+    ids = [{json.loads(line)["id"] for line in (split / name).open()} for name in ("train.jsonl", "eval.jsonl")]
+    assert not ids[0] & ids[1]
+    assert len(ids[0] | ids[1]) == 60
+    of_session = {record.id: number // 3 for number, record in enumerate(rows)}
+    assert not {of_session[each] for each in ids[0]} & {of_session[each] for each in ids[1]}
+    assert made.validation.num_documents > 0
+    assert built(folder, tmp_path / "cache").folder == made.folder
 
 
 def test_a_changed_file_of_rows_is_refused(tmp_path: Path) -> None:
@@ -292,11 +303,15 @@ def test_the_markers_are_those_of_the_dataset_if_the_base_has_them(tmp_path: Pat
 def test_a_prompt_for_samples_is_a_question_of_the_evaluation_rows(tmp_path: Path) -> None:
     said: list[Any] = []
     built(row_datasets.mixed(tmp_path / "chat", "chat"), tmp_path / "cache", emit=said.append)
-    assert [each.opening for each in said if getattr(each, "opening", None)] == ["Where did the fox sit on day 1000?"]
+    (facts,) = [each for each in said if getattr(each, "opening", None)]
+    assert (facts.opening, facts.answers) == ("Where did the fox sit on day 1000?", True)
     said.clear()
     built(row_datasets.mixed(tmp_path / "text", "text"), tmp_path / "cache", emit=said.append)
-    (opening,) = [each.opening for each in said if getattr(each, "opening", None)]
-    assert any((row.text or "").startswith(opening.split()[0]) for row in row_datasets.rows(["text"], 15, first=1000))
+    (facts,) = [each for each in said if getattr(each, "opening", None)]
+    assert facts.answers is None
+    assert any(
+        (row.text or "").startswith(facts.opening.split()[0]) for row in row_datasets.rows(["text"], 15, first=1000)
+    )
 
 
 def test_the_tokenizer_of_conversations_keeps_its_template_and_stops_at_the_end_of_a_turn(tmp_path: Path) -> None:
@@ -307,3 +322,12 @@ def test_the_tokenizer_of_conversations_keeps_its_template_and_stops_at_the_end_
     plain = built(row_datasets.mixed(tmp_path / "text", "text"), tmp_path / "cache").tokenizer
     assert plain.chat_template is None
     assert plain.stop_ids == {plain.eot_id}
+
+
+def test_rows_that_were_changed_without_another_size_are_refused(tmp_path: Path) -> None:
+    """The data in the cache are found by what dataset.json says, so other rows must not be kept under its name."""
+    folder = row_datasets.mixed(tmp_path / "full")
+    content = (folder / "train.jsonl").read_bytes()
+    (folder / "train.jsonl").write_bytes(content.replace(b"return y", b"return x"))
+    with pytest.raises(SeedbedError, match="has changed since the dataset was made"):
+        built(folder, tmp_path / "cache")

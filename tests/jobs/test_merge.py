@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_merge_has_train_and_eval_without_leaks(tmp_path: Path, inputs: list[P
     assert leakage["answers"] > 0
     assert leakage["rate"] <= 0.01
     assert [each["name"] for each in description.inputs] == ["set0", "set1"]
-    assert description.steps[0] == "redact@1"
+    assert description.steps[0] == "redact@2"
     assert not list((made / LEDGER).parent.glob("*.tmp"))
 
 
@@ -55,6 +56,20 @@ def test_rows_once_in_eval_never_enter_train_when_data_are_added(tmp_path: Path,
     for made in (second, third):
         assert not old & {row["id"] for row in rows(made / TRAIN)}
     assert {row["id"] for row in rows(second / EVAL)} >= old
+
+
+def test_another_build_of_the_same_inputs_in_the_same_folder_knows_the_rows_in_eval(
+    tmp_path: Path, inputs: list[Path]
+) -> None:
+    first = merged(tmp_path / "runs", tmp_path / "data" / "first", inputs[0])
+    fresh = merged(tmp_path / "runs", tmp_path / "data" / "fresh", *inputs)
+    assert not {row["id"] for row in rows(first / EVAL)} & {row["id"] for row in rows(fresh / TRAIN)}
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+        ".seedbed",
+        "eval-ledger.jsonl",
+        "first",
+        "fresh",
+    ]
 
 
 def test_a_ledger_elsewhere_is_kept_up_to_date(tmp_path: Path, inputs: list[Path]) -> None:
@@ -73,6 +88,22 @@ def test_rows_that_are_in_an_evaluation_set_are_left_out_and_named(tmp_path: Pat
     made = merged(tmp_path / "runs", tmp_path / "full", *inputs, config=config)
     assert code["id"] not in {row["id"] for name in (TRAIN, EVAL) for row in rows(made / name)}
     assert [hit["item"] for hit in describe(made).facts["evaluation_items"]] == ["task-7"]
+
+
+def test_evaluation_sets_are_read_once(tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were read again at the end, only to name the step; gone by then, they ended a merge that was done."""
+    benchmark = tmp_path / "benchmark.jsonl"
+    benchmark.write_text('{"id": "task-8", "solution": "' + " ".join(f"word{each}" for each in range(40)) + '"}\n')
+    work = merging.Merger.run_unique
+
+    def without_benchmark(self: merging.Merger) -> merging.PhaseResult:
+        benchmark.unlink(missing_ok=True)
+        return work(self)
+
+    monkeypatch.setattr(merging.Merger, "run_unique", without_benchmark)
+    config = Merging(decontamination=DecontaminationConfig(against=(str(benchmark),)))
+    made = merged(tmp_path / "runs", tmp_path / "full", *inputs, config=config)
+    assert "decontaminate@1" in describe(made).steps
 
 
 def test_the_same_inputs_in_another_order_give_the_same_split(tmp_path: Path, inputs: list[Path]) -> None:
@@ -101,6 +132,42 @@ def test_a_merge_that_was_stopped_goes_on_with_the_phase_that_is_not_done(
     run_task(task)
     assert rows(tmp_path / "full" / EVAL)
     assert not (task.path / WORK).exists()
+
+
+def test_a_phase_whose_file_is_cut_short_is_done_again(
+    tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of phases are not written through to the disk, so a power failure may cut them short."""
+    config = Merging(merge=MergeConfig(inputs=tuple(map(str, inputs)), workers=1))
+    task = new_task(tmp_path / "runs", "merge", config, tmp_path / "full")
+    with monkeypatch.context() as patch:
+        patch.setattr("seedbed.jobs.merge.assemble", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_task(task)
+    unique = task.path / WORK / "unique.jsonl"
+    lines = unique.read_bytes().splitlines(keepends=True)
+    unique.write_bytes(b"".join(lines[: len(lines) // 2]))
+    run_task(task)
+    assert sum(len(rows(tmp_path / "full" / name)) for name in (TRAIN, EVAL)) > 0.9 * len(lines)
+
+
+def test_what_another_merge_adds_to_a_shared_ledger_meanwhile_stays(
+    tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    config = Merging(split=SplitConfig(ledger=str(ledger)))
+    write = merging.write_report
+
+    def write_while_another_merge_ends(*arguments: object) -> None:
+        monkeypatch.setattr(merging, "write_report", write)
+        merged(tmp_path / "runs", tmp_path / "other", inputs[1], config=config)
+        write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(merging, "write_report", write_while_another_merge_ends)
+    first = merged(tmp_path / "runs", tmp_path / "first", inputs[0], config=config)
+    known = {json.loads(line)["row"] for line in ledger.read_text().splitlines()}
+    for made in (first, tmp_path / "other"):
+        assert {json.loads(line)["row"] for line in (made / LEDGER).read_text().splitlines()} <= known
 
 
 def test_a_dataset_that_was_changed_by_hand_is_refused(tmp_path: Path, inputs: list[Path]) -> None:

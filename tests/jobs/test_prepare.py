@@ -13,7 +13,8 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.folder import RECORDS, describe, verify
 from seedbed.curation.preparing import Preparer
 from seedbed.errors import SeedbedError
-from seedbed.runs.lifecycle import StopRequested
+from seedbed.jobs import prepare
+from seedbed.runs.lifecycle import Lifecycle, StopRequested
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +39,7 @@ def test_a_harvest_has_gaps_and_commits_with_where_they_are_from(tmp_path: Path,
     assert {row["provenance"]["repository"] for row in found} == {"app0", "app1", "app2"}
     assert all(row["provenance"]["commit"] for row in found if row["kind"] == "chat")
     assert sum(row["kind"] == "chat" for row in found) == 18  # six commits in each repository
-    assert all(row["lineage"][0] == "redact@1" and row["links"] and row["id"] for row in found)
+    assert all(row["lineage"][0] == "redact@2" and row["links"] and row["id"] for row in found)
 
 
 def test_no_file_of_a_dataset_or_of_the_cache_has_a_secret(tmp_path: Path, folder: Path, cache: Path) -> None:
@@ -101,6 +102,17 @@ def test_only_what_has_changed_is_read_again(tmp_path: Path, folder: Path, monke
     assert made == ["app1"]
 
 
+def test_the_remaining_time_counts_only_what_this_session_does(tmp_path: Path, folder: Path) -> None:
+    config = preparation("harvest", folder)
+    prepared(tmp_path / "runs", config, tmp_path / "data" / "one")
+    (folder / "app1" / "src" / "part_0.py").write_text("def new(value):\n    return value + 1\n" * 20)
+    task = new_task(tmp_path / "runs", "prepare", config, tmp_path / "data" / "two")
+    run_task(task)
+    logged = [json.loads(line) for line in task.events.read_bytes().splitlines()]
+    before, after = [each for each in logged if each["kind"] == "data" and each.get("whole")]
+    assert 0 < before["done"] < before["total"] == after["done"], "what the cache had is one event, before the work"
+
+
 def test_a_stopped_preparation_leaves_nothing_half_written_and_goes_on(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,3 +159,27 @@ def test_rows_with_the_same_content_are_kept_once(tmp_path: Path) -> None:
     (tmp_path / "chats.jsonl").write_text(text + text)
     made = prepared(tmp_path / "runs", preparation("logs", tmp_path / "chats.jsonl"), tmp_path / "data" / "chats")
     assert describe(made).files[RECORDS].rows == 5
+
+
+def test_a_full_disk_in_a_worker_pauses_the_task_and_what_is_finished_is_kept(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's answer said only that there was an error, so that the task failed."""
+    monkeypatch.setattr("seedbed.jobs.prepare._SMALL_BYTES", 0)
+    answered = prepare._part_of
+    full = json.dumps({"error": "No space.", "hint": "", "reason": "full", "passing": True, "full": True})
+    lines = [full, full]
+    waited: list[str] = []
+
+    def part_of(line: str, *others: object) -> object:
+        return answered(lines.pop() if lines else line, *others)  # type: ignore[arg-type]
+
+    def wait_paused(self: Lifecycle, reason: str, hint: str, until: object) -> bool:
+        waited.append(reason)
+        return True
+
+    monkeypatch.setattr(prepare, "_part_of", part_of)
+    monkeypatch.setattr(Lifecycle, "wait_paused", wait_paused)
+    made = prepared(tmp_path / "runs", preparation("harvest", folder, workers=2), tmp_path / "data" / "all")
+    assert waited == ["No space.", "No space."]
+    assert len(rows(made / RECORDS)) > 20

@@ -17,7 +17,7 @@ from real.fuzz import text as random_text
 from real.loading import Real, load
 from rendered_chats import TAGGED, call, chat, message
 from seedbed.curation.drops import Drops
-from seedbed.curation.record import Record
+from seedbed.curation.record import Provenance, Record
 from seedbed.curation.rendering.conversations import messages_of, tools_of
 from seedbed.curation.rendering.encoding import Sample
 from seedbed.curation.rendering.renderer import Renderer
@@ -186,6 +186,18 @@ def test_the_end_of_a_turn_is_trained_once_in_every_golden_file() -> None:
             ends = [n for n, line in enumerate(lines) if line == f"+ {end}"]
             assert len(ends) == sum(1 for _ in filter(None, runs.split("-"))), (name, template, record.kind)
             assert all(runs[n + 1 : n + 2] != "+" for n in ends)
+
+
+def test_pieces_of_a_text_have_room_for_what_the_tokenizer_puts_before_and_after() -> None:
+    llama = load("llama3").ours
+    row = Record(
+        kind="text", text="".join(f"{n} is a number\n" for n in range(300)), provenance=Provenance(source="test")
+    )
+    found = rendered(llama, None, [row], max_tokens=64)
+    assert all(len(each.ids) <= 64 and each.ids[0] == llama.prefix_ids[0] for each in found)
+    assert {each.trained[:2] for each in found} == {b"\x00\x01"}, "the beginning is no target"
+    assert [each.ids[-1] == llama.eot_id for each in found] == [*[False] * (len(found) - 1), True]
+    assert "".join(llama.decode(each.ids) for each in found) == row.text
 
 
 def write() -> None:

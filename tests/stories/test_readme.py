@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import pacing
 import patience
+from prepared import repository
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 NOT_RUN_HERE = ("git", "make", "pip", "$")
@@ -50,6 +52,9 @@ def commands(block: str) -> list[list[str]]:
 def test_every_command_of_the_readme_works(workspace: Any) -> None:
     (workspace.folder / "novels").mkdir()
     (workspace.folder / "novels" / "one.txt").write_text("It was a dark night. The wind was cold.\n\n" * 150)
+    repository(workspace.folder / "src" / "app", 0)
+    logs = Path(__file__).resolve().parents[1] / "curation" / "logs" / "fixtures" / "claude-code" / "v2"
+    shutil.copytree(logs, workspace.folder / ".claude" / "projects")
     workspace.environment["HOME"] = str(workspace.folder)
     [config] = blocks("toml")
     for name in ("my", "a", "b"):
@@ -65,6 +70,8 @@ def test_every_command_of_the_readme_works(workspace: Any) -> None:
             words[words.index("--for") + 1] = "30s"  # the shortest
         if words[1] == "train":
             words += [word for each in SMALL for word in ("--set", each)]
+            if "data/full" in words:
+                words += ["--context", "4096", "--batch-size", "1"]  # its rows are longer than the other texts
         elif words[1] == "generate":
             patience.until(lambda: workspace.status()["checkpoint"] is not None, 60)
         workspace.seedbed(*words[1:])

@@ -22,6 +22,7 @@ from seedbed.config.families.tensors import check_files
 from seedbed.config.frozen import recorded_origins
 from seedbed.config.resolving import Resolved
 from seedbed.config.schema import DataConfig
+from seedbed.config.source import is_rows
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, normal_path
 from seedbed.runs.caches import dataset_of
@@ -212,7 +213,19 @@ def check_evaluation(config: Evaluation, store: Store) -> None:
         raise UsageError("No model is given.", "Name a run or a model folder: seedbed evaluate MODEL.")
     for path, name in zip(config.evaluate.models, config.evaluate.names, strict=True):
         _check_model(Path(path), name, config)
+    _refuse_rows(config.data.source.strip())
     refuse_unusable(config.data, 0, store.root)
+
+
+def _refuse_rows(source: str) -> None:
+    """Raise UsageError for a dataset of rows, which is no text: a loss of its rows depends on what is rendered and trained."""
+    if not is_rows(source, Path()):
+        return
+    raise UsageError(
+        f"{text.quoted(expand_home(source))} is a dataset of rows, and models are evaluated on text.",
+        "Give a text, such as --data text:PATH. The loss on the evaluation rows of a dataset is the validation loss of a "
+        "training on it: `seedbed status RUN` shows it.",
+    )
 
 
 def _check_model(folder: Path, name: str, config: Evaluation) -> None:

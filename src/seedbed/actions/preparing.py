@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -13,17 +14,18 @@ from msgspec.structs import replace
 from seedbed.actions import launching
 from seedbed.actions.models import child
 from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
+from seedbed.config.environment import env
 from seedbed.config.preparing import Clipping, Merging, Preparation
 from seedbed.config.resolving import Resolved
+from seedbed.curation.executors import read_executor
 from seedbed.curation.folder import describe, refuse_existing
+from seedbed.curation.repositories.harvest import check_url, is_url
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, normal_path
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.store import Store
 from seedbed.text import is_utf_8, quoted
 from seedbed.tokenizer.model_files import missing_tokenizer
-
-_URL = ("https://", "http://", "ssh://", "git://", "git@", "file://")
 
 
 def models_in_logs(config: Preparation) -> Counter[str]:
@@ -42,15 +44,11 @@ def models_in_logs(config: Preparation) -> Counter[str]:
     return models_of(drops)
 
 
-def is_url(name: str) -> bool:
-    """Whether an input names a repository elsewhere, which is cloned first."""
-    return name.startswith(_URL)
-
-
 def with_inputs(resolved: Resolved[Any], table: str, inputs: Sequence[str]) -> Resolved[Any]:
     """The config with these inputs in `table` (`prepare` or `merge`), as absolute paths. Raises UsageError without any."""
-    if not inputs:
-        raise UsageError("No input is given.", "Name at least one file or folder.")
+    if not inputs or any(not name.strip() for name in inputs):
+        what = "An input is an empty text." if inputs else "No input is given."
+        raise UsageError(what, "Name at least one file or folder.")
     found = []
     for name in inputs:
         path = name if is_url(name) else str(normal_path(name))
@@ -62,8 +60,22 @@ def with_inputs(resolved: Resolved[Any], table: str, inputs: Sequence[str]) -> R
     executor = getattr(table_config, "executor", "processes")
     if executor != "processes":
         table_config = replace(table_config, executor=str(normal_path(executor)))
+    resolved = _with_own_names(resolved)
     config = replace(resolved.config, **{table: replace(table_config, inputs=tuple(found))})
     return Resolved(config, resolved.origins | {f"{table}.inputs": "command line"})
+
+
+def _with_own_names(resolved: Resolved[Any]) -> Resolved[Any]:
+    """The config with the login name and the name of this machine, which are personal data, unless others are given."""
+    redaction = getattr(resolved.config, "redaction", None)
+    if redaction is None or not redaction.personal:
+        return resolved
+    own = {"user": env("USER") or env("LOGNAME"), "host": platform.node().partition(".")[0]}
+    missing = {
+        name: value for name, value in own.items() if value and getattr(redaction, name) is None and is_utf_8(value)
+    }
+    config = replace(resolved.config, redaction=replace(redaction, **missing))
+    return Resolved(config, resolved.origins | {f"redaction.{name}": "this machine" for name in missing})
 
 
 def start_dataset_task(
@@ -97,8 +109,10 @@ def check_preparation(config: Preparation, store: Store) -> None:
         if is_url(name):
             if config.prepare.what != "harvest":
                 raise UsageError(f"{quoted(name)} is an address, not a path.", "`seedbed prepare harvest` clones it.")
+            check_url(name)
         elif not Path(name).exists():
             raise UsageError(f"{quoted(name)} does not exist.", "Check the path.")
+    _check_code(config)
     executor = config.prepare.executor
     if executor == "processes":
         return
@@ -107,8 +121,28 @@ def check_preparation(config: Preparation, store: Store) -> None:
             f"--executor {quoted(executor)} is neither `processes` nor a file.",
             "Give a TOML file that configures the executor, or leave --executor out.",
         )
+    read_executor(Path(executor))
     if find_spec("datatrove") is None:
         raise SeedbedError("--executor needs the package datatrove.", "Install it: pip install 'seedbed[cluster]'.")
+
+
+def _check_code(config: Preparation) -> None:
+    """Refuse what cannot work with source files and commits: names, missing packages, folders that are no repositories."""
+    from seedbed.curation.fim.family_table import family_named
+    from seedbed.curation.repositories import git
+    from seedbed.curation.repositories.licences import gate
+
+    asked = config.prepare
+    gate(asked.licences)
+    if config.fim.family:
+        family_named(config.fim.family)
+    if asked.what in ("fim", "harvest") and find_spec("tree_sitter") is None:
+        raise SeedbedError("Source files need the package tree-sitter.", "Install it: pip install 'seedbed[prepare]'.")
+    if asked.what == "commits":
+        for name in asked.inputs:
+            git.open_repository(Path(name))
+    if asked.tokenizer_folder and not (Path(asked.tokenizer_folder) / TOKENIZER_JSON).is_file():
+        raise missing_tokenizer(Path(asked.tokenizer_folder))
 
 
 def check_merge(config: Merging, store: Store) -> None:

@@ -253,13 +253,15 @@ def lengths(arguments: argparse.Namespace) -> int:
 def peek(arguments: argparse.Namespace) -> int:
     """Print rows as the model sees them."""
     from seedbed.actions.preparing import look
-    from seedbed.cli.console import note, paint, say, say_json
+    from seedbed.cli.console import colour, note, paint, say, say_json
     from seedbed.presentation.dataset import dropped_lines, peeked_heading, peeked_lines
 
     model = str(_model(arguments))
     asked = {name: getattr(arguments, name) for name in ("family", "rows", "skip", "kind", "contains")}
     rows = []
     dropped: list[str] = []
+    if not (arguments.json or colour(sys.stdout)):
+        note("⟦ ⟧: text that is trained")
     for answer in look("peek", arguments.dataset, model=model, **asked):
         if "spans" not in answer:
             dropped = dropped_lines(answer["drops"])
@@ -308,7 +310,7 @@ def report(arguments: argparse.Namespace) -> int:
     """Print what is in a dataset."""
     from msgspec import to_builtins
 
-    from seedbed.cli.console import note, say, say_json, width
+    from seedbed.cli.console import say, say_json, width
     from seedbed.curation.folder import REPORT_HTML, describe
     from seedbed.curation.report.terminal import lines
     from seedbed.text import printable
@@ -321,7 +323,7 @@ def report(arguments: argparse.Namespace) -> int:
         say(line)
     page = arguments.dataset / REPORT_HTML
     if page.is_file():
-        note(f"The same as a page: {printable(str(page))}")
+        say(f"The same as a page: {printable(str(page))}")
     return 0
 
 

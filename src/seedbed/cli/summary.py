@@ -100,9 +100,10 @@ def next_commands(run: RunDir, view: View) -> list[str]:
     prompt = view.sample.get("prompt") if view.sample else view.opening
     shown = text.printable(str(prompt or ""))
     which = " --checkpoint best" if best_is_better(run, view) else ""
+    chat = " --chat" if view.answers and shown.strip() else ""  # a chat needs a message
     separator = "=" if shown.startswith("-") else " "  # a prompt that begins with a dash would be parsed as an option
     return [
-        f"seedbed generate {name}{which}" + (f" --prompt{separator}{shlex.quote(shown)}" if shown else ""),
+        f"seedbed generate {name}{which}{chat}" + (f" --prompt{separator}{shlex.quote(shown)}" if shown else ""),
         f"seedbed resume {name} --more-epochs 1",
         f"seedbed curve {name}",
     ]

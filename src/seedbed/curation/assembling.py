@@ -14,8 +14,9 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
 from seedbed.curation.parts import Part, Ticker
 from seedbed.curation.preparing import Preparer
+from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record
-from seedbed.curation.report.summary import write_report
+from seedbed.curation.report.writing import write_report
 from seedbed.curation.result import most_frequent
 from seedbed.errors import SeedbedError
 
@@ -29,6 +30,7 @@ def assemble(
     """
     check = Ticker(check)
     drops = Drops()
+    preparer.found.mask(preparer.mask)  # those of the parts are redacted already
     drops.add(preparer.found)
     for part in parts:
         drops.add(part.drops)
@@ -36,7 +38,9 @@ def assemble(
     if not numbers:
         raise SeedbedError(
             "Nothing of the input can be used: " + (most_frequent(drops) or "it has no content") + ".",
-            "Look at the reasons, and give another path or other options.",
+            "A shallow clone has no history: `git fetch --unshallow` gets it."
+            if any("shallow" in reason for _, reason in drops.counts)
+            else "Look at the reasons, and give another path or other options.",
         )
 
     def records() -> Iterator[Record]:
@@ -52,17 +56,20 @@ def assemble(
         description = Description(
             name=output.name,
             made=preparer.config.prepare.what,
-            command=command_of(meta),
-            settings=msgspec.to_builtins(preparer.config),
+            command=without_secrets(command_of(meta), preparer.mask),
+            settings=without_secrets(msgspec.to_builtins(preparer.config), preparer.mask),
             fingerprint=layout.fingerprint_of(facts),
             files=facts,
             steps=[f"{step.name}@{step.version}" for step in preparer.steps],
-            inputs=[{"name": unit.name, "rows": part.rows} for unit, part in zip(preparer.units, parts, strict=True)],
+            inputs=without_secrets(
+                [{"name": unit.name, "rows": part.rows} for unit, part in zip(preparer.units, parts, strict=True)],
+                preparer.mask,
+            ),
             drops=drops.as_json(),
         )
         write_report(prepared, description, lambda _: check())
         layout.write_description(prepared, description)
-        files.replace_dir(prepared, output)
+        layout.publish(prepared, output, description, meta)
     except BaseException:
         files.remove_tree(prepared)
         raise
@@ -82,11 +89,3 @@ def unique_rows(parts: Sequence[Part], drops: Drops, check: Callable[[], None]) 
             known.add(key)
             kept.add(number)
     return kept
-
-
-def command_of(meta: Mapping[str, Any]) -> str:
-    """The command that made a task, as it is typed; "" if it is not known."""
-    import shlex
-
-    words = [str(word) for word in meta.get("command") or ()]
-    return shlex.join(["seedbed", *words[1:]]) if words else ""

@@ -17,30 +17,18 @@ from __future__ import annotations
 
 import sys
 import time
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
-
-import msgspec
 
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import PREPARE
+from seedbed.curation.executors import ExecutorConfig, read_executor
 from seedbed.curation.preparing import Preparer
-from seedbed.errors import SeedbedError, UsageError
-from seedbed.text import quoted
+from seedbed.errors import SeedbedError
 
 _INSTALL = "Install it: pip install 'seedbed[cluster]'."
 _CLASSES = {"local": "LocalPipelineExecutor", "slurm": "SlurmPipelineExecutor", "ray": "RayPipelineExecutor"}
 _POLL_S = 5.0
-
-
-class ExecutorConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """The content of a file that configures an executor."""
-
-    kind: Literal["local", "slurm", "ray"]
-    tasks: int
-    options: dict[str, Any] = {}
 
 
 class RankStep:
@@ -54,32 +42,10 @@ class RankStep:
 
     def __call__(self, data: object, rank: int = 0, world_size: int = 1) -> Iterator[object]:
         """Make the parts; yields nothing."""
-        preparer = Preparer(load_frozen(Path(self._config), PREPARE), Path(self._cache))
+        preparer = Preparer(load_frozen(Path(self._config), PREPARE), Path(self._cache), update=False)
         for _ in preparer.make_rank(rank, world_size, _nothing):
             pass
         yield from ()
-
-
-def read_executor(path: Path) -> ExecutorConfig:
-    """The executor that a file configures. Raises UsageError if the file is wrong."""
-    try:
-        value = tomllib.loads(path.read_text())
-        found = msgspec.convert(value, ExecutorConfig)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{quoted(path)} does not configure an executor: {error}.",
-            'It needs kind = "local", "slurm" or "ray", tasks = N, and a table [options] for the executor.',
-        ) from None
-    if found.tasks < 1:
-        raise UsageError(
-            f"{quoted(path)}: tasks must be 1 or more.", "Set tasks to about the number of units of input."
-        )
-    if found.kind == "slurm" and not {"partition", "time"} <= found.options.keys():
-        raise UsageError(
-            f"{quoted(path)}: Slurm needs a partition and a time.",
-            'Set partition = "..." and time = "04:00:00" in [options].',
-        )
-    return found
 
 
 def run(config: Path, cache: Path, executor: ExecutorConfig, logs: Path) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,7 +25,7 @@ from seedbed import __version__, files
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Record, decode, encode
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.text import quoted
+from seedbed.text import plural, quoted
 
 DESCRIPTION = "dataset.json"
 KIND = "seedbed-records"
@@ -204,11 +204,28 @@ def write_description(folder: Path, description: Description) -> None:
     files.write_json(folder / DESCRIPTION, msgspec.to_builtins(description))
 
 
+def publish(prepared: Path, output: Path, description: Description, meta: Mapping[str, Any]) -> None:
+    """Put the finished folder `prepared` in the place of `output`, as a whole or not at all.
+
+    `meta`: the task's meta.json. Raises SeedbedError for what was put there since the task was created: only what was there
+    before was allowed to be replaced. The same rows, which the task itself has made before a kill, are replaced.
+    """
+    if output.is_symlink() or output.is_file() or (output.is_dir() and any(output.iterdir())):
+        path = output / DESCRIPTION
+        made = is_dataset(output) and path.stat().st_mtime <= float(meta.get("created") or 0.0)
+        if not made and not (is_dataset(output) and describe(output).fingerprint == description.fingerprint):
+            raise SeedbedError(
+                f"{quoted(output)} was made by something else while this task ran, so it is not replaced.",
+                "Move it away, and resume the task: what is done is kept.",
+            )
+    files.replace_dir(prepared, output)
+
+
 def _card(description: Description) -> str:
     """A dataset card: which files belong to which split, and how the dataset was made."""
     parts = {"train": TRAIN, "eval": EVAL} if description.is_split else {"train": RECORDS}
     configured = "".join(f"  - split: {split}\n    path: {name}\n" for split, name in parts.items())
-    rows = ", ".join(f"{facts.rows:,} rows in {name}" for name, facts in description.files.items())
+    rows = ", ".join(f"{plural(facts.rows, 'row')} in {name}" for name, facts in description.files.items())
     return (
         f"---\nconfigs:\n- config_name: default\n  data_files:\n{configured}---\n\n# {_plain(description.name)}\n\n"
         f"Made by {description.made_by} ({description.made}): {rows}. `dataset.json` says from what and how, "
@@ -222,7 +239,11 @@ def _plain(name: str) -> str:
 
 def refuse_existing(output: Path, *, force: bool) -> None:
     """Raise UsageError if `output` exists and may not be replaced: only a dataset may, and only with --force."""
-    if not output.exists() and not output.is_symlink():
+    if output.is_symlink():
+        raise UsageError(
+            f"{quoted(output)} is a symbolic link, so it is not replaced.", "Give the folder that it names."
+        )
+    if not output.exists():
         return
     if output.is_dir() and not any(output.iterdir()):
         return

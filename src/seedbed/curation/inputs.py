@@ -23,29 +23,32 @@ from seedbed.text import quoted
 
 CLONES = "repositories"
 """The folder in the cache for repositories that were cloned."""
-Finder = Callable[[str, Preparation, Drops], Sequence[Unit]]
+Finder = Callable[[str, Preparation, Drops, bool], Sequence[Unit]]
 
 
-def units_of(config: Preparation, drops: Drops) -> list[Unit]:
+def units_of(config: Preparation, drops: Drops, *, update: bool = True) -> list[Unit]:
     """The units of all inputs, in a fixed order. What is not read at all is counted in `drops`.
+
+    `update`: whether a repository that was cloned before gets what is new. Only one process may do that: the units of the
+    others must be the same, and git refuses two at a time.
 
     Raises UsageError if an input does not exist or has nothing of the wanted kind.
     """
     find = FINDERS[config.prepare.what]
     found: list[Unit] = []
     for name in config.prepare.inputs:
-        found += find(name, config, drops)
+        found += find(name, config, drops, update)
     if not found:
         names = ", ".join(quoted(name) for name in config.prepare.inputs)
         raise UsageError(f"{names}: {_NOTHING[config.prepare.what]}.", "Check the path.")
     return found
 
 
-def _logs(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+def _logs(name: str, config: Preparation, drops: Drops, update: bool) -> Sequence[Unit]:
     return log_units([name], config.logs)
 
 
-def _fim(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+def _fim(name: str, config: Preparation, drops: Drops, update: bool) -> Sequence[Unit]:
     return fim_units(Path(name), _fim_options(config))
 
 
@@ -62,7 +65,7 @@ def _fim_options(config: Preparation) -> FimOptions:
     )
 
 
-def _commits(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+def _commits(name: str, config: Preparation, drops: Drops, update: bool) -> Sequence[Unit]:
     return commit_units(Path(name), _commit_options(config), licence_of=licence_at_head)
 
 
@@ -84,19 +87,19 @@ def _commit_options(config: Preparation) -> CommitOptions:
     )
 
 
-def _harvest(name: str, config: Preparation, drops: Drops) -> Sequence[Unit]:
+def _harvest(name: str, config: Preparation, drops: Drops, update: bool) -> Sequence[Unit]:
     found: list[Unit] = []
-    for each in _repositories(name, drops):
+    for each in _repositories(name, drops, update):
         place = each.repository.place
         found += fim_units(place, _fim_options(config), name=each.name)
         found += commit_units(place, _commit_options(config), name=each.name, licence_of=licence_at_head)
     return found
 
 
-def _repositories(name: str, drops: Drops) -> list[Found]:
+def _repositories(name: str, drops: Drops, update: bool) -> list[Found]:
     """The repositories below a folder, or the one at an address, which is cloned into the cache."""
     if harvest.is_url(name):
-        return [harvest.clone(name, cache_dir() / CLONES)]
+        return [harvest.clone(name, cache_dir() / CLONES, update=update)]
     return harvest.find_repositories(Path(name), drops)
 
 

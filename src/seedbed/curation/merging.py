@@ -7,25 +7,27 @@ work/PHASE.json       what the phase found; written last, so a phase without it 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from seedbed import files
+from seedbed import files, locks
 from seedbed.config.preparing import Merging
 from seedbed.curation import folder as layout
-from seedbed.curation.assembling import command_of
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
 from seedbed.curation.parts import Ticker
+from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record, encode
-from seedbed.curation.report.summary import write_report
+from seedbed.curation.report.writing import write_report
 from seedbed.curation.steps import Step, through
 from seedbed.errors import SeedbedError
 
 CLEAN, UNIQUE = "clean", "unique"
+_LOCK_POLL_S = 0.1
 PHASES = {CLEAN: 1, UNIQUE: 2}
 Report = Callable[[str, int, int], None]
 """Called with the phase, the bytes that are done and all bytes; it may raise to stop the work."""
@@ -46,6 +48,8 @@ class PhaseResult(msgspec.Struct, kw_only=True):
     inputs: list[str]
     """The fingerprints of the datasets that were merged."""
     rows: int
+    size_bytes: int
+    """Of its file, which may be cut short by a power failure."""
     drops: dict[str, Any]
     facts: dict[str, Any] = {}
 
@@ -116,12 +120,12 @@ class Merger:
 
         return advance
 
-    def known_ledger(self, own: Path) -> Path | None:
+    def known_ledger(self, *own: Path) -> Path | None:
         """A file with the evaluation rows of earlier builds: of the ledger that is kept, and of the inputs' own ones.
 
         None if there are none. Raises SeedbedError if one cannot be read.
         """
-        ledgers = [own, *(folder / layout.LEDGER for folder in self.inputs)]
+        ledgers = [*own, *(folder / layout.LEDGER for folder in self.inputs)]
         lines = [line for path in ledgers if path.is_file() for line in path.read_bytes().splitlines()]
         if not lines:
             return None
@@ -145,7 +149,15 @@ class Merger:
     def steps(self) -> list[str]:
         """The steps that the rows of this merge passed, after those of the inputs."""
         before = dict.fromkeys(step for each in self.described for step in each.steps)
-        own = [f"{step.name}@{step.version}" for step in self._steps()]
+        own = []
+        if self.config.quality.filters:
+            from seedbed.curation.quality import QualityStep
+
+            own.append(f"{QualityStep.name}@{QualityStep.version}")
+        if self.config.decontamination.against:
+            from seedbed.curation.decontamination import Decontaminate
+
+            own.append(f"{Decontaminate.name}@{Decontaminate.version}")
         return [*before, *own, "deduplicate@1", "split@1"]
 
     def _steps(self) -> Iterator[Step]:
@@ -192,15 +204,39 @@ class Merger:
             found = msgspec.convert(files.read_json(self.work / f"{phase}.json"), PhaseResult)
         except (SeedbedError, msgspec.ValidationError):
             return None
-        return found if found.inputs == self._fingerprints and (self.work / f"{phase}.jsonl").is_file() else None
+        path = self.work / f"{phase}.jsonl"
+        whole = path.is_file() and path.stat().st_size == found.size_bytes
+        return found if whole and found.inputs == self._fingerprints else None
 
     def _finish(self, phase: str, rows: int, drops: Drops, facts: dict[str, Any]) -> PhaseResult:
         if not rows:
             raise SeedbedError("No rows are left.", "Look at the reports of the inputs, or use other options.")
         drops.mask(lambda text: text)
-        result = PhaseResult(inputs=self._fingerprints, rows=rows, drops=drops.as_json(), facts=facts)
+        size_bytes = (self.work / f"{phase}.jsonl").stat().st_size
+        result = PhaseResult(
+            inputs=self._fingerprints, rows=rows, size_bytes=size_bytes, drops=drops.as_json(), facts=facts
+        )
         files.write_json(self.work / f"{phase}.json", msgspec.to_builtins(result), durable=False)
         return result
+
+
+def remember(ledger: Path, entries: bytes) -> None:
+    """Add the lines of `entries` that a ledger does not have; nothing in it is ever removed.
+
+    Raises StorageError if it cannot be written.
+    """
+    files.make_dir(ledger.parent)
+    lock = locks.Lock(ledger.with_name(f".{ledger.name}.lock"), "Keep the ledger on a local disk: --ledger FILE.")
+    while not (lock.acquire() and lock.is_current()):  # another may have removed the file of the lock meanwhile
+        lock.release()
+        time.sleep(_LOCK_POLL_S)
+    try:
+        with files.explained(ledger):
+            before = ledger.read_bytes() if ledger.is_file() else b""
+        lines = dict.fromkeys((*before.splitlines(), *entries.splitlines()))
+        files.write_atomic(ledger, b"".join(line + b"\n" for line in lines))
+    finally:
+        lock.remove()
 
 
 def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path) -> Description:
@@ -217,8 +253,8 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
     drops = Drops()
     for result in results:
         drops.add(Drops.from_json(result.drops))
-    ledger = Path(asked.ledger) if asked.ledger else output / layout.LEDGER
-    known = merger.known_ledger(ledger)
+    ledger = Path(asked.ledger) if asked.ledger else output.parent / layout.LEDGER
+    known = merger.known_ledger(ledger, output / layout.LEDGER)
     options = SplitOptions(
         eval_fraction=asked.eval_fraction,
         eval_rows=asked.eval_rows,
@@ -249,8 +285,8 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
         description = Description(
             name=output.name,
             made="merge",
-            command=command_of(meta),
-            settings=msgspec.to_builtins(merger.config),
+            command=without_secrets(command_of(meta)),
+            settings=without_secrets(msgspec.to_builtins(merger.config)),
             fingerprint=layout.fingerprint_of(facts),
             files=facts,
             steps=merger.steps(),
@@ -260,10 +296,8 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
         )
         write_report(prepared, description, merger.progress("report", sum(each.size_bytes for each in facts.values())))
         layout.write_description(prepared, description)
-        if asked.ledger:
-            files.make_dir(ledger.parent)
-            files.write_atomic(ledger, entries)
-        files.replace_dir(prepared, output)
+        remember(ledger, entries)  # first: a row that was ever chosen for evaluation stays there
+        layout.publish(prepared, output, description, meta)
     except BaseException:
         files.remove_tree(prepared)
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -31,32 +31,37 @@ _READ, _UNREADABLE = "read", "cannot be read"
 class Preparer:
     """Makes the parts of a preparation, one by one. Every process that takes part has one of its own."""
 
-    def __init__(self, config: Preparation, cache: Path) -> None:
-        """`cache`: the folder with the parts and the key of the redaction. Both must be the same for all processes."""
-        self.config, self.cache = config, cache
+    def __init__(self, config: Preparation, cache: Path, *, update: bool = True) -> None:
+        """`cache`: the folder with the parts and the key of the redaction. Both must be the same for all processes.
+
+        `update`: whether clones that are there get what is new; only one process may do that.
+        """
+        self.config, self.cache, self._update = config, cache, update
         self.found = Drops()
         """What was left out while the units were found."""
         settings: dict[str, Any] = msgspec.to_builtins(config)
         for name in _NOT_IN_SETTINGS:
             settings["prepare"].pop(name)
         self._settings = settings
-        self._authors: dict[str, tuple[str, ...]] = {}
-        """Repository -> the names of its authors, for the units that were made so far."""
+        self._names: tuple[str, ...] = ()
+        """The names of the authors of the repository whose unit is being made."""
 
     @cached_property
     def units(self) -> list[Unit]:
         """The units of all inputs, in order. Raises UsageError if there are none."""
-        return units_of(self.config, self.found)
+        return units_of(self.config, self.found, update=self._update)
 
     @cached_property
     def _redact(self) -> RedactStep:
         asked = self.config.redaction
         options = RedactionOptions(personal=asked.personal, names=asked.names, user=asked.user, host=asked.host)
-        return RedactStep(Redactor(project_key(self.cache / _KEY_FILE), options), self._names_of)
+        return RedactStep(Redactor(project_key(self.cache / _KEY_FILE), options), lambda record: self._names)
 
-    def _names_of(self, record: Record) -> Sequence[str]:
-        """The names of people that are replaced in a record: the authors of its repository."""
-        return self._authors.get(record.provenance.repository or "", ())
+    def _names_of(self, unit: Unit) -> tuple[str, ...]:
+        """The names of people that are replaced in a unit: the authors of its repository."""
+        if self.config.redaction.personal and isinstance(unit, OfRepository) and unit.repository is not None:
+            return authors(unit.repository)
+        return ()
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -72,17 +77,22 @@ class Preparer:
             steps.append(QualityStep())
         return steps
 
-    def _mask(self, text: str) -> str:
-        """The text of a sample of what was left out, redacted."""
-        return self._redact.redactor.redact(text).text
+    def mask(self, text: str) -> str:
+        """A text that is no record, such as a sample of what was left out, redacted."""
+        return self._redact.redactor.redact_text(text)
 
     def key(self, unit: Unit) -> str:
         """The name of a unit's part in the cache."""
         rules = self._redact.redactor.fingerprint()
-        return key_of(unit, [self._settings, rules], self.steps)
+        return key_of(unit, [self._settings, rules, self._names_of(unit)], self.steps)
 
     def find(self, unit: Unit) -> Part | None:
-        """The finished part of a unit as it is now, if the cache has it."""
+        """The finished part of a unit as it is now, if the cache has it. One that could not be read is made again."""
+        part = find_part(self.cache, self.key(unit))
+        return part if part is not None and not part.drops.counts[_READ, _UNREADABLE] else None
+
+    def made(self, unit: Unit) -> Part | None:
+        """The part of a unit that was made now, also if nothing of the unit could be read."""
         return find_part(self.cache, self.key(unit))
 
     def make(self, unit: Unit, check: Callable[[], None]) -> Part:
@@ -90,13 +100,15 @@ class Preparer:
 
         A unit of which nothing can be read becomes an empty part, and is counted.
         """
-        key = self.key(unit)
-        part = find_part(self.cache, key)
-        if part is not None and not part.drops.counts[_READ, _UNREADABLE]:
+        part = self.find(unit)
+        if part is not None:
             return part
-        if self.config.redaction.personal and isinstance(unit, OfRepository) and unit.repository is not None:
-            self._authors.setdefault(unit.repository_name, authors(unit.repository))
-        return make_part(self.cache, key, _Tolerant(unit), self.steps, self._mask, Ticker(check))
+        names = self._names = self._names_of(unit)
+
+        def mask(text: str) -> str:
+            return self._redact.mask(text, names)
+
+        return make_part(self.cache, self.key(unit), _Tolerant(unit), self.steps, mask, Ticker(check))
 
     def make_rank(self, rank: int, world: int, check: Callable[[], None]) -> Iterator[tuple[int, Part]]:
         """Make the parts of one rank, with the numbers of their units."""
@@ -111,11 +123,6 @@ class OfRepository(Protocol):
     @property
     def repository(self) -> Repository | None:
         """The repository; None for a folder that is none."""
-        ...
-
-    @property
-    def repository_name(self) -> str:
-        """The name of the repository in the provenance of its records."""
         ...
 
 

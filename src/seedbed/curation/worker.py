@@ -13,13 +13,13 @@ from pathlib import Path
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import PREPARE
 from seedbed.curation.preparing import Preparer
-from seedbed.errors import SeedbedError
+from seedbed.errors import DiskFullError, SeedbedError, StorageError
 
 
 def main(config: str, cache: str) -> None:
     """Make parts until stdin closes. Ctrl-C is ignored: the parent process handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    preparer = Preparer(load_frozen(Path(config), PREPARE), Path(cache))
+    preparer = Preparer(load_frozen(Path(config), PREPARE), Path(cache), update=False)
     for line in sys.stdin:
         number, name = json.loads(line)
         try:
@@ -27,9 +27,11 @@ def main(config: str, cache: str) -> None:
             if unit.name != name:
                 raise SeedbedError("The inputs have changed since the work began.", "Run the command again.")
             part = preparer.make(unit, _nothing)
-            answer = {"key": part.path.stem}
+            answer: dict[str, str | bool] = {"key": part.path.stem}
         except SeedbedError as error:
             answer = {"error": error.message, "hint": error.hint}
+            if isinstance(error, StorageError):  # the parent waits, if it can
+                answer |= {"reason": error.reason, "passing": error.passing, "full": isinstance(error, DiskFullError)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

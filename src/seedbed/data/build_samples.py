@@ -18,19 +18,20 @@ import msgspec
 from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.curation.fim.families import families_of
-from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows
+from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows, verify
 from seedbed.curation.record import Record, texts_of
-from seedbed.data import shards
+from seedbed.data import row_fit, shards
 from seedbed.data.building import MESSAGES, Base, Builder, emit_contents, open_or_build
 from seedbed.data.byte_streams import NoTextError
 from seedbed.data.interruption import Check, never_stop, run_interruptibly
 from seedbed.data.messages import MessageRecorder, replay_messages
 from seedbed.data.rendering import SETTINGS, VERSION, RowBlock, RowRenderer, Settings
-from seedbed.data.row_folder import refuse_unsplit, without_template
+from seedbed.data.row_fit import Fit
+from seedbed.data.row_folder import refuse_changed, split_folder, without_template
 from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.events import Data, Emit, Message
+from seedbed.events import Data, Emit
 from seedbed.hardware.cpu import usable_cores
 from seedbed.text import plural, quoted
 from seedbed.tokenizer.chatml import CHATML, FIM_FAMILY
@@ -62,8 +63,8 @@ def build_samples(
     `context`: a sample has at most one token more, since its last token is no input. `base`: the model that is trained on;
     None trains a tokenizer, or takes that of `tokenizer.path`. The same rows and settings give byte-identical files.
 
-    Raises UsageError for a dataset without a split, and for rows that the base cannot be trained on; SeedbedError for
-    damaged files.
+    A dataset that is not split is split in the cache. Raises UsageError for rows that the base cannot be trained on, and
+    SeedbedError for damaged files.
     """
     if base is None and not tokenizer.path:
         check_vocab_size(tokenizer)
@@ -117,11 +118,14 @@ class _SamplesBuilder(Builder):
     ) -> None:
         self._folder = files.expand_home(data.source.strip())
         self._description: Description = describe(self._folder)
-        refuse_unsplit(self._folder, self._description)
+        refuse_changed(self._folder, self._description)
+        self._rows = split_folder(self._folder, self._description, cache, emit, check)
+        """The folder with train.jsonl and eval.jsonl."""
         self._config, self._emit, self._check = config, emit, check
         self._workers, self._most = data.workers or usable_cores(), data.max_documents
-        self._kinds = count_kinds(self._folder, check)
+        self._kinds = count_kinds(self._rows, check)
         self._reused = base.tokenizer if base is not None else None
+        self._positions = base.positions if base is not None else None
         self._template = base.template if base is not None else None
         if base is None and config.path:
             self._reused = Tokenizer.load(files.expand_home(config.path))
@@ -174,6 +178,8 @@ class _SamplesBuilder(Builder):
         return trained or (self._partial / PROGRESS).exists()
 
     def _fill(self) -> None:
+        # The key of the cache is of the rows that dataset.json describes, so others must not come under it.
+        run_interruptibly(lambda: verify(self._folder, self._description), self._check)
         self._emit.record_to(self._partial / MESSAGES)
         tokenizer = self._tokenizer()
         dtype = shards.index_dtype(tokenizer.vocab_size)
@@ -187,7 +193,10 @@ class _SamplesBuilder(Builder):
         splits: dict[str, Any] = {split: writer.totals(split) for split in shards.SPLITS}
         drops = writer.counted("drops")
         self._check_splits(splits, drops)
-        self._tell(drops, writer.counted("notes"))
+        longer = Counter({int(size): count for size, count in writer.counted("longer").items()})
+        context, notes = settings.max_tokens - 1, writer.counted("notes")
+        for message in row_fit.messages(Fit(context, writer.counted("rows"), longer, drops, notes, self._positions)):
+            self._emit(message)
         kinds = writer.counted("kinds")
         manifest = {
             "kind": shards.KIND,
@@ -226,13 +235,13 @@ class _SamplesBuilder(Builder):
 
     def _documents(self) -> Iterator[str]:
         """Yield the texts of the training rows."""
-        for record in itertools.islice(read_rows(self._folder, TRAIN), self._most or None):
+        for record in itertools.islice(read_rows(self._rows, TRAIN), self._most or None):
             yield from _whole_texts(record)
 
     def _fill_split(self, split: Literal["train", "validation"], writer: ShardWriter, renderer: RowRenderer) -> None:
         """Write the shards of a split that an interrupted build did not write."""
-        path = self._folder / _FILES[split]
-        progress = _Progress(split, self._description.files[path.name].size_bytes, self._emit)
+        path = self._rows / _FILES[split]
+        progress = _Progress(split, path.stat().st_size, self._emit)
         with files.explained(path), path.open("rb") as handle:
             lines = itertools.islice(handle, (self._most or None) if split == "train" else None)
             done = sum(shard["pieces"] for shard in writer.shards[split])
@@ -250,35 +259,14 @@ class _SamplesBuilder(Builder):
         for split, name in _FILES.items():
             if splits[split]["documents"]:
                 continue
-            rows = self._description.files[name].rows
             why = (
                 "it has no rows"
-                if not rows
+                if not (self._rows / name).stat().st_size
                 else "; ".join(f"{count} {reason}" for reason, count in drops.most_common())
             )
             raise NoTextError(
                 f"{quoted(self._folder / name)} gives no sample for {split}: {why}.",
                 "Use a larger model.context, or make the dataset with more rows, for evaluation too (--eval-frac).",
-            )
-
-    def _tell(self, drops: Counter[str], notes: Counter[str]) -> None:
-        """Say which rows give no sample, and what was cut."""
-        if drops:
-            listed = ", ".join(f"{reason}: {count:,}" for reason, count in drops.most_common())
-            self._emit(
-                Message(
-                    level="warning",
-                    code="rows-dropped",
-                    text=f"{plural(drops.total(), 'row')} of the dataset cannot be trained on ({listed}).",
-                    why=f"A sample has at most {self._settings.max_tokens - 1:,} tokens here (model.context), and needs one "
-                    "that the loss counts.",
-                    hint="`seedbed data lengths` shows how long the rows are.",
-                )
-            )
-        if notes:
-            listed = ", ".join(f"{what}: {count:,}" for what, count in notes.most_common())
-            self._emit(
-                Message(level="info", code="rows-changed", text=f"To fit the context, rows were changed ({listed}).")
             )
 
     @property
@@ -290,7 +278,7 @@ class _SamplesBuilder(Builder):
         """A prompt for samples: the first short question of the evaluation conversations; "" for text."""
         if not self._answers:
             return ""
-        for record in itertools.islice(read_rows(self._folder, EVAL), 200):
+        for record in itertools.islice(read_rows(self._rows, EVAL), 200):
             asked = next((each.content.strip() for each in record.messages or () if each.role == "user"), "")
             if 0 < len(asked) <= _PROMPT_CHARACTERS and "\n" not in asked:
                 return asked

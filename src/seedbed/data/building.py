@@ -32,10 +32,14 @@ _KEY_LENGTH = 32
 
 
 class Base(NamedTuple):
-    """The tokenizer and the chat template (Jinja; None if it has none) of the model that is trained on."""
+    """The tokenizer and the chat template (Jinja; None if it has none) of the model that is trained on.
+
+    `positions`: its longest context in tokens, if it is known.
+    """
 
     tokenizer: Tokenizer
     template: str | None = None
+    positions: int | None = None
 
 
 class Builder(ABC):
@@ -137,5 +141,6 @@ def emit_contents(dataset: Dataset, emit: Emit) -> None:
             fingerprint=dataset.fingerprint,
             counts={**counts, "vocab_size": dataset.manifest["vocab_size"], **drops},
             opening=sample_prompt(dataset),
+            answers=bool(dataset.manifest.get("answers")) or None,
         )
     )

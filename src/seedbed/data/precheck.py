@@ -18,7 +18,7 @@ from seedbed.data.byte_streams import COMPRESSED_SUFFIXES, INSTALL_HINT, Unreada
 from seedbed.data.hub_revisions import revision_file
 from seedbed.data.readers import read_file
 from seedbed.data.records import ReadOptions
-from seedbed.data.row_folder import has_conversations, refuse_unsplit, without_template
+from seedbed.data.row_folder import has_conversations, refuse_changed, without_template
 from seedbed.data.sources.dataset_folder import INSIDE_HINT, is_saved_dataset, refuse_folder
 from seedbed.data.sources.readable_files import TextFile, TextFiles, TooManyFilesError, files_at
 from seedbed.data.sources.wikitext_files import local_files
@@ -66,11 +66,11 @@ def refuse_unusable(data: DataConfig, context: int, store: Path | None = None, b
 
 
 def _check_rows(folder: Path, base: Path | None) -> None:
-    """Raise an error for a damaged dataset, one that is not split, one without rows, and one that does not suit the base."""
+    """Raise an error for a damaged dataset, one without rows, and one that does not suit the base."""
     description = describe(folder)
-    refuse_unsplit(folder, description)
+    refuse_changed(folder, description)
     for name, part in ((TRAIN, "training"), (EVAL, "evaluation")):
-        if not description.files[name].rows:
+        if description.is_split and not description.files[name].rows:
             raise SeedbedError(
                 f"{quoted(folder)} has no rows for {part}.",
                 "Make it from more data, with a larger or smaller --eval-frac.",
@@ -78,7 +78,7 @@ def _check_rows(folder: Path, base: Path | None) -> None:
     if (
         base is not None
         and base.is_dir()
-        and has_conversations(folder)
+        and has_conversations(folder, description)
         and not template_sources(base, read_config(base))
     ):
         raise without_template(folder, "", is_base=True)

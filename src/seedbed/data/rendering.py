@@ -20,6 +20,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.record import Record, decode
 from seedbed.curation.rendering.encoding import Sample
 from seedbed.curation.rendering.renderer import Renderer
+from seedbed.data import row_fit
 from seedbed.data.interruption import Check, never_stop
 from seedbed.data.shards import TOKENIZER
 from seedbed.data.worker_pool import PYTHON, SINGLE_PROCESS_BYTES, WorkerPool, serve
@@ -70,6 +71,9 @@ class SampleBlock(msgspec.Struct, array_like=True):
     notes: dict[str, int]
     kinds: dict[str, int]
     """Number of samples of each kind of row."""
+    rows: dict[str, int]
+    longer: dict[str, int]
+    """See Fit in row_fit.py."""
 
 
 class SampleEncoder:
@@ -103,9 +107,13 @@ class SampleEncoder:
     def encode(self, block: RowBlock) -> SampleBlock:
         """The samples of all rows, kind by kind. An exception from `check` ends the work."""
         drops, kinds = Drops(), Counter[str]()
+        for renderer in self._renderers.values():
+            renderer.too_long.clear()
+        records = list(self._decoded(block, drops))
+        used: set[str] = set()
         kept: list[Sample] = []
         ends: list[int] = []
-        for record, sample in self._samples(list(self._decoded(block, drops)), drops):
+        for record, sample in self._samples(records, drops):
             self._check()
             if len(sample.ids) > self._max_tokens:
                 drops.drop(_STEP, TOO_LONG, record.id)
@@ -115,6 +123,7 @@ class SampleEncoder:
                 kept.append(sample)
                 ends.append((ends[-1] if ends else 0) + len(sample.ids))
                 kinds[record.kind] += 1
+                used.add(record.id)
         ids = np.fromiter(itertools.chain.from_iterable(each.ids for each in kept), self._dtype)
         trained = b"".join(each.trained for each in kept)
         unknown = self._tokenizer.unknown_id
@@ -127,7 +136,23 @@ class SampleEncoder:
             _by_name(drops.counts),
             _by_name(drops.notes),
             dict(kinds),
+            *self._fit(records, used, len(block.lines)),
         )
+
+    def _fit(self, records: list[Record], used: set[str], lines: int) -> tuple[dict[str, int], dict[str, int]]:
+        """`rows` and `longer` of a block, of whose records those with the ids `used` have samples."""
+        lengths: dict[str, int] = {}
+        for renderer in self._renderers.values():
+            lengths |= renderer.too_long
+        with_samples = [each.id for each in records if each.id in used]
+        rows = {
+            row_fit.ALL: lines,
+            row_fit.SHORTENED: sum(each in lengths for each in with_samples),
+            row_fit.LEFT_OUT: lines - len(with_samples),
+        }
+        # A context of n takes samples of n + 1 tokens.
+        longer = Counter(str(1 << (lengths[each.id] - 2).bit_length()) for each in records if each.id in lengths)
+        return rows, dict(longer)
 
     def _samples(self, records: list[Record], drops: Drops) -> Iterator[tuple[Record, Sample]]:
         before = ""

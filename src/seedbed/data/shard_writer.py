@@ -19,6 +19,7 @@ from seedbed.data.tokenise import IdBlock, TextBlock
 from seedbed.errors import SeedbedError
 
 PROGRESS = "progress.json"
+_COUNTED = ("drops", "notes", "kinds", "rows", "longer")
 
 
 class ShardWriter:
@@ -48,7 +49,7 @@ class ShardWriter:
         self._blocks: list[IdBlock | SampleBlock] = []
         self._size_bytes = self._pieces = 0
         self._masks: list[bytes] = []
-        self._drops, self._notes, self._kinds = Counter[str](), Counter[str](), Counter[str]()
+        self._counts = {what: Counter[str]() for what in _COUNTED}
 
     def add(self, text: TextBlock, ids: IdBlock) -> None:
         """Add a block of text and its token ids to the current shard."""
@@ -62,8 +63,8 @@ class ShardWriter:
         self._size_bytes += samples.trained_bytes
         self._pieces += len(rows.lines)
         self._masks.append(samples.trained)
-        for total, counts in ((self._drops, samples.drops), (self._notes, samples.notes), (self._kinds, samples.kinds)):
-            total.update(counts)
+        for what, total in self._counts.items():
+            total.update(getattr(samples, what))
 
     def close_shard(self, split: str) -> dict[str, Any] | None:
         """Write the current shard as the next shard of a split and return its entry in the manifest; None if it is empty."""
@@ -96,11 +97,10 @@ class ShardWriter:
         """Write the .loss file of the current shard; returns what its entry in the manifest says about samples."""
         mask = b"".join(self._masks)
         files.write_atomic(self.folder / f"{name}.loss", mask, durable=False)
-        counts = {"drops": self._drops, "notes": self._notes, "kinds": self._kinds}
         return {
             "trained": mask.count(1),
             "loss_sha256": hashlib.sha256(mask).hexdigest(),
-            **{what: dict(sorted(each.items())) for what, each in counts.items()},
+            **{what: dict(sorted(each.items())) for what, each in self._counts.items()},
         }
 
     def _ends(self) -> bytes:
@@ -120,7 +120,7 @@ class ShardWriter:
         return {**{key: sum(shard[key] for shard in shards) for key in keys}, "shards": shards}
 
     def counted(self, what: str) -> Counter[str]:
-        """Counts of all shards with samples: `drops`, `notes` or `kinds`."""
+        """Counts of all shards with samples, of a field of SampleBlock in _COUNTED."""
         total: Counter[str] = Counter()
         for shard in (shard for split in SPLITS for shard in self.shards[split]):
             total.update(shard.get(what, {}))

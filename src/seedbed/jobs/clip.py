@@ -12,15 +12,16 @@ import msgspec
 from seedbed import files
 from seedbed.config.preparing import Clipping
 from seedbed.curation import folder as layout
-from seedbed.curation.assembling import command_of
 from seedbed.curation.drops import Drops
 from seedbed.curation.duplicates.content import place_of, whole_text
 from seedbed.curation.folder import Description, FileFacts
+from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record, content_id, encode
 from seedbed.curation.rendering.clipping import clip
 from seedbed.curation.rendering.renderer import Renderer
-from seedbed.curation.report.summary import write_report
+from seedbed.curation.report.writing import write_report
 from seedbed.curation.result import sentences
+from seedbed.curation.splitting.ledger import encode_entry, entry_of, read_ledger
 from seedbed.errors import SeedbedError
 from seedbed.events import RESULT, Message
 from seedbed.jobs.look import ModelRenderer
@@ -55,14 +56,12 @@ def _clip(config: Clipping, output: Path, lifecycle: Lifecycle) -> Description:
     try:
         facts = _write(config, before, source, prepared, report, drops, lost)
         layout.write_rejects(prepared, drops)
-        ledger = source / layout.LEDGER
-        if ledger.is_file():
-            files.write_atomic(prepared / layout.LEDGER, ledger.read_bytes())
+        _write_ledger(source, prepared, before)
         description = Description(
             name=output.name,
             made="clip",
-            command=command_of(lifecycle.run.meta()),
-            settings=msgspec.to_builtins(config),
+            command=without_secrets(command_of(lifecycle.run.meta())),
+            settings=without_secrets(msgspec.to_builtins(config)),
             fingerprint=layout.fingerprint_of(facts),
             files=facts,
             steps=[*before.steps, "clip@1"],
@@ -74,7 +73,7 @@ def _clip(config: Clipping, output: Path, lifecycle: Lifecycle) -> Description:
         )
         write_report(prepared, description, lambda _: report("report", 0, 1))
         layout.write_description(prepared, description)
-        files.replace_dir(prepared, output)
+        layout.publish(prepared, output, description, lifecycle.run.meta())
     except BaseException:
         files.remove_tree(prepared)
         raise
@@ -107,6 +106,17 @@ def _write(
     if not any(each.rows for each in facts.values()):
         raise SeedbedError("No row fits.", "Allow more tokens: --max-tokens.")
     return facts
+
+
+def _write_ledger(source: Path, prepared: Path, before: Description) -> None:
+    """Write the ledger of the source, with the evaluation rows as they are now: a part of one may not show that it is old."""
+    ledger = source / layout.LEDGER
+    earlier = ledger.read_bytes() if ledger.is_file() else b""
+    known = {entry.row for entry in read_ledger(ledger)} if earlier else set()
+    evaluated = layout.read_rows(prepared, layout.EVAL) if layout.EVAL in before.files else iter(())
+    added = [encode_entry(entry) for entry in map(entry_of, evaluated) if entry.row not in known]
+    if earlier or added:
+        files.write_atomic(prepared / layout.LEDGER, earlier + b"".join(added))
 
 
 def _clipped(record: Record, most: int, renderer: Renderer, drops: Drops, lost: Counter[str]) -> Iterator[Record]:

@@ -17,7 +17,7 @@ from seedbed.curation import assembling
 from seedbed.curation.parts import Part, find_part, parts_in_use
 from seedbed.curation.preparing import Preparer
 from seedbed.curation.result import sentences
-from seedbed.errors import SeedbedError
+from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import RESULT, Data, Message
 from seedbed.hardware.cpu import usable_cores
 from seedbed.jobs.waiting import until_written
@@ -49,7 +49,7 @@ def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle) -> str:
     total = sum(unit.size_bytes for unit in units)
     lifecycle.emit(Message(level="info", code="units", text=f"Reading {plural(len(units), 'part')} of the input."))
     with phase(lifecycle.emit, "prepare"):
-        parts = _parts(preparer, lifecycle, total)
+        parts = until_written(lifecycle, preparer.cache, lambda: _parts(preparer, lifecycle, total), "the preparation")
     with phase(lifecycle.emit, "prepare"):
         description = until_written(
             lifecycle,
@@ -68,20 +68,25 @@ def _parts(preparer: Preparer, lifecycle: Lifecycle, total: int) -> list[Part]:
     parts: dict[int, Part] = {}
     done = 0
 
+    def report() -> None:
+        lifecycle.emit(Data(stage="reading", done=done, total=total, unit="bytes", whole=True))
+
     def finished(number: int, part: Part) -> None:
         nonlocal done
         parts[number] = part
         done += units[number].size_bytes
-        lifecycle.emit(Data(stage="reading", done=done, total=total, unit="bytes", whole=True))
+        report()
 
     missing: list[int] = []
     for number, unit in enumerate(units):
         lifecycle.check_requests()
         part = preparer.find(unit)
         if part is not None:
-            finished(number, part)
+            parts[number] = part
+            done += unit.size_bytes
         else:
             missing.append(number)
+    report()  # what the cache had is no work of this session: its speed is measured from here
     if not missing:
         return [parts[number] for number in range(len(units))]
     if preparer.config.prepare.executor != "processes":
@@ -91,14 +96,7 @@ def _parts(preparer: Preparer, lifecycle: Lifecycle, total: int) -> list[Part]:
     workers = min(preparer.config.prepare.workers or usable_cores(), len(missing))
     if workers == 1 or sum(units[number].size_bytes for number in missing) < _SMALL_BYTES:
         for number in missing:
-            unit = units[number]
-            made = until_written(
-                lifecycle,
-                preparer.cache,
-                lambda unit=unit: preparer.make(unit, lifecycle.check_requests),  # type: ignore[misc]
-                "the preparation",
-            )
-            finished(number, made)
+            finished(number, preparer.make(units[number], lifecycle.check_requests))
     else:
         for number, part in _in_processes(preparer, missing, workers, lifecycle):
             finished(number, part)
@@ -145,14 +143,16 @@ def _in_executor(preparer: Preparer, numbers: Sequence[int], lifecycle: Lifecycl
             lifecycle.check_requests()
             ended = process.poll()
             for number in list(missing):
-                part = preparer.find(preparer.units[number])
+                part = preparer.find(preparer.units[number]) if ended is None else preparer.made(preparer.units[number])
                 if part is not None:
                     missing.remove(number)
                     yield number, part
             if ended is not None and missing:
                 raise SeedbedError(
-                    f"The executor has ended (exit status {ended}), and {plural(len(missing), 'part')} are not finished.",
-                    f"Its messages are in {lifecycle.run.log} and {logs}.",
+                    f"The executor has ended (exit status {ended}), and {plural(len(missing), 'part')} of the input "
+                    + ("is" if len(missing) == 1 else "are")
+                    + " not finished.",
+                    f"Its messages are in {lifecycle.run.log}.",
                 )
             time.sleep(_EXECUTOR_POLL_S if missing else 0)
         process.wait()
@@ -168,6 +168,9 @@ def _part_of(line: str, preparer: Preparer, worker: _Worker) -> Part:
             "It may have run out of memory. Run the command again with fewer --workers; what is finished is kept.",
         )
     answer = json.loads(line)
+    if "passing" in answer:
+        kind = DiskFullError if answer["full"] else StorageError
+        raise kind(answer["error"], answer["hint"], answer["reason"], passing=answer["passing"])
     if "error" in answer:
         raise SeedbedError(answer["error"], answer["hint"])
     part = find_part(preparer.cache, answer["key"])

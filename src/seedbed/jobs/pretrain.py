@@ -71,7 +71,7 @@ def _prepare(config: Config, start: Start, session: Session, origin: Origin | No
     emit, time, is_new = session.emit, config.train.time, start.loaded is None
     check = limit_preparation(session, seconds_of(time), clock_of(session)) if time is not None and is_new else None
     with hooks.phase(emit, "prepare"):
-        base = origin.for_data() if origin is not None else None
+        base = origin.for_data()._replace(positions=config.model.longest_context) if origin is not None else None
         dataset = open_data(config, start.fingerprint, session, started=not is_new, check=check, base=base)
     device, precision = decide_device(config.train, start.recorded, emit)
     if time is not None and is_new:

@@ -67,6 +67,8 @@ class View(msgspec.Struct, omit_defaults=True):
     sample: dict[str, Any] | None = None
     opening: str = ""
     """The typical beginning of a text in the run's dataset, usable as a prompt."""
+    answers: bool = False
+    """Whether most rows of the run's dataset are conversations, so that a prompt is a message of a chat."""
     messages: list[dict[str, Any]] = []
     """The last messages of this session; of a simulated run, of all sessions."""
     forgotten_warnings: int = 0
@@ -109,6 +111,7 @@ class View(msgspec.Struct, omit_defaults=True):
         elif isinstance(event, events.Data):
             self.progress = {"stage": event.stage, "done": event.done, "total": event.total, "unit": event.unit}
             self.opening = event.opening or self.opening
+            self.answers = self.answers if event.answers is None else event.answers
             if event.whole and self.work_began is None:
                 self.work_began = (self.elapsed_s, event.done)
         elif isinstance(event, events.Message):

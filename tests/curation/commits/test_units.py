@@ -16,6 +16,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.record import Licence, Record, is_trained
 from seedbed.curation.repositories.git import Repository
 from seedbed.curation.repositories.history import HistoryOptions
+from seedbed.curation.repositories.licences import gate
 from seedbed.errors import SeedbedError
 
 BODY = "".join(f"def f{number}(x):\n    y = x + {number}\n    return y\n\n\n" for number in range(12))
@@ -244,6 +245,20 @@ def test_bare_and_empty_repositories_and_what_is_none(tmp_path: Path) -> None:
         commit_units(tmp_path, CommitOptions())
 
 
+def test_a_folder_of_a_repository_gives_its_own_commits_and_files(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "app")
+    repository.commit("Add both parts", {"one/f.py": "x = 1\n", "one-more/h.py": "z = 1\n", "two/g.py": "y = 1\n"})
+    repository.commit("Change the second part", {"two/g.py": "y = 2\n"})
+    repository.commit("Change both parts", {"one/f.py": "x = 2\n", "two/g.py": "y = 3\n"})
+    records, drops = read(repository.path / "one")
+    assert [request(record).split("\n")[0] for record in records] == ["Add both parts", "Change both parts"]
+    assert {link for record in records for link in record.links or () if link.startswith("path:")} == {
+        "path:app/one/f.py"
+    }
+    assert not drops.counts
+    assert len(read(repository.path)[0]) == 3
+
+
 def test_a_missing_blob_does_not_end_the_rest(tmp_path: Path) -> None:
     repository = GitRepository(tmp_path / "app")
     hashes = [repository.commit(f"Set x to number {number}", {"f.py": f"x = {number}\n"}) for number in range(6)]
@@ -251,7 +266,7 @@ def test_a_missing_blob_does_not_end_the_rest(tmp_path: Path) -> None:
     repository.remove_object(hashes[0])
     records, drops = read(repository.path)
     assert [record.provenance.commit for record in records] == hashes[4:]
-    assert reasons(drops) == {"unreadable objects": 3, "unreadable commit": 1}
+    assert reasons(drops) == {"unreadable objects": 3, "unreadable commit, with all before it": 1}
 
 
 def test_ranges_stay_as_they_are_when_commits_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,6 +302,28 @@ def test_a_licence_can_be_looked_up_for_each_commit(tmp_path: Path) -> None:
     assert record.provenance.repository == "me/app"
 
 
+def of_folder(repository: Repository, commit: str, path: str) -> Licence | None:
+    spdx = {"gpl": "GPL-3.0-only", "both": "MIT OR Apache-2.0", "none": None}.get(path.split("/")[0], "MIT")
+    return Licence(spdx=spdx, found_in=f"{path.split('/')[0]}/LICENSE") if spdx else None
+
+
+def test_an_example_of_several_files_has_the_licences_of_all(tmp_path: Path) -> None:
+    """With that of the first alone, `--licences permissive` let files under another licence through."""
+    repository = GitRepository(tmp_path / "r")
+    folders = ("app", "both", "gpl", "none")
+    repository.commit("Begin with all folders", {f"{each}/a.py": f"value = 1  # {each}\n" for each in folders})
+    repository.commit("Fix the value of two", {f"{each}/a.py": f"value = 2  # {each}\n" for each in ("app", "both")})
+    repository.commit("Fix the value again", {f"{each}/a.py": f"value = 3  # {each}\n" for each in folders})
+    (unit,) = commit_units(repository.path, CommitOptions(), name="me/app", licence_of=of_folder)
+    found = [record.licence for record in unit.read(Drops())][1:]
+    assert [each.spdx for each in found if each is not None] == [
+        "MIT AND (MIT OR Apache-2.0)",
+        "GPL-3.0-only AND MIT AND (MIT OR Apache-2.0) AND unknown",
+    ]
+    permissive = gate("permissive")
+    assert [permissive.lets_through(each) for each in found if each is not None] == [True, False]
+
+
 def test_all_edits_of_a_real_history_apply_to_what_is_shown() -> None:
     """This project's own history, as far as it is here."""
     top = Path(__file__).resolve().parents[3]
@@ -299,8 +336,24 @@ def test_all_edits_of_a_real_history_apply_to_what_is_shown() -> None:
     if len(records) < 50:
         pytest.skip("the history here is short")
     assert not {"edits need lines that are not shown", "unreadable objects"} & reasons(drops).keys()
+    whole = 0
     for record in records:
         shown = request(record)
         for edit in read_edits(answer(record)):
             for block in edit.blocks if edit.action != "new" else ():
                 assert "\n".join(block.search) in shown
+        if (files := files_in(shown)) is not None:
+            apply_edits(files, answer(record))
+            whole += 1
+    assert whole > 5
+
+
+def files_in(shown: str) -> dict[str, str] | None:
+    """The files of a request, read from its text; None if it shows excerpts."""
+    files = {}
+    for found in re.finditer(r"(?ms)^`([^`\n]+)`(?: \(([^)\n]*)\))?:\n(`{3,})[^\n]*\n(.*?)^\3$", shown):
+        facts = found[2] or ""
+        if "line " in facts or "lines " in facts:
+            return None
+        files[found[1]] = found[4].removesuffix("\n") if "no newline" in facts else found[4]
+    return None if "(not shown)" in shown else files

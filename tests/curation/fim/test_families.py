@@ -6,7 +6,8 @@ import pytest
 
 from fim_tokenizers import characters
 from real.assets import llama3_tokenizer, qwen3_tokenizer, smollm2_folder
-from seedbed.curation.fim.families import adds_space, families, families_of, family_named, markers
+from seedbed.curation.fim.families import adds_space, families_of, markers
+from seedbed.curation.fim.family_table import families, family_named
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.tokenizer.tokenizer import Tokenizer
 

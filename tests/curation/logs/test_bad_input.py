@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import shutil
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from curation.logs.reading import FIXTURES, Session, notes, read, reasons
 from seedbed.curation.drops import Drops
 from seedbed.curation.logs import elements, lines
 from seedbed.curation.logs.options import LogOptions
+from seedbed.curation.logs.sniff import search
 from seedbed.curation.logs.units import find_units
 from seedbed.curation.record import encode
 from seedbed.errors import SeedbedError, UsageError
@@ -177,6 +181,39 @@ def test_a_file_that_changes_or_goes_while_it_is_read_is_counted(
     assert notes(drops)["file that changed while it was read: p/good.jsonl"] == 1
 
 
+def test_nul_characters_are_removed_from_texts_and_arguments_and_counted(tmp_path: Path) -> None:
+    """They stayed in the rows, and nothing said so."""
+    log = Session()
+    log.user("a\0b\0")
+    log.call("c1", command="printf 'x\0y' \\u0000")
+    log.result("c1", "x\0y")
+    log.assistant("done\0")
+    log.write(tmp_path / "p")
+    (record,), drops = read(tmp_path)
+    question, asked, answer, done = record.messages or ()
+    assert [question.content, answer.content, done.content] == ["ab", "xy", "done"]
+    assert asked.tool_calls
+    assert json.loads(asked.tool_calls[0].function.arguments) == {"command": "printf 'xy' \\u0000"}
+    assert notes(drops)["NUL characters removed"] == 5
+
+
+@pytest.mark.parametrize("source", ["aider", "claude-code/v2", "cline", "codex/v1", "openai", "sharegpt", "chatgpt/v2"])
+def test_bytes_that_are_not_utf_8_are_counted_wherever_they_stand(source: str, tmp_path: Path) -> None:
+    """Those of Aider's files, and within the arguments of tool calls, became U+FFFD without a count."""
+    shutil.copytree(FIXTURES / source, tmp_path / source)
+    places = 0
+    for path in [each for each in (tmp_path / source).rglob("*") if each.is_file()]:
+        whole = path.read_bytes()
+        for place in [each.start() for each in re.finditer(rb"(?<=[a-z]) (?=[a-z])", whole)][:30]:
+            path.write_bytes(whole[:place] + b" \xff" + whole[place + 1 :])
+            records, drops = read(tmp_path)
+            if any("\ufffd" in encode(record).decode() for record in records):
+                places += 1
+                assert notes(drops)["invalid characters replaced"] > 0
+        path.write_bytes(whole)
+    assert places > 1
+
+
 def test_the_fingerprint_changes_with_content_and_options(tmp_path: Path) -> None:
     log = good()
     path = log.write(tmp_path / "p")
@@ -202,6 +239,35 @@ def test_what_cannot_be_read_at_all_is_an_error_that_says_what_to_do(tmp_path: P
     with pytest.raises(SeedbedError, match=r"No logs of a known format.*a\.json") as error:
         find_units(tmp_path)
     assert "claude-code, codex, cline, aider, chatgpt, sharegpt, openai, alpaca" in error.value.hint
+
+
+def test_why_a_file_is_not_read_is_named(tmp_path: Path) -> None:
+    """Files that were half-written, empty or damaged were only called of no known format."""
+    whole = tmp_path / "whole.zip"
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("chat.html", "x" * 500)
+    contents = {
+        "blank.jsonl": b" \n\n",
+        "cut.zip": whole.read_bytes()[:90],
+        "empty.jsonl": b"",
+        "half.jsonl": b'{"id": 1, "text": "half wri',
+        "list.json": b"[1, 2, 3]",
+        "nul.jsonl": b"\0" * 5000,
+        "other.json": b'{"a": 1}',
+        "words.json": b"words",
+    }
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    expected = {
+        "blank.jsonl": "empty file", "cut.zip": "damaged zip file", "empty.jsonl": "empty file", "half.jsonl": "damaged JSON",
+        "list.json": "unknown format", "nul.jsonl": "file of NUL bytes", "other.json": "unknown format",
+        "pipe.jsonl": "not a regular file: a pipe", "whole.zip": "zip file without conversations", "words.json": "no JSON",
+    }  # fmt: skip
+    assert dict(search(tmp_path, None).unknown) == expected
+    for name, reason in expected.items():
+        with pytest.raises(SeedbedError, match=re.escape(f"Not read: {name} ({reason}).")):
+            find_units(tmp_path / name)
 
 
 def test_names_from_logs_cannot_control_the_terminal(tmp_path: Path) -> None:

@@ -213,6 +213,25 @@ def test_preference_rows_give_the_chosen_answer_only(tmp_path: Path) -> None:
     assert notes(drops)["rejected answer left out"] == 2
 
 
+def test_preference_rows_with_messages_keep_their_question(tmp_path: Path) -> None:
+    """`chosen_messages` with the answer alone became rows without the question."""
+    question, good = {"role": "user", "content": "q"}, {"role": "assistant", "content": "good"}
+    bad = {"role": "assistant", "content": "bad"}
+    path = write_rows(
+        tmp_path / "rows.jsonl",
+        {"chosen_messages": [question, good], "rejected_messages": [question, bad]},
+        {"prompt": "q", "chosen_messages": [question, good], "rejected_messages": [question, bad]},
+        {"prompt": "q", "chosen_messages": [good], "rejected_messages": [bad]},
+        {"prompt": [question], "chosen_messages": [good], "rejected_messages": [bad]},
+        {"prompt_messages": [question], "chosen_messages": [good], "rejected_messages": [bad]},
+        {"prompt": "q", "chosen": [question, good], "rejected": [question, bad]},
+        {"messages": [question], "chosen": good, "rejected": bad},
+    )
+    records, drops = read(path)
+    assert [contents(record) for record in records] == [[("user", "q"), ("assistant", "good")]] * 7
+    assert notes(drops)["rejected answer left out"] == 7
+
+
 def test_a_named_format_is_used_whatever_the_file_looks_like(tmp_path: Path) -> None:
     write_rows(
         tmp_path / "rows.jsonl", {"messages": [{"role": "user", "content": "q"}]}, {"instruction": "q", "output": "a"}

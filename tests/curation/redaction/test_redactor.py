@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -78,7 +79,13 @@ def test_json_keeps_its_bytes_but_for_what_is_redacted() -> None:
 
 
 def test_values_of_json_whose_key_is_the_name_of_a_secret_are_found() -> None:
-    text = json.dumps({"password": PASSWORD + '"\\', "token_type": "bearer2x9k1", "user": {"clientSecret": PASSWORD}})
+    text = json.dumps(
+        {
+            "password": '"\\'.join((PASSWORD[:9], PASSWORD[9:])),
+            "token_type": "bearer2x9k1",
+            "user": {"clientSecret": PASSWORD},
+        }
+    )
     found = json.loads(REDACTOR.redact(text).text)
     assert found == {"password": "<SECRET_1>", "token_type": "bearer2x9k1", "user": {"clientSecret": "<SECRET_2>"}}
 
@@ -130,7 +137,10 @@ def test_parts_without_finds_stay_as_they_are() -> None:
 def test_parts_join_to_the_redacted_text(pieces: list[str], data: st.DataObject) -> None:
     text = "".join(pieces)
     first, last = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
-    made = REDACTOR.redact_parts([text[:first], text[first:last], text[last:]], Numbering())
+    numbering = Numbering()
+    made = REDACTOR.redact_parts([text[:first], text[first:last], text[last:]], numbering)
+    while numbering.settle():
+        made = REDACTOR.redact_parts(made, numbering)
     assert "".join(made) == REDACTOR.redact_text(text)
 
 
@@ -184,3 +194,15 @@ def test_the_fingerprint_changes_with_the_options_and_not_with_the_key() -> None
 
 def test_text_that_is_no_unicode_is_redacted() -> None:
     assert REDACTOR.redact(f"\udcff {TOKEN} \x00 \ud800").text == "\udcff <GITHUB_TOKEN_1> \x00 \ud800"
+
+
+def test_many_names_beside_many_addresses_take_time_in_proportion() -> None:
+    """A list of contributors: each name was compared with every address that was found before."""
+    names = tuple(f"Marta Vogel{chr(97 + number)}ang" for number in range(20))
+    lines = [f"{names[number % 20]} mail{number}@vogelsang{number}.org\n" for number in range(6000)]
+    redactor = Redactor(bytes(range(32)))
+    began = time.process_time()
+    text = redactor.redact_text("".join(lines), names)
+    assert time.process_time() - began < 4  # 0.3 s here; 7 s before
+    assert "Vogel" not in text
+    assert text.count("<EMAIL_") == text.count("<NAME_") == 6000

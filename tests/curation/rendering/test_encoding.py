@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rendered_chats import small_tokenizer, text
+from rendered_chats import TEXT, chat, samples, small_tokenizer, text
+from seedbed.config.schema import TokenizerConfig
 from seedbed.curation.rendering.encoding import CannotStayTextError, SpanEncoder
+from seedbed.curation.rendering.peek import spans_of
 from seedbed.curation.rendering.protocol import CONTROL_BEGIN, CONTROL_END, Chat, Setup
 from seedbed.curation.rendering.turns import ChatRenderer
 from seedbed.tokenizer.chat_template import ChatTemplate, _encoded
 from seedbed.tokenizer.chatml import CHATML
 from seedbed.tokenizer.render_request import Rendered
 from seedbed.tokenizer.tokenizer import Tokenizer
+from seedbed.tokenizer.train import train_tokenizer
 
 pieces = st.lists(
     st.sampled_from(
@@ -123,3 +126,20 @@ def test_a_control_token_that_cannot_stay_text_is_an_error() -> None:
     encoder = SpanEncoder(made, ["### User"])
     with pytest.raises(CannotStayTextError):
         encoder.encode(f"a {CONTROL_BEGIN}### User{CONTROL_END}", [])
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram", "char"])
+def test_every_kind_of_tokenizer_that_is_trained_here_can_learn_chats(kind: Any) -> None:
+    tokenizer = train_tokenizer([TEXT], TokenizerConfig(kind=kind, vocab_size=420), lambda _: None)
+    record = chat(("user", "Hello!\n"), ("assistant", "Hello <|im_end|>\n"), ("user", "a"), ("assistant", "\n Paris."))
+    (sample,) = samples(record, tokenizer=tokenizer)
+    end = tokenizer.special["<|im_end|>"]
+    assert [id_ for id_, each in zip(sample.ids, sample.trained, strict=True) if each].count(end) == 2
+    if kind != "char":  # its vocabulary has no angle brackets
+        said = "".join(each for each, trained in spans_of(sample, tokenizer) if trained)
+        assert said.replace("\n", "").replace(" Paris", "Paris") == "Hello <|im_end|><|im_end|>Paris.<|im_end|>"
+    assert sample.ids == tokenizer.encode_with_control_tokens(
+        "<|im_start|>user\nHello!\n<|im_end|>\n<|im_start|>assistant\nHello "
+    ) + tokenizer.encode("<|im_end|>") + tokenizer.encode_with_control_tokens(
+        "\n<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n\n Paris.<|im_end|>\n"
+    )

@@ -80,6 +80,16 @@ class TestChats:
             f"There.{END}",
         ]
 
+    def test_what_a_template_does_not_write_is_counted(self) -> None:
+        drops = Drops()
+        record = chat(("user", "a"), message("assistant", "b", reasoning="r"), tools='[{"type": "function"}]')
+        (sample,) = samples([record], PLAIN, drops)
+        assert trained_text(sample) == [f"b{END}"]
+        assert drops.notes == {
+            ("render", "chats whose reasoning the chat template does not write"): 1,
+            ("render", "chats whose list of tools the chat template does not write"): 1,
+        }
+
     def test_a_turn_may_say_that_it_is_not_trained(self) -> None:
         record = chat(("user", "a"), message("assistant", "b", trained=False), ("user", "c"), ("assistant", "d"))
         assert trained_text(samples(record)[0]) == [f"d{END}"]

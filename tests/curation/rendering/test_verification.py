@@ -21,6 +21,7 @@ from rendered_chats import (
 )
 from seedbed.curation.drops import Drops
 from seedbed.curation.rendering import verification
+from seedbed.curation.rendering.peek import spans_of
 from seedbed.curation.rendering.verification import TemplateFacts, facts_in_words
 from seedbed.errors import SeedbedError
 from seedbed.tokenizer.chatml import CHATML
@@ -238,3 +239,30 @@ def test_facts_in_words() -> None:
     assert "<|im_end|>" in words
     assert "does not write tool calls" in words
     assert len(small_tokenizer().special) > 2
+
+
+def test_a_tokenizer_may_have_a_template_of_its_own_for_chats_with_tools() -> None:
+    bare = small_tokenizer()
+    named = [
+        {"name": "default", "template": PLAIN},
+        {"name": "tool_use", "template": "{% for tool in tools %}{{ tool | tojson }}{% endfor %}" + TAGGED},
+    ]
+    tokenizer = type(bare)(bare.spec, {"eos_token": "<|endoftext|>", "chat_template": named})
+    tools = '[{"type": "function", "function": {"name": "f"}}]'
+    records = [chat(("user", "a"), ("assistant", each), tools=tools if each in "bd" else None) for each in "abcd"]
+    with renderer(tokenizer=tokenizer) as made:
+        found = [sample for _, sample in made.samples(records, Drops())]
+        assert {name: each.strategy for name, each in made.facts.items()} == {
+            "default": "markers",
+            "tool_use": "generation",
+        }
+    assert [trained_text(each) for each in found] == [[f"{each}{END}"] for each in "abcd"]
+    assert [len(each.ids) > 20 for each in found] == [False, True, False, True], "only two have tools"
+
+
+def test_the_date_that_a_template_writes_is_that_of_the_record() -> None:
+    template = "{{ strftime_now('%d %b %Y') }}" + PLAIN
+    records = [chat(("user", "a"), ("assistant", "b")) for _ in range(2)]
+    records[0].provenance.time = "2026-11-21T10:15:00Z"
+    found = [spans_of(sample, small_tokenizer())[0][0] for sample in samples(records, template)]
+    assert [each[:11] for each in found] == ["21 Nov 2026", "26 Jul 2024"]

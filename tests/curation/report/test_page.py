@@ -12,7 +12,8 @@ from reported import an_edit, chat_with_tools, dataset
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import REPORT_HTML, REPORT_JSON
 from seedbed.curation.record import Licence, Message, Provenance, Record, Redaction
-from seedbed.curation.report.summary import read_report, summarise, write_report
+from seedbed.curation.report.summary import read_report, summarise
+from seedbed.curation.report.writing import write_report
 from seedbed.errors import SeedbedError
 from split_rows import chat, fim, named
 
@@ -96,7 +97,16 @@ def hostile_dataset(folder: Path) -> str:
         command=HOSTILE,
         steps=[HOSTILE],
         settings={HOSTILE: {HOSTILE: HOSTILE}},
-        inputs=[{"name": HOSTILE, "made": HOSTILE, "rows": 1, "inputs": [{"name": HOSTILE}]}],
+        inputs=[
+            {
+                "name": HOSTILE,
+                "made": HOSTILE,
+                "command": HOSTILE,
+                "rows": 1,
+                "drops": [[HOSTILE, HOSTILE, 1]],
+                "inputs": [{"name": HOSTILE}],
+            }
+        ],
         facts={"leakage": leakage, "duplicates": duplicates},
     )
     write_report(path, description)
@@ -148,6 +158,16 @@ def test_the_figures_are_those_of_the_rows(tmp_path: Path) -> None:
         assert shown in re.sub(r"\s+", " ", text)
     assert "gen/3.py" not in text  # three examples of each reason
     assert "0 of 66 evaluation answers" in text
+
+
+def test_what_was_left_out_of_the_inputs_is_counted_over_all_of_them(tmp_path: Path) -> None:
+    logs = {"name": "logs", "drops": [["logs", "empty", 2]], "inputs": [{"name": "-home-me-app", "rows": 7}]}
+    before = {"name": "first", "drops": [["files", "lock file", 3], ["logs", "empty", 1]], "inputs": [logs]}
+    path, description = dataset(tmp_path / "full", [an_edit()], inputs=[before, logs])
+    summary = summarise(path, description)
+    assert [(each.reason, each.count) for each in summary.left_out_before] == [("empty", 5), ("lock file", 3)]
+    write_report(path, description)
+    assert "When the inputs were made: 8" in (path / REPORT_HTML).read_text()
 
 
 def test_a_leak_is_said_plainly(tmp_path: Path) -> None:

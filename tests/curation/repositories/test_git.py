@@ -279,3 +279,15 @@ def test_a_clone_has_the_name_of_its_source(tmp_path: Path) -> None:
     repository.commit("Add the file f", {"f.py": TEXT})
     repository.git("clone", "-q", str(repository.path), str(tmp_path / "copy"))
     assert git.name_of(git.open_repository(tmp_path / "copy")) == "app"
+
+
+def test_authors_of_a_damaged_history_are_known_as_far_as_it_can_be_read(tmp_path: Path) -> None:
+    """Their names are replaced in all texts, so those that are readable must not be lost with the others."""
+    made = GitRepository(tmp_path / "app")
+    first = made.commit("Begin", {"a.txt": "a\n"}, "--author=Lost Person <l@p.org>")
+    made.commit("Go on", {"a.txt": "b\n"}, "--author=Marta Vogelsang <m@v.org>")
+    made.remove_object(first)
+    assert "Marta Vogelsang" in git.authors(git.open_repository(made.path))
+    (made.path / ".git" / "refs" / "heads" / "broken").write_text("0" * 39 + "1\n")
+    git.authors.cache_clear()
+    assert "Marta Vogelsang" in git.authors(git.open_repository(made.path))

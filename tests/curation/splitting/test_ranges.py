@@ -1,68 +1,66 @@
-"""Tests of reading rows in ranges: no line is lost or read twice, and several processes find what one finds."""
+"""Reading in ranges: every line once, in order, by one process or several."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from seedbed.curation.drops import Drops
-from seedbed.curation.record import encode
 from seedbed.curation.splitting import ranges
+from seedbed.curation.splitting.ranges import computed, ranges_of, read_parts
 from seedbed.curation.splitting.split import SplitOptions, split
 from seedbed.errors import SeedbedError
-from split_rows import chat, prose, text_row, windows
-
-SOURCES = Path(__file__).resolve().parents[3] / "src" / "seedbed" / "curation"
+from split_rows import fim, prose, text_row, write
 
 
-def test_every_line_is_read_once_whatever_the_size_of_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 300), max_size=12), st.integers(1, 2000))
+def test_every_line_is_in_one_range(tmp_path: Path, lengths: list[int], size: int) -> None:
+    part = write(tmp_path / "rows.jsonl", [text_row("x" * length) for length in lengths])
+    found = [each for lines in ranges_of([part], size) for each in lines.records()]
+    assert [len(record.text or "") for _, record in found] == lengths
+    content = part.read_bytes()
+    assert all(content[offset - 1 : offset] in (b"", b"\n") for offset, _ in found)
+    assert [offset for offset, _ in found] == [offset for _, offset, _ in read_parts([part], lambda _: None)]
+
+
+def test_a_bad_line_is_named_by_its_number_in_the_file(tmp_path: Path) -> None:
+    part = write(tmp_path / "rows.jsonl", [text_row("x" * 50)] * 20)
+    part.write_bytes(part.read_bytes() + b"[]\n")
+    with pytest.raises(SeedbedError, match="Line 21 of"):
+        [list(lines.records()) for lines in ranges_of([part], 1000)]
+
+
+def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "ranges_of", lambda parts: ranges_of(parts, 20_000))
     rng = random.Random(1)
-    lines = [encode(text_row(prose(rng, rng.randint(1, 60)))) for _ in range(50)]
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(b"\n".join(lines))  # without a newline at its end
-    starts = [0, *np.cumsum([len(line) + 1 for line in lines])[:-1].tolist()]
-    for size in (1, 7, 100, 1000, 1 << 20):
-        monkeypatch.setattr(ranges, "RANGE_BYTES", size)
-        found = [each for one in ranges.ranges_of([path]) for each in one.records()]
-        assert [offset for offset, _ in found] == starts
-        assert [encode(record) for _, record in found] == lines
+    records = [fim(text := prose(rng, 60), 50, len(text) - 50, f"{n // 3}.py") for n in range(120)]
+    records += [text_row((each.prefix or "") + (each.middle or "")) for each in records[:20]]
+    parts = [write(tmp_path / "a.jsonl", records[:70]), write(tmp_path / "b.jsonl", records[70:])]
+    read: list[int] = []
+    one, two = (split(parts, SplitOptions(workers=workers), Drops(), read.append) for workers in (1, 2))
+    assert one.split.tolist() == two.split.tolist()
+    assert one.group.tolist() == two.group.tolist()
+    assert one.leakage == two.leakage
+    assert one.ledger == two.ledger
+    assert sum(read) % sum(part.stat().st_size for part in parts) == 0
 
 
-def test_several_processes_give_the_same_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "RANGE_BYTES", 1 << 16)
-    rng = random.Random(2)
-    records = [
-        row
-        for path in sorted(SOURCES.rglob("*.py"))[:60]
-        if len(text := path.read_text()) > 400
-        for row in windows(text, path.name, rng)
-    ]
-    records += [chat(prose(rng, 30), prose(rng, 40), source="sharegpt") for _ in range(60)]
-    paths = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
-    for path, rows in zip(paths, (records[:100], records[100:]), strict=True):
-        path.write_bytes(b"".join(encode(row) + b"\n" for row in rows))
-    read = [0, 0]
-
-    def result_with(workers: int) -> tuple[bytes, bytes, object]:
-        def report(size: int) -> None:
-            read[workers - 1] += size
-
-        found = split(paths, SplitOptions(workers=workers, eval_fraction=0.3), Drops(), report, tmp_path)
-        return found.split.tobytes(), found.group.tobytes(), (found.leakage, found.ledger)
-
-    assert result_with(2) == result_with(1)
-    assert read[0] == read[1] >= 2 * sum(path.stat().st_size for path in paths)
+def count(lines: ranges.Range) -> int:
+    return sum(1 for _ in lines.records())
 
 
-def test_a_damaged_line_is_named_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(encode(text_row("a")) + b"\n{half\n")
-    (whole,) = ranges.ranges_of([path])
-    with pytest.raises(SeedbedError, match="Line 2 of"):
-        list(whole.records())
-    monkeypatch.setattr(ranges, "RANGE_BYTES", path.stat().st_size - 6)
-    with pytest.raises(SeedbedError, match="line at byte"):
-        list(ranges.ranges_of([path])[1].records())
+def test_a_report_that_raises_ends_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "ranges_of", lambda parts: ranges_of(parts, 1000))
+    part = write(tmp_path / "rows.jsonl", [text_row("x" * 50)] * 200)
+
+    def stop(_: int) -> None:
+        raise InterruptedError
+
+    for workers in (1, 2):
+        with pytest.raises(InterruptedError):
+            list(computed([part], count, stop, workers))

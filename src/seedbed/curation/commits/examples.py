@@ -19,6 +19,7 @@ from seedbed.curation.record import Licence, Message, Provenance, Record, conten
 from seedbed.curation.repositories.filters import is_generated, path_reason
 from seedbed.curation.repositories.history import Commit
 from seedbed.curation.repositories.languages import Language, language_of_path
+from seedbed.curation.repositories.licences import UNKNOWN
 from seedbed.curation.repositories.patches import Change, Patch
 
 STEP = "commits"
@@ -33,6 +34,7 @@ _ODD_PATH = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff`]| -> |^\s|\s$")
 _FENCE = re.compile(r"(?m)^\s*(`{3,})")
 _FENCE_NAMES = {"c++": "cpp", "c#": "csharp", "shell": "bash", "restructuredtext": "rst", "f#": "fsharp"}
 _UNSUITABLE = frozenset(("link or submodule", "binary or large file"))
+_ELSEWHERE = "file outside the folder"
 _NAMED_DATA = frozenset(("CSV", "Jupyter Notebook"))
 
 
@@ -60,10 +62,12 @@ class LeftOutError(Exception):
     """A commit gives no example; the message is the reason to count."""
 
 
-def judge(commit: Commit, intent: Intent, options: ExampleOptions, cut: frozenset[str], drops: Drops) -> None:
+def judge(
+    commit: Commit, intent: Intent, options: ExampleOptions, cut: frozenset[str], drops: Drops, below: str = ""
+) -> None:
     """Raise LeftOutError if a commit's message, parents or list of files say that it gives no example.
 
-    `cut`: commits of a shallow clone whose parent is missing, so that all files seem new.
+    `cut`: commits of a shallow clone whose parent is missing, so that all files seem new. `below`: see `file_reason`.
     """
     if len(commit.parents) > 1:
         raise LeftOutError("merge")
@@ -75,7 +79,7 @@ def judge(commit: Commit, intent: Intent, options: ExampleOptions, cut: frozense
         raise LeftOutError("message or list of files too long")
     if not commit.changes:
         raise LeftOutError("no file changed")
-    reasons = [file_reason(change) for change in commit.changes]
+    reasons = [file_reason(change, below) for change in commit.changes]
     kept = Counter(change.status for change, reason in zip(commit.changes, reasons, strict=True) if reason is None)
     if not kept:
         raise LeftOutError(_only(reasons))
@@ -85,8 +89,13 @@ def judge(commit: Commit, intent: Intent, options: ExampleOptions, cut: frozense
     drops.note(STEP, f"kind: {intent.kind}")
 
 
-def file_reason(change: Change) -> str | None:
-    """Why a file is no part of an example, as its path and mode say; None if it is one."""
+def file_reason(change: Change, below: str = "") -> str | None:
+    """Why a file is no part of an example, as its path and mode say; None if it is one.
+
+    `below`: a folder of the repository, with a slash at its end; files elsewhere are no part of an example.
+    """
+    if below and not (change.path.startswith(below) and change.old_path.startswith(below)):
+        return _ELSEWHERE
     if {change.old_mode, change.mode} & {"120000", "160000"}:
         return "link or submodule"
     return _path_reason(change.path)
@@ -114,13 +123,14 @@ def example(
     repository: str,
     drops: Drops,
     licence: Callable[[str], Licence | None] | None = None,
+    below: str = "",
 ) -> Record:
     """The record of a commit. Raises LeftOutError with the reason if there is none.
 
     Its edits are proved: applied to the files before, and using only lines that are shown, they give the files after.
     `licence`: the licence of a path in the repository.
     """
-    reasons = [_left_out(patch, drops) for patch in patches]
+    reasons = [_left_out(patch, drops, below) for patch in patches]
     kept = [patch for patch, reason in zip(patches, reasons, strict=True) if reason is None]
     if not kept:
         raise LeftOutError(_only(reasons))
@@ -153,26 +163,43 @@ def example(
             parent=commit.parents[0] if commit.parents else None,
             time=datetime.fromtimestamp(min(commit.time_s, 253402300799), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         ),
-        licence=licence(paths[0]) if licence is not None else None,
+        licence=_licence_of_all(paths, licence) if licence is not None else None,
         links=[f"commit:{commit.hash}", *(f"path:{repository}/{path}" for path in paths)],
     )
     record.id = content_id(record)
     return record
 
 
+def _licence_of_all(paths: Sequence[str], licence: Callable[[str], Licence | None]) -> Licence | None:
+    """The licence of an example that shows several files: all of theirs, `unknown` for files without one."""
+    found = list(dict.fromkeys(licence(path) for path in paths))
+    if len(found) == 1:
+        return found[0]
+    names = sorted({each.spdx if each is not None else UNKNOWN for each in found})
+    joined = " AND ".join(f"({name})" if " " in name else name for name in names)
+    places = sorted({each.found_in for each in found if each is not None and each.found_in})
+    return Licence(spdx=joined, found_in=", ".join(places))
+
+
 def _only(reasons: Sequence[str | None]) -> str:
     """The reason of a commit all of whose files are left out."""
     most = Counter(filter(None, reasons)).most_common(1)[0][0]
-    plural = {"link or submodule": "links or submodules", "binary or large file": "binary or large files"}
+    plural = {
+        _ELSEWHERE: "files outside the folder",
+        "link or submodule": "links or submodules",
+        "binary or large file": "binary or large files",
+    }
     return f"only {plural.get(most, f'{most}s')} changed"
 
 
-def _left_out(patch: Patch, drops: Drops) -> str | None:
+def _left_out(patch: Patch, drops: Drops, below: str) -> str | None:
     """Why a file is left out of its commit's example, if it is. Raises LeftOutError if the commit makes no sense without it."""
     change = patch.change
+    if (reason := file_reason(change, below)) == _ELSEWHERE:
+        return reason
     if _ODD_PATH.search(change.path) or _ODD_PATH.search(change.old_path):
         raise LeftOutError("path with unusual characters")
-    reason = file_reason(change) or (patch.problem if patch.problem in _UNSUITABLE else None)
+    reason = reason or (patch.problem if patch.problem in _UNSUITABLE else None)
     if reason is None and patch.problem is not None:
         raise LeftOutError(f"file: {patch.problem}")
     if reason is None and any(text is not None and is_generated(text) for text in (patch.before, patch.after)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from seedbed.curation.repositories.history import (
     read_commits,
     read_patches,
 )
+from seedbed.text import legible
 
-VERSION = 1
+VERSION = 2
 """Raised when the same history gives other examples."""
 _MEAN_COMMITS = 512
 _MOST_COMMITS = 2048
@@ -53,6 +55,8 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
     parts: int = 1
     unreadable: int = 0
     """Commits of the whole history that could not be listed; counted with the first range."""
+    below: str = ""
+    """The folder of the repository whose files are read, with a slash at its end; empty for all of it."""
     licence_of: LicenceOf | None = None
     """A function of a module, so that other processes can be given it."""
 
@@ -70,20 +74,20 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
 
     def fingerprint(self) -> str:
         """Hex digest that changes with the commits, the options and the way in which examples are made."""
-        facts = (VERSION, self.repository_name, self.options, self.hashes, self.unreadable)
+        facts = (VERSION, self.repository_name, legible(self.below), self.options, self.hashes, self.unreadable)
         return hashlib.blake2b(msgspec.json.encode(facts), digest_size=16).hexdigest()
 
     def read(self, drops: Drops) -> Iterator[Record]:
         """Yield an example for each commit that gives one; each other commit is counted in `drops` by its reason."""
         for _ in range(self.unreadable):
-            drops.drop(STEP, "unreadable commit", self.repository_name)
+            drops.drop(STEP, "unreadable commit, with all before it", self.repository_name)
         kept: list[tuple[Commit, Intent]] = []
         cut = git.shallow_commits(self.repository)
         for found in read_commits(self.repository, self.hashes.split()):
             if isinstance(found, Commit):
                 intent = read_message(found.message)
                 try:
-                    judge(found, intent, self.options.examples, cut, drops)
+                    judge(found, intent, self.options.examples, cut, drops, self.below)
                     kept.append((found, intent))
                 except LeftOutError as error:
                     self._drop(drops, found.hash, str(error), intent.text)
@@ -92,7 +96,8 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
         yield from self._examples(kept, drops)
 
     def _examples(self, kept: Sequence[tuple[Commit, Intent]], drops: Drops) -> Iterator[Record]:
-        patches = read_patches(self.repository, [commit.hash for commit, _ in kept], unwanted=file_reason)
+        hashes = [commit.hash for commit, _ in kept]
+        patches = read_patches(self.repository, hashes, unwanted=lambda change: file_reason(change, self.below))
         for (commit, intent), found in zip(kept, patches, strict=True):
             if not isinstance(found, tuple):
                 self._drop_unread(drops, found)
@@ -101,8 +106,9 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
             def licence(path: str, commit: str = commit.hash) -> Licence | None:
                 return self.licence_of(self.repository, commit, path) if self.licence_of is not None else None
 
+            options, name = self.options.examples, self.repository_name
             try:
-                yield example(commit, intent, found[1], self.options.examples, self.repository_name, drops, licence)
+                yield example(commit, intent, found[1], options, name, drops, licence, self.below)
             except LeftOutError as error:
                 self._drop(drops, commit.hash, str(error), intent.text)
 
@@ -117,13 +123,18 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
 def commit_units(
     path: Path, options: CommitOptions, *, name: str | None = None, licence_of: LicenceOf | None = None
 ) -> list[CommitUnit]:
-    """The units of the repository that has `path`. `name`: of the repository in the records, instead of its own.
+    """The units of the repository that has `path`, or of the folder `path` of it.
+
+    `name`: of the repository in the records, instead of its own.
 
     Ranges end where the hashes of commits say so, so that new commits change the last range, and others stay as they are.
     Raises SeedbedError if there is no repository, and UsageError for an unknown branch or date. An empty one has no units.
     """
     repository = git.open_repository(path)
-    hashes, unreadable = list_commits(repository, options.history)
+    folder = "" if repository.top is None else os.path.relpath(path.resolve(), repository.top.resolve())
+    within = folder not in ("", ".") and folder.split("/")[0] not in ("..", ".git")
+    below = f"{folder}/" if within else ""
+    hashes, unreadable = list_commits(repository, options.history, below)
     ranges = _ranges(hashes)
     shown = name or git.name_of(repository)
     return [
@@ -135,6 +146,7 @@ def commit_units(
             number=number,
             parts=len(ranges),
             unreadable=unreadable if number == 0 else 0,
+            below=below,
             licence_of=licence_of,
         )
         for number, part in enumerate(ranges)

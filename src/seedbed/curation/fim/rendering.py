@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from seedbed.curation.fim.families import PARTS, Markers
+from seedbed.curation.fim.families import Markers
+from seedbed.curation.fim.family_table import PARTS
 from seedbed.curation.record import ContextFile, Record
 
 Loss = Literal["all", "middle"]

@@ -10,7 +10,8 @@ import msgspec
 from seedbed.curation.drops import Drops
 from seedbed.curation.fim import syntax
 from seedbed.curation.fim.draws import Draws
-from seedbed.curation.fim.families import Markers, families
+from seedbed.curation.fim.families import Markers
+from seedbed.curation.fim.family_table import families
 from seedbed.curation.fim.pieces import BYTES_PER_TOKEN, Piece, halves, pieces, token_counter
 from seedbed.curation.fim.rendering import render_fim
 from seedbed.curation.fim.spans import Mix, Nodes, choose, lines_only

@@ -12,7 +12,8 @@ import msgspec
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.fim import syntax
-from seedbed.curation.fim.families import families, family_named, markers
+from seedbed.curation.fim.families import markers
+from seedbed.curation.fim.family_table import families, family_named
 from seedbed.curation.fim.neighbours import Neighbours
 from seedbed.curation.fim.samples import SampleOptions, Sampler
 from seedbed.curation.record import Licence, Provenance, Record

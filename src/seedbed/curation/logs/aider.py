@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seedbed.curation.drops import Drops
+from seedbed.curation.logs.characters import decoded
 from seedbed.curation.logs.conversation import Conversation, model_note
 from seedbed.curation.logs.head import Head
 from seedbed.curation.logs.lines import lines_of, open_file
@@ -89,7 +90,7 @@ class _History:
             elif number > last + 1:
                 self._ask()
             last = number
-            line = data.decode("utf-8", "replace").rstrip("\r\n").replace("\0", "")
+            line = decoded(data, self.drops).rstrip("\r\n")
             if line.startswith(_START):
                 yield from self._record()
                 self._begin(line[len(_START) :].strip())

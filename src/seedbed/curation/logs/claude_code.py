@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.drops import Drops
+from seedbed.curation.logs.characters import decoded
 from seedbed.curation.logs.claude_index import Index, Node, Segment
 from seedbed.curation.logs.claude_records import (
     Attachment,
@@ -276,7 +277,7 @@ class _Reading:
     def _call(self, block: Block, calls: list[ToolCall]) -> None:
         name = block.name or "unknown"
         call_id = block.id or f"call-{len(calls) + 1}"
-        calls.append(call(call_id, name, bytes(block.input).decode("utf-8", "replace")))
+        calls.append(call(call_id, name, decoded(bytes(block.input), self.drops)))
         if name in _EDITS and (path := edited_file(block.input)):
             self.edits[call_id] = path
 

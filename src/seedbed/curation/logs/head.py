@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_BYTES = 64 << 10
+HEAD_BYTES = 64 << 10
+"""How much is looked at."""
 _VALUES = 20
 _KEY = re.compile(rb'"([A-Za-z_$][\w$-]{0,60})"\s*:')
 
@@ -26,7 +27,7 @@ class Head(NamedTuple):
 def head_of(path: Path) -> Head:
     """Read the beginning of a file. Raises OSError if it cannot be read."""
     with path.open("rb") as handle:
-        data = handle.read(_BYTES)
+        data = handle.read(HEAD_BYTES)
     return parse_head(data)
 
 

@@ -18,7 +18,7 @@ from seedbed.curation.record import Record, ToolCall
 NAME = "openai"
 
 _SYSTEM = ("system", "developer")
-_CONVERSATIONS = ("messages", "chosen_messages", "prompt", "chosen")
+_CONVERSATIONS = ("messages", "chosen_messages", "prompt_messages", "prompt", "chosen")
 _MEDIA = ("image", "audio", "video", "file")
 
 
@@ -57,12 +57,7 @@ class _Filler:
 
     def fill(self, row: Row, talk: Conversation) -> None:
         """Add the turns of a row."""
-        first = next((key for key in ("messages", "chosen_messages") if key in row), "prompt")
-        turns = turns_of(row.get(first) or [], first)
-        answer = row.get("chosen", row.get("completion"))
-        if answer is not None:
-            answers = turns_of(answer, "answer")
-            turns = answers if answers[: len(turns)] == turns and turns else turns + answers
+        turns = _turns(row)
         if "rejected" in row or "rejected_messages" in row:
             self._drops.note(STEP, "rejected answer left out")
         if not turns:
@@ -134,6 +129,20 @@ class _Filler:
             else:
                 raise UnreadableRow("content: unknown form")
         return parts
+
+
+def _turns(row: Row) -> list[Row]:
+    """The turns of a row: `messages`, or a prompt with the answer, which may repeat the prompt."""
+    first = next((key for key in ("messages", "prompt_messages") if key in row), "prompt")
+    prompt = row.get(first) or []
+    answer = next((row[key] for key in ("chosen", "completion", "chosen_messages") if row.get(key) is not None), None)
+    if answer is None:
+        return turns_of(prompt, first)
+    answers = turns_of(answer, "answer")
+    if any(turn.get("role") == "user" for turn in answers) and isinstance(prompt, str):
+        return answers  # the prompt is the question in it
+    turns = turns_of([{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt, first)
+    return answers if answers[: len(turns)] == turns else turns + answers
 
 
 def _call(function: Any, call_id: Any, new_id: str) -> ToolCall:

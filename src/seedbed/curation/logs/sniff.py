@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from seedbed.curation.folder import is_dataset
 from seedbed.curation.logs.formats import FORMATS
-from seedbed.curation.logs.head import head_of
+from seedbed.curation.logs.head import HEAD_BYTES, Head, head_of
+from seedbed.curation.logs.lines import with_valid_characters
 
-_SKIPPED_FOLDERS = frozenset((".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".tox"))
+_SKIPPED_FOLDERS = frozenset(
+    (".git", ".seedbed", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".tox")
+)
 _SUFFIXES = frozenset((".jsonl", ".ndjson", ".json", ".zip", ".md"))
+_JSON = frozenset((".jsonl", ".ndjson", ".json"))
 _COMPANIONS = frozenset(
     ("ui_messages.json", "task_metadata.json", "sessions-index.json", "message_feedback.json", "user.json",
      "shared_conversations.json", "model_comparisons.json", "group_chats.json", "history_item.json")
@@ -77,7 +83,21 @@ def _look(path: Path, name: str, format_name: str | None, result: Search) -> Non
     if format_name is not None:
         result.found.append(Sniffed(path, format_name, "?"))
     else:
-        result.unknown.append((name, "unknown format"))
+        result.unknown.append((name, _reason(path, head)))
+
+
+def _reason(path: Path, head: Head) -> str:
+    """Why no format reads a file: it is damaged, or of an unknown format."""
+    plain = head.data.strip(b"\0 \t\r\n")
+    if not plain:
+        return "file of NUL bytes" if b"\0" in head.data else "empty file"
+    if head.data.startswith(b"PK\x03\x04") or path.suffix == ".zip":
+        return "zip file without conversations" if zipfile.is_zipfile(path) else "damaged zip file"
+    if path.suffix not in _JSON or head.values or len(head.data) >= HEAD_BYTES:
+        return "unknown format"
+    if not plain.startswith((b"{", b"[")):
+        return "no JSON"
+    return "unknown format" if with_valid_characters(plain) is not None else "damaged JSON"
 
 
 def _files(root: Path) -> Iterator[tuple[Path, str, str]]:
@@ -106,7 +126,7 @@ def _files(root: Path) -> Iterator[tuple[Path, str, str]]:
             if _is_folder(path):
                 if path.is_symlink() and whole.is_relative_to(path.resolve()):
                     yield path, _relative(path, root), "link to a folder above"
-                elif each not in _SKIPPED_FOLDERS:
+                elif each not in _SKIPPED_FOLDERS and not is_dataset(path):
                     inner.append(path)
             else:
                 problem = _problem(path, seen)
@@ -128,7 +148,7 @@ def _problem(path: Path, seen: set[tuple[int, int]]) -> str:
     except OSError as error:
         return f"unreadable file: {(error.strerror or str(error)).lower()}"
     if not stat.S_ISREG(status.st_mode):
-        return "not a regular file"
+        return "not a regular file" + (": a pipe" if stat.S_ISFIFO(status.st_mode) else "")
     if (status.st_dev, status.st_ino) in seen:
         return "seen"
     seen.add((status.st_dev, status.st_ino))

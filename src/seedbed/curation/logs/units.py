@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seedbed.curation.drops import Drops
+from seedbed.curation.logs.characters import clean
 from seedbed.curation.logs.conversation import MODEL
 from seedbed.curation.logs.formats import FORMATS
 from seedbed.curation.logs.options import STEP, LogOptions
@@ -18,7 +19,7 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import normal_path
 from seedbed.text import listed, printable, quoted
 
-VERSION = 1
+VERSION = 2
 """Raised when the same logs give other records, so that caches are not used."""
 
 
@@ -54,7 +55,7 @@ class LogUnit:
             if record.provenance.model is None:
                 answers = sum(message.role == "assistant" for message in record.messages or ())
                 drops.note(STEP, "turns whose model is not named", answers)
-            yield record
+            yield clean(record, drops)
         for (path, name), earlier in zip(files, before, strict=True):
             if _size_and_time(path) != earlier:
                 drops.note(STEP, f"file that changed while it was read: {printable(name)}")
@@ -98,7 +99,7 @@ def find_units(path: Path, format: str | None = None, options: LogOptions | None
         raise UsageError(f"{quoted(path)} does not exist.", "Check the path.")
     found = search(root, format)
     if not found.found:
-        names = listed([printable(name) for name, _ in found.unknown], 5)
+        names = listed([f"{printable(name)} ({printable(reason)})" for name, reason in found.unknown], 5)
         seen = f" Not read: {names}." if names else ""
         raise SeedbedError(
             f"No logs of a known format are in {quoted(path)}.{seen}",

@@ -400,11 +400,17 @@ def _cut(match: re.Match[str], value: str) -> bool:
     return not is_wordlike(value) and any(char.isdigit() for char in value)
 
 
+_LEAST_COOKIE = 16
+"""Characters of the value of a cookie that may be a session."""
+
+
 def _cookie(match: re.Match[str], value: str) -> bool:
     """Whether one of the values of a cookie looks like a session: long and random."""
-    values = (re.split(r"[\s\\,]", part.partition("=")[2].lstrip(), maxsplit=1)[0] for part in value.split(";"))
+    parts = (part for part in value.split(";") if len(part) > _LEAST_COOKIE)
+    values = (re.split(r"[\s\\,]", part.partition("=")[2].lstrip(), maxsplit=1)[0] for part in parts)
     return any(
-        re.fullmatch(r"[\w%.~+/=-]{16,}", each)
+        len(each) >= _LEAST_COOKIE
+        and re.fullmatch(r"[\w%.~+/=-]+", each)
         and _has_digit(match, each)
         and is_random(each)
         and not is_placeholder(each)

@@ -7,19 +7,25 @@ import json
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
 
 from seedbed.curation.redaction.checks import is_assigned_secret
 from seedbed.curation.redaction.given_words import GivenWords, given_words
+from seedbed.curation.redaction.repeats import Repeats, is_common, spellings, united
 from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
 from seedbed.curation.redaction.scanner import Scanner, Span
 
 _PASSES = 3
 """A text is read again where something was replaced, since a secret may have hidden what stood next to it."""
+ROUNDS = 3
+"""How often the texts of a record are redacted at most: again after secrets were found, for those in other texts."""
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_FRAGMENT = "cut"
+"""The check of the rule for halves of secrets, which are not looked for elsewhere."""
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_0-9]*_\d+>")
 _NAME_RULES = {
     label: Rule(id=name, label=label, anchors=(), regex="", example="", near_miss="", personal=label != "SECRET")
@@ -50,15 +56,47 @@ class Redacted(NamedTuple):
 
 
 class Numbering:
-    """The placeholders of one record: the same value has the same number in all its texts."""
+    """The placeholders of one record: the same value has the same number in all its texts.
 
-    def __init__(self) -> None:
+    `secrets`: those that were found so far, with the rules that found them; the ones to begin with come from elsewhere.
+    Call `settle` after all texts were redacted, and redact them once more if it returns True.
+    """
+
+    def __init__(self, secrets: Mapping[str, Rule] | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self.hashes: list[tuple[str, str]] = []
+        self.secrets: dict[str, Rule] = {}
+        self.repeats: Repeats | None = None
+        self._settled = 0
         self._numbers: dict[str, dict[str, int]] = {}
+        self._spellings: dict[str, str] = {}
+        for value, rule in (secrets or {}).items():
+            self._remember(rule, value)
+        self.settle()
 
-    def placeholder(self, label: str, value: str) -> str:
-        """The placeholder of a value, such as `<EMAIL_1>`."""
+    def settle(self) -> bool:
+        """Look for all secrets that were found, from now on; whether there are any that were not looked for before."""
+        if len(self.secrets) == self._settled:
+            return False
+        self._settled = len(self.secrets)
+        self.repeats = Repeats({each: self.secrets[value] for each, value in self._spellings.items()})
+        return True
+
+    def found(self, rule: Rule, value: str) -> str:
+        """The value that a rule found, as it was spelled first; a secret is looked for in the other texts, too."""
+        value = self._spellings.get(value, value)
+        if not rule.personal and rule.check != _FRAGMENT and value not in self.secrets and not is_common(value):
+            self._remember(rule, value)
+        return value
+
+    def _remember(self, rule: Rule, value: str) -> None:
+        self.secrets[value] = rule
+        for each in spellings(value):
+            self._spellings.setdefault(each, value)
+
+    def placeholder(self, rule: Rule, value: str) -> str:
+        """The placeholder of a value, such as `<EMAIL_1>`: of a secret, with the label of the rule that found it first."""
+        label = rule.label if rule.personal else self.secrets.get(value, rule).label
         numbers = self._numbers.setdefault(label, {})
         return f"<{label}_{numbers.setdefault(value, len(numbers) + 1)}>"
 
@@ -102,11 +140,15 @@ class Redactor:
     def redact(self, text: str, numbering: Numbering | None = None, names: Sequence[str] = ()) -> Redacted:
         """The text without secrets and personal data, the counts by rule, and the keyed hashes."""
         numbering = numbering or Numbering()
-        return Redacted(self.redacted(text, numbering, names), numbering.counts, numbering.hashes)
+        for _ in range(ROUNDS):
+            text = self.redacted(text, numbering, names)
+            if not numbering.settle():
+                break
+        return Redacted(text, numbering.counts, numbering.hashes)
 
-    def redact_text(self, text: str, names: Sequence[str] = ()) -> str:
-        """The text alone, for samples of what was left out."""
-        return self.redacted(text, Numbering(), names)
+    def redact_text(self, text: str, names: Sequence[str] = (), secrets: Mapping[str, Rule] | None = None) -> str:
+        """The text alone, for samples of what was left out; `secrets` that were found elsewhere are replaced, too."""
+        return self.redact(text, Numbering(secrets), names).text
 
     def redacted(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """The text with the placeholders of `numbering`, which counts them. JSON stays JSON; see `redact_json`."""
@@ -150,7 +192,7 @@ class Redactor:
         before = f'"{key}": "'
         spans = [
             Span(max(start - len(before), 0), min(end - len(before), len(value)), rule)
-            for start, end, rule in self._spans(f'{before}{value}"', names)
+            for start, end, rule in self._spans(f'{before}{value}"', names, numbering.repeats)
             if end > len(before)
         ]
         general = all(span.rule.id == "assignment" for span in spans)
@@ -180,27 +222,32 @@ class Redactor:
     def _replacements(self, text: str, numbering: Numbering, names: Sequence[str]) -> list[tuple[int, int, str]]:
         return [
             (start, end, self._placeholder(rule, text[start:end], numbering))
-            for start, end, rule in self._spans(text, names)
+            for start, end, rule in self._spans(text, names, numbering.repeats)
         ]
 
     def _placeholder(self, rule: Rule, value: str, numbering: Numbering) -> str:
         numbering.counts[rule.id] += 1
+        value = numbering.found(rule, value)
         numbering.hashes.append((rule.id, self._hash(value)))
-        return numbering.placeholder(rule.label, value)
+        return numbering.placeholder(rule, value)
 
     def _hash(self, value: str) -> str:
         """A keyed hash (BLAKE2b, RFC 7693) of a value, which says nothing about it without the key."""
         return hashlib.blake2b(value.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8).hexdigest()
 
-    def _spans(self, text: str, names: Sequence[str]) -> list[Span]:
-        spans = self._scanner.spans(text)
+    def _spans(self, text: str, names: Sequence[str], repeats: Repeats | None = None) -> list[Span]:
+        kept = [match.span() for match in _PLACEHOLDER.finditer(text)] if "<" in text else []
+        spans = _outside(kept, self._scanner.spans(text))  # what was redacted before stays
+        if repeats is not None:
+            spans = united(spans, _outside(kept, list(repeats.find(text))))
         if self.options.personal and (self._words or names):
-            spans = _with_words(text, spans, given_words(self._words, tuple(names)))
-        if spans and "<" in text:  # what was redacted before stays
-            kept = [match.span() for match in _PLACEHOLDER.finditer(text)]
-            if kept:
-                spans = [span for span in spans if not _overlaps_one_of(kept, span)]
+            spans = _outside(kept, _with_words(text, spans, given_words(self._words, tuple(names))))
         return spans
+
+
+def _outside(kept: Sequence[tuple[int, int]], spans: list[Span]) -> list[Span]:
+    """The spans that overlap none of the parts."""
+    return [span for span in spans if not _overlaps_one_of(kept, span)] if kept else spans
 
 
 def _overlaps_one_of(kept: Sequence[tuple[int, int]], span: Span) -> bool:
@@ -246,8 +293,9 @@ def _recut(parts: Sequence[str], replacements: list[tuple[int, int, str]]) -> li
 
 def _with_words(text: str, spans: list[Span], words: GivenWords) -> list[Span]:
     """The spans, and those of given words that overlap none of them."""
-    added: list[Span] = []
-    for start, end, label in words.find(text):
-        if not any(span.start < end and start < span.end for span in (*spans, *added)):
-            added.append(Span(start, end, _NAME_RULES[label]))
-    return sorted([*spans, *added]) if added else spans
+    for label, found in groupby(words.find(text), key=lambda each: each[2]):
+        taken = [(span.start, span.end) for span in spans]
+        given = [Span(start, end, _NAME_RULES[label]) for start, end, _ in found]
+        added = [span for span in given if not _overlaps_one_of(taken, span)]
+        spans = sorted([*spans, *added], key=lambda span: span.start) if added else spans
+    return spans

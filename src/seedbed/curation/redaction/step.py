@@ -11,13 +11,16 @@ import msgspec
 from seedbed import files
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import ContextFile, Function, Message, Record, Redaction, content_id
-from seedbed.curation.redaction.redactor import Numbering, Redactor
+from seedbed.curation.redaction.redactor import ROUNDS, Numbering, Redactor
+from seedbed.curation.redaction.rules import Rule
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted
 
 _KEY_BYTES = 32
 _MOST_HASHES = 1000
 """The most different secrets that are counted one by one."""
+_MOST_SECRETS = 10_000
+"""The most different secrets of a unit that are looked for in the samples of what was left out."""
 NamesOf = Callable[[Record], Sequence[str]]
 """The names of people that matter in a record, such as the authors of its repository. The same for a record always."""
 ONLY_PLACEHOLDER = "middle is only a redaction"
@@ -31,27 +34,51 @@ class RedactStep:
     """
 
     name = "redact"
-    version = 1
+    version = 2
 
     def __init__(self, redactor: Redactor, names_of: NamesOf | None = None) -> None:
         self.redactor = self._redactor = redactor
         self._names_of = names_of
         self._personal = redactor.personal_rules
         self._noted: set[str] = set()
+        self._secrets: dict[str, Rule] = {}  # of the records so far; they are never written
 
     def __call__(self, records: Iterator[Record], drops: Drops) -> Iterator[Record]:
         """Yield the records, redacted."""
+        self._noted, self._secrets = set(), {}  # what is done with one unit does not depend on those before it
         for record in records:
             numbering = Numbering()
             self._redact(record, numbering, self._names_of(record) if self._names_of else ())
             self._note(numbering, drops)
+            for value, rule in numbering.secrets.items():
+                if len(self._secrets) < _MOST_SECRETS:
+                    self._secrets[value] = rule
             if record.kind == "fim" and numbering.counts and not numbering.without_placeholders(record.middle or ""):
                 where = record.provenance.path or record.provenance.file or record.id
                 drops.drop(self.name, ONLY_PLACEHOLDER, where, record.middle or "")
                 continue
             yield record
 
+    def mask(self, text: str, names: Sequence[str] = ()) -> str:
+        """A sample of what was left out, redacted; secrets of the records that passed are found in it, too."""
+        return self._redactor.redact_text(text, names, self._secrets)
+
     def _redact(self, record: Record, numbering: Numbering, names: Sequence[str]) -> None:
+        for _ in range(ROUNDS):
+            self._redact_texts(record, numbering, names)
+            if not numbering.settle():
+                break
+        if record.links is not None:
+            record.links = [self._redactor.link(link) for link in record.links]
+        if numbering.counts:
+            before = {each.rule: each.count for each in record.redactions or ()}
+            for rule, count in numbering.counts.items():
+                before[rule] = before.get(rule, 0) + count
+            record.redactions = [Redaction(rule=rule, count=count) for rule, count in sorted(before.items())]
+            if record.id:
+                record.id = content_id(record)
+
+    def _redact_texts(self, record: Record, numbering: Numbering, names: Sequence[str]) -> None:
         def plain(text: str) -> str:
             return self._redactor.redacted(text, numbering, names)
 
@@ -69,15 +96,6 @@ class RedactStep:
             value = getattr(source, field)
             if value is not None:
                 setattr(source, field, plain(value))
-        if record.links is not None:
-            record.links = [self._redactor.link(link) for link in record.links]
-        if numbering.counts:
-            before = {each.rule: each.count for each in record.redactions or ()}
-            for rule, count in numbering.counts.items():
-                before[rule] = before.get(rule, 0) + count
-            record.redactions = [Redaction(rule=rule, count=count) for rule, count in sorted(before.items())]
-            if record.id:
-                record.id = content_id(record)
 
     def _note(self, numbering: Numbering, drops: Drops) -> None:
         for rule, count in numbering.counts.items():

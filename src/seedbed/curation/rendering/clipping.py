@@ -68,7 +68,7 @@ def clip(
         left = counted
         if left <= max_tokens:
             return Clipped([made], total - left)
-    return Clipped([], total, "a single turn is longer than the limit")
+    return Clipped([], total, "a turn and its task are longer than the limit")
 
 
 class _Step(NamedTuple):

@@ -43,8 +43,11 @@ def features_of(messages: Sequence[dict[str, Any]]) -> list[Feature]:
     return [feature for feature, has in found if has]
 
 
-def probes(control: Sequence[str], arguments: Arguments) -> list[Probe]:
-    """All probes. `control`: control tokens of the tokenizer, which stand as text in one of them."""
+def probes(control: Sequence[str], arguments: Arguments, *, with_tools: bool = False) -> list[Probe]:
+    """All probes. `control`: control tokens of the tokenizer, which stand as text in one of them.
+
+    `with_tools`: all have a list of tools.
+    """
     tools = [
         {
             "type": "function",
@@ -58,7 +61,7 @@ def probes(control: Sequence[str], arguments: Arguments) -> list[Probe]:
     asked, called = _user("Where is the map?"), _call("", arguments)
     found, told = _tool('["maps/zürich.svg"]'), _assistant("It is in the folder of maps.")
     signs = " ".join(control)
-    return [
+    every = [
         Probe("one turn", [_user("What is the capital of France?"), _assistant("Paris. 🙂")]),
         Probe("system", [_system("Be brief."), _user("Hi there"), _assistant("Hello!")]),
         Probe(
@@ -106,6 +109,7 @@ def probes(control: Sequence[str], arguments: Arguments) -> list[Probe]:
             ],
         ),
     ]
+    return [each._replace(tools=tools) for each in every] if with_tools else every
 
 
 def _user(text: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from seedbed.curation.rendering.protocol import Answer, Chat, Setup
 from seedbed.curation.rendering.template_process import TemplateProcess
 from seedbed.curation.rendering.verification import TemplateFacts, verified, with_facts
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.tokenizer.chat_template import ChatTemplate
+from seedbed.tokenizer.chat_template import TOOL_USE, ChatTemplate
 from seedbed.tokenizer.chatml import CHATML, CONTROL_TOKENS
 from seedbed.tokenizer.model_files import DEFAULT_TEMPLATE, special_tokens
 from seedbed.tokenizer.tokenizer import Tokenizer
@@ -58,6 +58,14 @@ class ChatProgram:
             whole=whole,
             date=_day(record.provenance.time) if self._writes_date else "",
         )
+
+    def unwritten(self, record: Record) -> list[str]:
+        """What a chat has that the template does not write, as phrases to count."""
+        found = [
+            ("reasoning", not self.facts.writes_reasoning and any(each.reasoning for each in record.messages or ())),
+            ("list of tools", not self.facts.writes_tools and bool(record.tools)),
+        ]
+        return [f"chats whose {what} the chat template does not write" for what, missing in found if missing]
 
     def ask_aside(self, chats: Sequence[Chat]) -> list[Answer]:
         """The answers to chats while others wait for theirs, from a second process."""
@@ -101,6 +109,7 @@ class ChatPrograms:
                 variables=self._variables,
                 control=sorted(self._tokenizer.control),
                 others=other_tokens(self._tokenizer),
+                for_tools=name == TOOL_USE,
             )
             self._programs[name] = ChatProgram(setup, self._tokenizer, self._encoder, self._cache)
         return self._programs[name]

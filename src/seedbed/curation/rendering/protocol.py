@@ -37,6 +37,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """The control tokens of the tokenizer, which stay text in messages."""
     others: list[str] = []
     """Other added tokens, which stay text in messages if the template writes them itself."""
+    for_tools: bool = False
+    """Whether the template is used only for chats with a list of tools."""
     header: str = ""
     """What stands before a turn of the assistant; "" if that depends on the message before, see `leads`."""
     leads: dict[str, str] = {}
@@ -78,8 +80,6 @@ class RenderedSample(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers of the messages of the spans."""
     length: int = 0
     """How many messages of the chat are in the text."""
-    unwritten: list[int] = []
-    """The numbers of messages whose content the template does not write."""
 
 
 class ProbedTurn(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from seedbed.curation.rendering.programs import ChatProgram, ChatPrograms, other
 from seedbed.curation.rendering.protocol import Answer, Chat, RenderedSample
 from seedbed.curation.rendering.verification import TemplateFacts
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.tokenizer.render_request import MAX_CHARACTERS
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ BATCH_RECORDS = 256
 BATCH_CHARACTERS = 1 << 22
 """Records are rendered in batches of at most so many, and of about so many characters."""
 
-LEFT_OUT = "tokens left out before turns of chats that were too long"
 CHARACTERS_PER_TOKEN = 4
 """Chats with more characters than so many for each token of the limit are taken turn by turn, if the template needs that."""
 
@@ -46,7 +46,7 @@ _REASONS = {
     "reserved": "it has characters that Unicode reserves for use inside programs",
 }
 _NOT_TEXT = "a control token in a message cannot stay text"
-_TOO_LONG = "a single turn is longer than the limit"
+_TOO_LONG = "a turn and its task are longer than the limit"
 
 
 class _Sent(NamedTuple):
@@ -83,6 +83,9 @@ class Renderer:
         if max_tokens is not None and max_tokens < 1:
             raise UsageError(f"A sample cannot have at most {max_tokens} tokens.", "Give 1 or more.")
         self.tokenizer, self.max_tokens, self.loss = tokenizer, max_tokens, loss
+        self.too_long: dict[str, int] = {}
+        """The ids of chats and rows for fill in the middle with more than `max_tokens` tokens, and about how many they have
+        at least. It grows until the caller clears it."""
         self._fim_family = fim_family
         self._markers: Markers | None = None
         self._encoder = SpanEncoder(tokenizer, other_tokens(tokenizer))
@@ -112,7 +115,7 @@ class Renderer:
 
         A chat gives several samples if the template rewrites earlier turns (`TemplateFacts.per_turn`), and if it is longer than
         `max_tokens`: then each has as much before its turns as fits (see `clip`). A longer text is cut into pieces. Raises
-        SeedbedError if the template or the markers of the family cannot be used.
+        SeedbedError if the template or the markers of the family cannot be used. Read the samples of one call before the next.
         """
         waiting: list[list[_Sent]] = []
         try:
@@ -156,6 +159,8 @@ class Renderer:
                 _drop(drops, record, "no turn of the assistant is trained")
                 sent.append(_Sent(record, None, left_out=True))
                 continue
+            for what in program.unwritten(record):
+                drops.note(STEP, what)
             if self._goes_by_turns(record, program):
                 sent.append(_Sent(record, program, by_turns=True))
                 continue
@@ -177,7 +182,6 @@ class Renderer:
             if program is None:
                 yield from self._plain(record, drops)
             elif by_turns:
-                drops.note(STEP, "chats that were too long")
                 yield from self._by_turns(record, program, drops)
             elif answer is not None:
                 own = [next(samples) for _ in answer.samples]
@@ -213,7 +217,7 @@ class Renderer:
             _drop(drops, record, _NOT_TEXT)
         elif self.max_tokens is not None and len(sample.ids) > self.max_tokens:
             part = _upto(record, rendered)
-            drops.note(STEP, "chats that were too long")
+            self._note_length(record, len(sample.ids))
             if self.loss == "all":
                 yield from self._clipped(part, program, len(sample.ids), drops)
             else:
@@ -232,7 +236,6 @@ class Renderer:
         if not found.records:
             _drop(drops, record, found.reason)
             return
-        drops.note(STEP, LEFT_OUT, found.lost_tokens)
         for each in found.records:
             (answer,) = program.ask_aside([program.chat(each, whole=self.loss == "all")])
             if answer.problem:
@@ -246,10 +249,14 @@ class Renderer:
                     yield each, sample
 
     def _goes_by_turns(self, record: Record, program: ChatProgram) -> bool:
-        """Whether each turn of a chat is clipped before it is rendered: if the chat is long, and turns have own samples."""
-        if self.max_tokens is None or not program.facts.per_turn or self.loss == "all":
+        """Whether the turns of a chat are clipped before they are rendered: if it is too long to be rendered as a whole.
+
+        It is so much sooner if turns have samples of their own.
+        """
+        if self.max_tokens is None or self.loss == "all":
             return False
-        return sum(map(len, texts_of(record))) > CHARACTERS_PER_TOKEN * self.max_tokens
+        limit = CHARACTERS_PER_TOKEN * self.max_tokens if program.facts.per_turn else MAX_CHARACTERS // 2
+        return sum(map(len, texts_of(record))) > limit
 
     def _by_turns(self, record: Record, program: ChatProgram, drops: Drops) -> Iterator[tuple[Record, Sample]]:
         """The samples of a long chat, the last turn first: each turn with as much before it as fits, and trained once.
@@ -261,6 +268,9 @@ class Renderer:
         sizes = {id(each): size_of(each, self.encode) for each in messages}
         numbers = {id(each): number for number, each in enumerate(messages)}
         left = trained_turns(record)
+        length = sum(sizes[id(each)] for each in messages[: left[-1] + 1]) if left else 0
+        if length > self.max_tokens:
+            self._note_length(record, length)
         while left:
             upto = [
                 msgspec.structs.replace(each, trained=False)
@@ -273,6 +283,8 @@ class Renderer:
             covered = [left[-1]]
             for _ in range(2):  # the length is a lower bound, so that the first try may be too long
                 clipped = clip(part, self.max_tokens, self, length=length, sizes=sizes)
+                if clipped.lost_tokens:
+                    self._note_length(record, self.max_tokens + 1)
                 if not clipped.records:
                     _drop(drops, record, clipped.reason)
                     break
@@ -287,12 +299,14 @@ class Renderer:
                 length = len(sample.ids)
                 if length <= self.max_tokens:
                     covered += [numbers.get(id((part.messages or [])[turn]), -1) for turn in answer.samples[0].turns]
-                    drops.note(STEP, LEFT_OUT, clipped.lost_tokens)
                     yield part, sample
                     break
             else:
                 _drop(drops, record, _TOO_LONG)
             left = [turn for turn in left if turn not in covered]
+
+    def _note_length(self, record: Record, tokens: int) -> None:
+        self.too_long[record.id] = max(tokens, self.too_long.get(record.id, 0))
 
     def count(self, record: Record) -> int | None:
         """How many tokens a chat has when it is rendered as a whole; None if the template cannot render it."""
@@ -317,6 +331,7 @@ class Renderer:
                 record, self._family(), self.encode, loss="all" if self.loss == "all" else "middle"
             )
             if self.max_tokens is not None and len(ids) > self.max_tokens:
+                self._note_length(record, len(ids))
                 _drop(drops, record, "a row for fill in the middle is longer than the limit")
             else:
                 yield record, Sample(ids, trained)
@@ -331,7 +346,7 @@ class Renderer:
         if room is None or len(ids) + 1 <= room:
             yield record, _text_sample(begin, [*ids, *ends])
             return
-        pieces = clip(record, self.max_tokens or 0, self).records
+        pieces = clip(record, max(2, room), self).records
         if not pieces:
             _drop(drops, record, _TOO_LONG)
             return

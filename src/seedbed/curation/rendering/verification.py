@@ -125,6 +125,7 @@ def template_problem(answer: Answer, where: str) -> SeedbedError:
 
 def _key(setup: Setup, tokenizer: Tokenizer) -> str:
     parts = [VERSION, tokenizer.fingerprint, sorted(tokenizer.stop_ids), setup.source, sorted(setup.variables.items())]
+    parts.append(setup.for_tools)
     return hashlib.blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()
 
 
@@ -196,7 +197,7 @@ class _Verification:
         found: dict[Arguments, tuple[list[Probe], list[str], dict[str, str]]] = {}
         order: tuple[Arguments, ...] = ("object", "text")
         for arguments in order:
-            every = probes(self._signs(), arguments)
+            every = probes(self._signs(), arguments, with_tools=self._setup.for_tools)
             asked = [Chat(messages=each.messages, tools=each.tools) for each in every]
             answers = self._process.ask(asked[:1])
             if answers[0].problem:

@@ -34,6 +34,8 @@ MOST_BARS = 12
 WORST = 3
 EXCERPT = 160
 MOST_CLUSTERS = 8
+MOST_NOTES = 200
+MOST_MONTHS = 24
 LEVELS = {
     "links": "sessions, commits, files and shared text",
     "links without files": "sessions, commits and shared text",
@@ -169,17 +171,17 @@ def _contents(summary: Summary) -> str:
     key = legend(("", "training"), ("eval", "evaluation")) if "eval" in splits else ""
     time = summary.contents.time
     if time and len(time.months) > 1:
-        months = [Column(month[2:], rows, 0, f"{month}: {plural(rows, 'row')}") for month, rows in _recent(time.months)]
-        shown.append(card("When rows were made", columns(months, "rows by month"), wide=len(months) > 12))
+        shown.append(card("When rows were made", columns(_periods(time.months), "rows by time")))
     return key + f'<div class="cards">{"".join(shown)}</div>'
 
 
-def _recent(months: Mapping[str, int], most: int = 24) -> list[tuple[str, int]]:
-    kept = list(months.items())
-    if len(kept) <= most:
-        return kept
-    earlier = sum(rows for _, rows in kept[: len(kept) - most + 1])
-    return [("..earlier", earlier), *kept[len(kept) - most + 1 :]]
+def _periods(months: Mapping[str, int]) -> list[Column]:
+    """Rows by month, or by year if there are many months."""
+    found: dict[str, int] = {}
+    for month, rows in months.items():
+        name = month if len(months) <= MOST_MONTHS else month[:4]
+        found[name] = found.get(name, 0) + rows
+    return [Column(name[2:], rows, 0, f"{name}: {plural(rows, 'row')}") for name, rows in found.items()]
 
 
 def _share_bars(shares: Sequence[Share], total: int) -> str:
@@ -310,18 +312,26 @@ def _safety(summary: Summary) -> str:
 
 
 def _left_out(summary: Summary) -> str:
-    lines = [_reason(each, max(found.count for found in summary.left_out)) for each in summary.left_out]
-    content = (
-        f'<section class="card">{"".join(lines)}</section>' if lines else '<p class="soft">Nothing was left out.</p>'
-    )
+    content = _reasons(summary.left_out) or '<p class="soft">Nothing was left out.</p>'
+    if summary.left_out_before:
+        total = sum(each.count for each in summary.left_out_before)
+        rows = [[each.step, each.reason, f"{each.count:,}"] for each in summary.left_out_before]
+        content += _folded(f"When the inputs were made: {total:,}", table(("Step", "Reason", "Count"), rows, (2,)))
     if summary.notes:
-        rows = [[note.step, note.what, f"{note.count:,}"] for note in summary.notes[:100]]
-        notes = table(("Step", "What", "Count"), rows, (2,))
-        content += (
-            '<section class="card after"><details class="plain"><summary><span>Other facts that were counted '
-            f"({len(summary.notes):,})</span></summary>{notes}</details></section>"
-        )
+        rows = [[note.step, note.what, f"{note.count:,}"] for note in summary.notes[:MOST_NOTES]]
+        content += _folded("Other facts that were counted", table(("Step", "What", "Count"), rows, (2,)))
     return content
+
+
+def _reasons(reasons: Sequence[Reason]) -> str:
+    most = max((each.count for each in reasons), default=0)
+    lines = "".join(_reason(each, most) for each in reasons)
+    return f'<section class="card">{lines}</section>' if lines else ""
+
+
+def _folded(title: str, content: str) -> str:
+    summary = f"<summary><span>{safe(title)}</span></summary>"
+    return f'<section class="card"><details class="plain">{summary}{content}</details></section>'
 
 
 def _reason(reason: Reason, most: int) -> str:
@@ -362,7 +372,9 @@ def _inputs(inputs: Sequence[Mapping[str, Any]], depth: int = 0) -> Iterator[str
         below = ""
         if isinstance(inner, list) and inner and depth < 8:
             below = f"<ul>{''.join(_inputs([one for one in inner if isinstance(one, dict)], depth + 1))}</ul>"
-        yield f'<li>{safe(each.get("name", ""))} <span class="soft small">{safe(said)}</span>{below}</li>'
+        command = each.get("command")
+        typed = f"<pre>{safe(command)}</pre>" if isinstance(command, str) and command else ""
+        yield f'<li>{safe(each.get("name", ""))} <span class="soft small">{safe(said)}</span>{typed}{below}</li>'
     if len(inputs) > 50:
         yield f'<li class="soft">and {len(inputs) - 50:,} more</li>'
 

@@ -102,6 +102,7 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: 0.84rem; overflow-wr
   summary { grid-template-columns: 0.8rem 1fr 4.2rem; } summary svg { display: none; }
   .example { margin-left: 0; }
   .ticks span:nth-child(even) { visibility: hidden; }
+  ul.tree ul { padding-left: 0.6rem; }
 }
 @media print { body { background: none; padding: 0; } .card, .tile { break-inside: avoid; } }
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ EXAMPLES = 3
 EXCERPT = 300
 REPORT_ROWS = 100
 _FILES: tuple[tuple[str, Split], ...] = ((layout.TRAIN, "train"), (layout.EVAL, "eval"), (layout.RECORDS, "records"))
-_REMEDY = "Make it again with `seedbed data report --again`."
+_REMEDY = "Delete the file; `seedbed data report` then counts the rows again."
 
 
 class Example(msgspec.Struct, kw_only=True, frozen=True):
@@ -66,8 +66,10 @@ class Summary(msgspec.Struct, kw_only=True):
     contents: Contents
     left_out: list[Reason]
     """The most frequent reasons first."""
-    notes: list[Note]
-    facts: dict[str, Any]
+    left_out_before: list[Reason] = []
+    """What was left out when the inputs were made, without examples: these are in the reports of the inputs."""
+    notes: list[Note] = []
+    facts: dict[str, Any] = {}
     """Results of the work: `leakage`, `duplicates` and others, as in dataset.json."""
 
     @property
@@ -117,6 +119,7 @@ def summarise(folder: Path, description: Description, report: Callable[[int], No
         inputs=description.inputs,
         contents=tally.contents(),
         left_out=reasons_of(drops),
+        left_out_before=reasons_before(description.inputs),
         notes=[Note(step=step, what=what, count=count) for (step, what), count in drops.notes.most_common()],
         facts=description.facts,
     )
@@ -136,14 +139,16 @@ def reasons_of(drops: Drops) -> list[Reason]:
     ]
 
 
-def write_report(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:
-    """Sum up a dataset, and write report.json and report.html into its folder. `report` as in `summarise`."""
-    from seedbed.curation.report.page import page
-
-    summary = summarise(folder, description, report)
-    files.write_json(folder / layout.REPORT_JSON, msgspec.to_builtins(summary), durable=False)
-    files.write_atomic(folder / layout.REPORT_HTML, page(summary), durable=False)
-    return summary
+def reasons_before(inputs: Sequence[Mapping[str, Any]]) -> list[Reason]:
+    """What was left out when the inputs, and the datasets of which these were made, were made."""
+    drops = Drops()
+    for each in inputs:
+        drops.add(Drops.from_json({"counts": each.get("drops", [])}))
+        below = each.get("inputs")
+        if isinstance(below, list):
+            for reason in reasons_before([one for one in below if isinstance(one, dict)]):
+                drops.counts[reason.step, reason.reason] += reason.count
+    return reasons_of(drops)
 
 
 def read_report(folder: Path, description: Description) -> Summary | None:

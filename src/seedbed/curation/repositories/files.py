@@ -13,6 +13,7 @@ from typing import Literal, Self
 import msgspec
 
 from seedbed.curation.drops import Drops
+from seedbed.curation.folder import DESCRIPTION, is_dataset
 from seedbed.curation.repositories import git
 from seedbed.curation.repositories.filters import Limits, path_reason, text_reason
 from seedbed.curation.repositories.languages import (
@@ -164,9 +165,19 @@ def _of_folder(path: Path) -> tuple[Tree, list[Entry]]:
         git.run(None, "init", "--quiet", "--bare", "--template=", empty)
         listed = git.untracked_files(git.Repository(git_dir=Path(empty), top=path))
     # A repository within the folder is listed as its name and a slash: mode of a folder.
-    entries = [Entry(each.rstrip("/"), "040000" if each.endswith("/") else "", tracked=False) for each in listed]
+    ours = {each.removesuffix(DESCRIPTION) for each in listed if is_dataset_file(path, each)}
+    entries = [
+        Entry(each.rstrip("/"), "040000" if each.endswith("/") else "", tracked=False)
+        for each in listed
+        if "/.seedbed/" not in f"/{each}" and not any(each.startswith(folder) for folder in ours)
+    ]
     tree = Tree(name=printable(path.name) or "folder", top=path, repository=None, commit=None, from_commit=False)
     return tree, _sorted(entries)
+
+
+def is_dataset_file(folder: Path, path: str) -> bool:
+    """Whether a path in a folder is the description of a dataset that Seedbed made there, which is no source."""
+    return path.endswith(f"/{DESCRIPTION}") and is_dataset((folder / path).parent)
 
 
 def _sorted(entries: list[Entry]) -> list[Entry]:

@@ -287,12 +287,26 @@ def untracked_files(repository: Repository) -> list[str]:
 
 @cache
 def authors(repository: Repository) -> tuple[str, ...]:
-    """The names of all authors and committers in the history of a repository, sorted; none if it cannot be read."""
+    """The names of all authors and committers in the history of a repository, sorted, as far as it can be read."""
     try:
-        named = run(repository, "log", "--all", "--format=%an%n%cn")
-    except GitError:
-        return ()
-    return tuple(sorted(set(named.decode("utf-8", "replace").splitlines()) - {""}))
+        named = set(run(repository, "log", "--all", "--format=%an%n%cn").splitlines())
+    except GitError:  # a part of the history is missing: the commits that are there are read one by one
+        named = _names_in_commits(repository)
+    return tuple(sorted({name.decode("utf-8", "replace") for name in named} - {""}))
+
+
+def _names_in_commits(repository: Repository) -> set[bytes]:
+    named: set[bytes] = set()
+    form = "--batch-check=%(objecttype) %(objectname)"
+    with started(repository, "cat-file", "--batch-all-objects", form) as process, Objects(repository) as objects:
+        assert process.stdout is not None
+        for line in process.stdout:
+            kind, _, digest = line.decode("ascii", "replace").strip().partition(" ")
+            if kind == "commit":
+                with suppress(GitError):
+                    header = (objects.read(digest, _CHUNK)[0] or b"").partition(b"\n\n")[0]
+                    named.update(re.findall(rb"(?m)^(?:author|committer) (.*?) <", header))
+    return named
 
 
 def name_of(repository: Repository) -> str:

@@ -126,18 +126,19 @@ def clone_name(url: str) -> str:
     return f"{last}-{hashlib.blake2b(plain.encode('utf-8', 'replace'), digest_size=4).hexdigest()}.git"
 
 
-def clone(url: str, folder: Path) -> Found:
+def clone(url: str, folder: Path, *, update: bool = True) -> Found:
     """Clone a repository, bare, with all its branches and its whole history, into a folder of its own below `folder`.
 
-    Nothing is checked out, and nothing of it can start a program. A clone that is there already gets what is new. Stored
-    passwords are not used. Raises UsageError for other protocols, and SeedbedError with what git says if it fails; then
-    nothing is left behind.
+    Nothing is checked out, and nothing of it can start a program. A clone that is there already gets what is new, unless
+    `update` is False. Stored passwords are not used. Raises UsageError for other protocols, and SeedbedError with what git
+    says if it fails; then nothing is left behind.
     """
     protocol = check_url(url)
     target = make_dir(folder) / clone_name(url)
     repository = git.repository_at(target)
     if repository is not None:
-        _update(repository, url, protocol)
+        if update:
+            _update(repository, url, protocol)
     else:
         prepared = temporary_dir(folder, target.name)
         try:

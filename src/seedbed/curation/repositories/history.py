@@ -71,10 +71,11 @@ class TooLarge(msgspec.Struct, frozen=True):
 _Listed: TypeAlias = tuple[str, tuple[list[Change], bytes] | Unreadable | TooLarge]
 
 
-def list_commits(repository: Repository, options: HistoryOptions) -> tuple[list[str], int]:
+def list_commits(repository: Repository, options: HistoryOptions, below: str = "") -> tuple[list[str], int]:
     """The hashes of the commits that the options select, the oldest first, and how many commits git could not read.
 
-    Raises UsageError for an unknown branch or date. A repository without commits has none.
+    `below`: only commits that change something in this folder of the repository, if all commits can be read. Raises
+    UsageError for an unknown branch or date. A repository without commits has none.
     """
     if options.since is not None and not _SINCE.fullmatch(options.since):
         raise UsageError(
@@ -91,7 +92,9 @@ def list_commits(repository: Repository, options: HistoryOptions) -> tuple[list[
     limits = [f"--since={options.since}"] if options.since else []
     limits += [f"--max-count={options.max_commits}"] if options.max_commits is not None else []
     try:
-        newest_first = git.run(repository, "rev-list", *limits, "--end-of-options", *_tips(repository, selection))
+        folder = ("--", below) if below else ()
+        tips = _tips(repository, selection)
+        newest_first = git.run(repository, "rev-list", *limits, "--end-of-options", *tips, *folder)
     except GitError:
         return _walk(repository, _tips(repository, selection), options)
     return newest_first.decode("ascii").split()[::-1], 0

@@ -245,7 +245,7 @@ class Gate(msgspec.Struct, frozen=True):
         tokens = _TOKEN.findall(licence.spdx)
         try:
             value = self._any_of(tokens)
-        except IndexError:
+        except (IndexError, RecursionError):
             return False
         return value and not tokens
 

@@ -7,6 +7,7 @@ space, and then only as a whole: shorter ones, such as `return None`, are everyw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +16,8 @@ import numpy as np
 from seedbed.curation.record import Record
 from seedbed.curation.splitting.content import answers_of, shown_of
 from seedbed.curation.splitting.fingerprints import RUN, runs_of, tokens_of
-from seedbed.curation.splitting.ranges import Range, in_processes, processes_for, ranges_of
-from seedbed.curation.splitting.scan import BATCH_CHARACTERS, Rows, read_parts
+from seedbed.curation.splitting.ranges import Range, computed
+from seedbed.curation.splitting.scan import BATCH_CHARACTERS, Rows
 
 SHORT = 8
 SHORT_CHARACTERS = 48
@@ -37,9 +38,7 @@ class Runs(NamedTuple):
 class Answers:
     """Evaluation answers, and in which rows their runs are seen."""
 
-    def __init__(self, workers: int = 1) -> None:
-        """`workers`: processes that read rows, as of `scan`."""
-        self._workers = workers
+    def __init__(self) -> None:
         self.rows: list[int] = []
         """The row of each answer; NO_ROW for an old evaluation row that is no longer there."""
         self.measured: set[int] = set()
@@ -68,7 +67,14 @@ class Answers:
             self.rows.append(row)
             self._new.append(each)
 
-    def look(self, rows: Rows, group: np.ndarray, skipped: np.ndarray, report: Callable[[int], None]) -> None:
+    def look(
+        self,
+        rows: Rows,
+        group: np.ndarray,
+        skipped: np.ndarray,
+        report: Callable[[int], None],
+        workers: int | None = 1,
+    ) -> None:
         """Read all rows, and note which runs of the answers added since the last call they show.
 
         Rows of an answer's own group are left out, since they are always in the same split, and so are `skipped` rows.
@@ -91,7 +97,7 @@ class Answers:
         sole = np.where(lowest == highest, lowest, NO_ROW)
         seen = np.zeros(len(table.hashes), np.int64)
         found_run, found_row = [], []
-        for run, row in table.find(rows.parts, report, self._workers):
+        for run, row in table.find(rows.parts, report, workers):
             row = rows.place[row]
             kept = (sole[run] != group[row]) & ~skipped[row]
             run, row = run[kept], row[kept]
@@ -170,82 +176,69 @@ class Table:
         self.hashes = np.unique(hashes)
         """The distinct hashes, sorted, uint64 (H,)."""
         self._lengths = sorted(lengths)
-        bits = min(max((len(self.hashes) * 16).bit_length(), 10), 26)
-        self._shift = np.uint64(64 - bits)
-        self._flags = np.zeros(1 << bits, bool)
-        self._flags[self.hashes >> self._shift] = True
 
     def find(
-        self, parts: Sequence[Path], report: Callable[[int], None], workers: int = 1
+        self, parts: Sequence[Path], report: Callable[[int], None], workers: int | None = 1
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield which hashes are seen in which rows, each pair once: positions in `hashes`, and numbers of rows, int64.
 
-        Rows are numbered in order of reading. All pairs of a row are in one item. `workers`: as of `scan`.
+        Rows are numbered in order of reading. All pairs of a row are in one item. `report` and `workers` as in
+        `ranges.computed`.
         """
         if not len(self.hashes):
             return
-        ranges, base = ranges_of(parts), 0
-        processes = processes_for(ranges, workers)
-        if processes <= 1:
-            yield from self.of_rows(record for _, _, record in read_parts(parts, report))
-            return
-        given = (self.hashes, self._lengths)
-        for count, run, row in in_processes(_found_in, ranges, processes, report, _hold_table, given):
+        base = 0
+        for run, row, count in computed(parts, _Finder(self.hashes, self._lengths), report, workers):
             yield run, row + base
             base += count
 
-    def of_rows(self, records: Iterable[Record]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The same for records, which are numbered from 0."""
+
+@dataclass(frozen=True)
+class _Finder:
+    """Finds sorted hashes of runs of these lengths in the rows of a range."""
+
+    hashes: np.ndarray
+    lengths: list[int]
+
+    def __call__(self, lines: Range) -> tuple[np.ndarray, np.ndarray, int]:
+        """Which hashes are seen in which rows, counted from 0, and the number of rows."""
+        bits = min(max((len(self.hashes) * 16).bit_length(), 10), 26)
+        shift = np.uint64(64 - bits)
+        flags = np.zeros(1 << bits, bool)
+        flags[self.hashes >> shift] = True
+        found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
         texts: list[str] = []
         owners: list[int] = []
-        waiting = 0
-        for number, record in enumerate(records):
+        waiting, count = 0, 0
+        for _, record in lines.records():
             for text in shown_of(record):
                 texts.append(text)
-                owners.append(number)
+                owners.append(count)
                 waiting += len(text)
+            count += 1
             if waiting >= BATCH_CHARACTERS:
-                yield self._found(texts, owners)
+                found.append(self._found(texts, owners, flags, shift))
                 texts, owners, waiting = [], [], 0
-        yield self._found(texts, owners)
+        if texts:
+            found.append(self._found(texts, owners, flags, shift))
+        return np.concatenate([run for run, _ in found]), np.concatenate([row for _, row in found]), count
 
-    def _found(self, texts: list[str], owners: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        pairs = [np.empty(0, np.int64)]
+    def _found(
+        self, texts: list[str], owners: list[int], flags: np.ndarray, shift: np.uint64
+    ) -> tuple[np.ndarray, np.ndarray]:
         owner = np.array(owners, np.int64)
         tokens = tokens_of(texts)
-        base = int(owner[0]) if len(owner) else 0
-        width = (int(owner[-1]) - base + 1) if len(owner) else 1
-        for length in self._lengths:
+        base, width = int(owner[0]), int(owner[-1] - owner[0]) + 1
+        pairs = [np.empty(0, np.int64)]
+        for length in self.lengths:
             runs, text = runs_of(tokens, length)
-            likely = self._flags[runs >> self._shift]
+            likely = flags[runs >> shift]
             runs, text = runs[likely], text[likely]
             place = np.minimum(np.searchsorted(self.hashes, runs), len(self.hashes) - 1)
             equal = self.hashes[place] == runs
             pairs.append(place[equal] * width + owner[text[equal]] - base)
         found = np.unique(np.concatenate(pairs))
         return found // width, found % width + base
-
-
-_HELD: list[Table] = []
-"""In a process that reads ranges: the table that it looks into."""
-
-
-def _hold_table(given: tuple[np.ndarray, Sequence[int]]) -> None:
-    _HELD[:] = [Table(*given)]
-
-
-def _found_in(each: Range) -> tuple[int, np.ndarray, np.ndarray]:
-    """How many rows a range has, and what the table of this process finds in them."""
-    count = 0
-
-    def counted() -> Iterator[Record]:
-        nonlocal count
-        for _, record in each.records():
-            count += 1
-            yield record
-
-    found = list(_HELD[0].of_rows(counted()))
-    return count, np.concatenate([run for run, _ in found]), np.concatenate([row for _, row in found])
 
 
 def runs_of_answers(record: Record) -> tuple[list[Runs], int]:

@@ -12,7 +12,7 @@ from seedbed.curation.record import Record, decode
 from seedbed.curation.splitting.answers import Runs, Table, measured_answers, runs_of_answers
 from seedbed.curation.splitting.containment import HALF
 from seedbed.curation.splitting.gate import WORST
-from seedbed.curation.splitting.scan import read_parts
+from seedbed.curation.splitting.ranges import read_parts
 from seedbed.curation.splitting.split import EXCERPT, LeakedPair, where_of
 from seedbed.text import shorten
 
@@ -33,7 +33,9 @@ class Visible(NamedTuple):
         return self.leaked / max(self.answers, 1)
 
 
-def visible_answers(train: Sequence[Path], evaluated: Sequence[Path], report: Callable[[int], None]) -> Visible:
+def visible_answers(
+    train: Sequence[Path], evaluated: Sequence[Path], report: Callable[[int], None], workers: int | None = None
+) -> Visible:
     """Measure the answers of the JSONL files `evaluated` in the files `train`. `report`: the bytes read since.
 
     Raises SeedbedError if a line is no record.
@@ -52,7 +54,7 @@ def visible_answers(train: Sequence[Path], evaluated: Sequence[Path], report: Ca
     seen = np.zeros(len(table.hashes), bool)
     # The first training row that shows each run: enough to name a row that shows much of an answer.
     shower = np.full(len(table.hashes), -1, np.int64)
-    for run, row in table.find(train, report):
+    for run, row in table.find(train, report, workers):
         new = run[~seen[run]]
         shower[new] = row[~seen[run]]
         seen[run] = True

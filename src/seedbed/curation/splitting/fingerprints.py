@@ -53,8 +53,8 @@ def tokens_of(texts: Sequence[str]) -> Tokens:
         hashes[longer] = _mixed(hashes[longer] * np.uint64(_BYTE_BASE) + rest)
         done += _WIDTH
         longer = longer[lengths[longer] > done]
-    ends = np.cumsum([len(each) + 1 for each in encoded])
-    return Tokens(hashes, np.searchsorted(ends, starts, side="right"))
+    bounds = np.searchsorted(starts, np.cumsum([0, *(len(each) + 1 for each in encoded)]))
+    return Tokens(hashes, np.repeat(np.arange(len(encoded)), np.diff(bounds)))
 
 
 def runs_of(tokens: Tokens, length: int = RUN) -> tuple[np.ndarray, np.ndarray]:

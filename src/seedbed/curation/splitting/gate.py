@@ -85,10 +85,11 @@ class Gate:
         old: np.ndarray,
         answers: Answers,
         report: Callable[[int], None],
+        workers: int | None,
     ) -> None:
         self.rows, self.groups, self.size, self.salt = rows, groups, size, salt
         self.same, self.old = same, old
-        self.answers, self.report = answers, report
+        self.answers, self.report, self.workers = answers, report, workers
         self.hiding = np.zeros(rows.count, bool)
         self.visible = np.zeros(rows.count, bool)
         self.barred = np.zeros(rows.count, bool)
@@ -142,7 +143,7 @@ class Gate:
         for row, record in self.rows.read(new):
             self.answers.add(row, *runs_of_answers(record))
         if new or not self.answers.looked:
-            self.answers.look(self.rows, self.groups.group, self.groups.prefix, self.report)
+            self.answers.look(self.rows, self.groups.group, self.groups.prefix, self.report, self.workers)
 
     def _answers_in_eval(self) -> np.ndarray:
         """Which answers count: those of evaluation rows."""

@@ -94,11 +94,11 @@ def encode_entry(entry: Entry) -> bytes:
 
 
 def old_rows(
-    rows: Rows, entries: list[Entry], report: Callable[[int], None], workers: int = 1
+    rows: Rows, entries: list[Entry], report: Callable[[int], None], workers: int | None = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows that were evaluated before, and rows that belong to one of these or show more than half of an answer of one.
 
-    Both are bool (N,); the first are among the second. `workers`: as of `scan`.
+    Both are bool (N,); the first are among the second.
     """
     same = np.isin(rows.id, np.array([int(each.row, 16) for each in entries], np.uint64))
     old = same.copy()

@@ -1,4 +1,4 @@
-"""Reads the rows of files range by range, in several processes if there are many; results come in the order of reading."""
+"""Reads JSONL files of records in ranges of bytes, in one process or several, with the results in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,93 +19,111 @@ from seedbed.files import explained
 from seedbed.hardware.cpu import usable_cores
 from seedbed.text import quoted
 
+Result = TypeVar("Result")
 RANGE_BYTES = 16 << 20
 LARGE_BYTES = 64 << 20
-"""Files of together more bytes are read by several processes: starting them takes about half a second."""
-_MOST_WORKERS = 8
-_PULSE_S = 0.5
-T = TypeVar("T")
+"""With less than this, starting processes takes longer than they save."""
+MOST_WORKERS = 8
+_PULSE_S = 0.2
 
 
 class Range(NamedTuple):
-    """The lines of a file that begin from byte `begin` to before `end`; `part` is the number of the file."""
+    """The lines of a file that begin at or after byte `begin` and before byte `end`; `part` is the number of the file."""
 
     part: int
     path: Path
     begin: int
     end: int
 
-    def records(self, report: Callable[[int], None] = lambda size: None) -> Iterator[tuple[int, Record]]:
-        """The records, each with the byte where its line begins. `report`: bytes read. Raises SeedbedError for no record."""
-        with explained(self.path), self.path.open("rb") as handle:
-            if self.begin:
-                handle.seek(self.begin - 1)
-                handle.readline()
-            offset, number = handle.tell(), 0
-            while offset < self.end and (line := handle.readline()):
-                number += 1
+    def records(self, report: Callable[[int], None] = lambda _: None) -> Iterator[tuple[int, Record]]:
+        """Yield the records, each with the offset of its line. `report`: bytes read.
+
+        Raises SeedbedError, with the number of the line, if one is no record.
+        """
+        with explained(self.path), self.path.open("rb") as lines:
+            offset = self.begin
+            if offset:
+                lines.seek(offset - 1)
+                offset += len(lines.readline()) - 1
+            while offset < self.end and (line := lines.readline()):
                 if line.strip():
                     try:
                         record = decode(line)
-                    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                        where = f"The line at byte {offset:,}" if self.begin else f"Line {number}"
+                    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
                         raise SeedbedError(
-                            f"{where} of {quoted(self.path)} is not a record of a dataset ({error}).",
+                            f"Line {self._number(offset)} of {quoted(self.path)} is not a record of a dataset ({error}).",
                             "Prepare the dataset again.",
                         ) from None
                     yield offset, record
                 offset += len(line)
                 report(len(line))
 
+    def _number(self, offset: int) -> int:
+        number = 1
+        with self.path.open("rb") as lines:
+            while offset > 0 and (some := lines.read(min(offset, 1 << 20))):
+                number += some.count(b"\n")
+                offset -= len(some)
+        return number
 
-def ranges_of(parts: Sequence[Path]) -> list[Range]:
-    """All lines of some files, in ranges of about RANGE_BYTES."""
+
+def ranges_of(parts: Sequence[Path], size_bytes: int = RANGE_BYTES) -> list[Range]:
+    """All lines of the files, in ranges of about `size_bytes`."""
     found = []
     for part, path in enumerate(parts):
         with explained(path):
             size = path.stat().st_size
-        found += [Range(part, path, *cut) for cut in pairwise([*range(0, size, RANGE_BYTES), size])]
+        found += [Range(part, path, *ends) for ends in pairwise([*range(0, size, size_bytes), size])]
     return found
 
 
-def processes_for(ranges: Sequence[Range], workers: int) -> int:
-    """How many processes read the ranges; 1: this one. `workers` 0: one for each core, if there are many bytes."""
-    total = sum(each.end - each.begin for each in ranges)
-    wanted = workers or (min(usable_cores(), _MOST_WORKERS) if total >= LARGE_BYTES else 1)
-    return min(wanted, len(ranges))
+def read_parts(parts: Sequence[Path], report: Callable[[int], None]) -> Iterator[tuple[int, int, Record]]:
+    """The records of JSONL files, with the number of the file and the offset of the line. `report`: bytes read."""
+    for part, path in enumerate(parts):
+        for offset, record in Range(part, path, 0, path.stat().st_size).records(report):
+            yield part, offset, record
 
 
-def in_processes(
-    work: Callable[[Range], T],
-    ranges: Sequence[Range],
-    processes: int,
-    report: Callable[[int], None],
-    setup: Callable[[Any], None] | None = None,
-    given: Any = None,
-) -> Iterator[T]:
-    """What `work`, a function of a module, returns for each range, in order.
+def computed(
+    parts: Sequence[Path], compute: Callable[[Range], Result], report: Callable[[int], None], workers: int | None
+) -> Iterator[Result]:
+    """Yield what `compute` returns for each range of the files, in order. `report`: the bytes of the ranges that are done.
 
-    `setup(given)` is called once in each process. `report` is called with the bytes read, and with 0 while none is finished;
-    what it raises ends the work.
+    `compute` is called in `workers` processes, so it must be picklable; None: one process for little data, else one for each
+    core. `report` may raise to end the work.
     """
-    pool = worker_pool(processes, setup, given)
-    pending: deque[tuple[Range, Future[T]]] = deque()
-    waiting = deque(ranges)
+    ranges = ranges_of(parts)
+    total = sum(each.end - each.begin for each in ranges)
+    if workers is None:
+        workers = 1 if total < LARGE_BYTES else min(usable_cores(), MOST_WORKERS)
+    if workers == 1 or len(ranges) <= 1:
+        for each in ranges:
+            yield compute(each)
+            report(each.end - each.begin)
+        return
+    pool = worker_pool(min(workers, len(ranges)))
     try:
-        while waiting or pending:
-            while waiting and len(pending) < 2 * processes:
-                pending.append((waiting[0], pool.submit(work, waiting.popleft())))
-            first, future = pending[0]
-            if not wait([future], _PULSE_S).done:
-                report(0)
-                continue
-            pending.popleft()
-            yield future.result()
-            report(first.end - first.begin)
+        running: deque[tuple[Range, Future[Result]]] = deque()
+        for each in ranges:
+            running.append((each, pool.submit(compute, each)))
+            if len(running) > workers * 2:
+                yield _finished(running, report)
+        while running:
+            yield _finished(running, report)
     except BrokenProcessPool as error:
         raise SeedbedError(
-            "A process that read records ended unexpectedly.",
-            "Perhaps the memory was full. Start again with less data, or with --workers 1.",
+            "A process that compared rows ended unexpectedly.",
+            "Perhaps the memory was full. Start again with fewer --workers.",
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _finished(running: deque[tuple[Range, Future[Result]]], report: Callable[[int], None]) -> Result:
+    """The result of the first range, once it is there."""
+    done, future = running.popleft()
+    while not future.done():
+        wait([future], _PULSE_S)
+        report(0)
+    report(done.end - done.begin)
+    return future.result()

@@ -17,7 +17,7 @@ from seedbed.curation.record import Kind, Record, content_id, decode, is_trained
 from seedbed.curation.splitting.containment import Spool
 from seedbed.curation.splitting.content import shown_of
 from seedbed.curation.splitting.fingerprints import RUN, hash64, runs_of, tokens_of, winnowed
-from seedbed.curation.splitting.ranges import Range, in_processes, processes_for, ranges_of
+from seedbed.curation.splitting.ranges import Range, computed
 
 BATCH_CHARACTERS = 1 << 18
 """Characters that are hashed at once: more does not fit into the caches of a processor."""
@@ -84,76 +84,42 @@ class Rows:
                 handle.close()
 
 
-def read_parts(parts: Sequence[Path], report: Callable[[int], None]) -> Iterator[tuple[int, int, Record]]:
-    """The records of JSONL files, with the number of the part and the offset of the line. `report`: bytes read.
-
-    Raises SeedbedError if a line is no record.
-    """
-    for each in ranges_of(parts):
-        for offset, record in each.records(report):
-            yield each.part, offset, record
-
-
-def scan(parts: Sequence[Path], spool: Spool, report: Callable[[int], None], workers: int = 1) -> Rows:
+def scan(parts: Sequence[Path], spool: Spool, report: Callable[[int], None], workers: int | None = 1) -> Rows:
     """Read all rows: what is kept of them is returned, and their fingerprints go to the spool, by their order of reading.
 
-    `workers`: processes; 0: one for each core, if there is much to read.
+    `report` and `workers` as in `ranges.computed`.
     """
-    ranges, columns = ranges_of(parts), _Columns()
-    processes = processes_for(ranges, workers)
-    if processes <= 1:
-        for each in ranges:
-            _scan_range(each, columns, spool.add, report)
-        return columns.rows(tuple(parts))
-    for scanned in in_processes(_scanned, ranges, processes, report):
-        base = columns.append(scanned.columns)
-        spool.add(scanned.hashes, scanned.rows + np.uint32(base))
+    columns = _Columns()
+    for found in computed(parts, _scanned, report, workers):
+        spool.add(found.fingerprints, found.owners + np.uint32(len(columns.id)))
+        columns.extend(found.columns)
     return columns.rows(tuple(parts))
 
 
-class _Scanned(NamedTuple):
-    """The numbers and fingerprints of the rows of one range, numbered from 0."""
-
-    columns: _Columns
-    hashes: np.ndarray
-    rows: np.ndarray
-
-
-def _scanned(each: Range) -> _Scanned:
-    """Scan a range, in a process of its own."""
+def _scanned(lines: Range) -> _Scanned:
     columns = _Columns()
-    hashes, rows = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
-
-    def keep(found: np.ndarray, owners: np.ndarray) -> None:
-        hashes.append(found)
-        rows.append(owners)
-
-    _scan_range(each, columns, keep, lambda size: None)
-    return _Scanned(columns, np.concatenate(hashes), np.concatenate(rows))
-
-
-def _scan_range(
-    each: Range, columns: _Columns, add: Callable[[np.ndarray, np.ndarray], None], report: Callable[[int], None]
-) -> None:
+    fingerprints, owners = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
     texts: list[str] = []
-    owners: list[int] = []
+    numbers: list[int] = []
     waiting = 0
-    for offset, record in each.records(report):
-        number = columns.add(each.part, offset, record)
+
+    def hash_texts() -> None:
+        found, text = winnowed(*runs_of(tokens_of(texts)))
+        fingerprints.append(found)
+        owners.append(np.array(numbers, np.uint32)[text])
+
+    for offset, record in lines.records():
+        number = columns.add(lines.part, offset, record)
         for text in shown_of(record):
             texts.append(text)
-            owners.append(number)
+            numbers.append(number)
             waiting += len(text)
         if waiting >= BATCH_CHARACTERS:
-            _add_fingerprints(texts, owners, add)
-            texts, owners, waiting = [], [], 0
-    _add_fingerprints(texts, owners, add)
-
-
-def _add_fingerprints(texts: list[str], owners: list[int], add: Callable[[np.ndarray, np.ndarray], None]) -> None:
+            hash_texts()
+            texts, numbers, waiting = [], [], 0
     if texts:
-        found, text = winnowed(*runs_of(tokens_of(texts)))
-        add(found, np.array(owners, np.uint32)[text])
+        hash_texts()
+    return _Scanned(columns, np.concatenate(fingerprints), np.concatenate(owners))
 
 
 class _Columns:
@@ -179,18 +145,12 @@ class _Columns:
         if record.cluster:
             self._link(number, hash64("cluster:" + record.cluster), STRONG)
         for link in record.links or ():
-            self._link(number, hash64(link), {"path": PATH, "file": FILE}.get(link.partition(":")[0], STRONG))
+            kind = {"path": PATH, "file": FILE}.get(link.partition(":")[0], STRONG)
+            self._link(number, hash64(link if kind == STRONG else _place(link, record)), kind)
         self.conversation.append(0)
         if record.kind == "chat":
             self._add_turns(number, record)
         return number
-
-    def append(self, other: _Columns) -> int:
-        """Add the rows of another, and return the number that its first row has here."""
-        base = len(self.id)
-        for name, values in vars(other).items():
-            getattr(self, name).extend(array("I", [base + each for each in values]) if name == "link_row" else values)
-        return base
 
     def _link(self, number: int, link: int, kind: int) -> None:
         self.link.append(link)
@@ -228,6 +188,16 @@ class _Columns:
         if words:
             self._link(number, int.from_bytes(opening.digest(), "big"), OPENING)
 
+    def extend(self, other: _Columns) -> None:
+        """Add the rows of another range, with higher numbers."""
+        base = len(self.id)
+        for name, column in vars(other).items():
+            if name == "link_row":
+                column = (
+                    array("I", (np.frombuffer(column, np.uint32) + np.uint32(base)).tobytes()) if column else column
+                )
+            getattr(self, name).extend(column)
+
     def rows(self, parts: tuple[Path, ...]) -> Rows:
         def column(values: array[int], kind: type) -> np.ndarray:
             return np.frombuffer(values, dtype=kind) if len(values) else np.empty(0, kind)
@@ -255,6 +225,14 @@ class _Columns:
         )
 
 
+class _Scanned(NamedTuple):
+    """The rows of a range, counted from 0, and their fingerprints with the number of the row of each."""
+
+    columns: _Columns
+    fingerprints: np.ndarray
+    owners: np.ndarray
+
+
 def time_of(record: Record) -> int:
     """The time of a record in seconds since 1970, or NO_TIME."""
     text = record.provenance.time
@@ -266,6 +244,18 @@ def time_of(record: Record) -> int:
     except (ValueError, OverflowError):
         return NO_TIME
     return seconds if 0 <= seconds < NO_TIME else NO_TIME
+
+
+def _place(link: str, record: Record) -> str:
+    """What a link to a file names: the folder or name of the repository and the path, without the kind of link and the owner.
+
+    So a file of `owner/app` that git has, and the same that a session changed in a folder `app`, are tied together.
+    """
+    path = link.partition(":")[2]
+    repository = record.provenance.repository or ""
+    if "/" in repository and path.startswith(f"{repository}/"):
+        path = path[repository.rindex("/") + 1 :]
+    return f"place:{path}"
 
 
 def _rank_of(link: str) -> int:

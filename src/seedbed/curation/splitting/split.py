@@ -18,7 +18,8 @@ from seedbed.curation.splitting.content import answers_of
 from seedbed.curation.splitting.gate import Gate, Outcome, Pair
 from seedbed.curation.splitting.groups import Groups, Level, grouped
 from seedbed.curation.splitting.ledger import Entry, entry_of, old_rows, read_ledger
-from seedbed.curation.splitting.scan import KINDS, Rows, read_parts, scan
+from seedbed.curation.splitting.ranges import read_parts
+from seedbed.curation.splitting.scan import KINDS, Rows, scan
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import printable, shorten
 
@@ -40,8 +41,8 @@ class SplitOptions(NamedTuple):
     """The evaluation ledger of earlier builds."""
     max_leaked: float = 0.01
     """The largest share of evaluation answers that may be more than half seen in training."""
-    workers: int = 0
-    """Processes that read rows; 0: one for each core, if there is much to read."""
+    workers: int | None = None
+    """How many processes read; None: one for little data, else one for each core, up to 8."""
 
 
 class LeakedPair(msgspec.Struct, kw_only=True, frozen=True):
@@ -139,13 +140,13 @@ def split(
     same, old = np.zeros(rows.count, bool), np.zeros(rows.count, bool)
     if entries:
         same, old = old_rows(rows, entries, report, options.workers)
-    answers = Answers(options.workers)
+    answers = Answers()
     present = set(rows.id[same].tolist())
     for entry in entries:
         if int(entry.row, 16) not in present:
             answers.add(NO_ROW, entry.runs())
     size = wanted(int((~groups.prefix).sum()), options.eval_fraction, options.eval_rows)
-    gate = Gate(rows, groups, size, options.salt, same, old, answers, report)
+    gate = Gate(rows, groups, size, options.salt, same, old, answers, report, options.workers)
     outcome = gate.run()
     _count_drops(rows, gate.groups, outcome, drops)
     if pairs.frequent:

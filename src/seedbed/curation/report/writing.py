@@ -1,0 +1,22 @@
+"""Writes the report card of a dataset: its figures and its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from seedbed import files
+from seedbed.curation import folder as layout
+from seedbed.curation.folder import Description
+from seedbed.curation.report.page import page
+from seedbed.curation.report.summary import Summary, summarise
+
+
+def write_report(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:
+    """Sum up a dataset, and write report.json and report.html into its folder. `report` as in `summarise`."""
+    summary = summarise(folder, description, report)
+    files.write_json(folder / layout.REPORT_JSON, msgspec.to_builtins(summary), durable=False)
+    files.write_atomic(folder / layout.REPORT_HTML, page(summary), durable=False)
+    return summary

@@ -1,0 +1,182 @@
+"""`seedbed prepare` and `seedbed data` with real jobs: from repositories and logs to a dataset, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import inprocess
+from evaluated import saved_model
+from prepared import KEY, repository, write_messages
+
+
+class Desk:
+    """A folder with three repositories, a log and a tokenizer, in which `seedbed` runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "SEEDBED_CACHE": str(folder / "cache"), "NO_COLOR": "1", "COLUMNS": "80"}
+        self.environment.pop("SEEDBED_RUNS", None)
+        for number in range(3):
+            repository(folder / "src" / f"app{number}", 1000 * number)
+        write_messages(folder / "chats.jsonl")
+        saved_model(folder / "model")
+
+    def seedbed(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        done = inprocess.run(words, self.folder, self.environment)
+        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+        assert done.returncode == expect, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.seedbed(*words, "--json").stdout)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    desk = Desk(tmp_path_factory.mktemp("desk"))
+    code = desk.json("prepare", "harvest", "src", "--out", "data/code")
+    assert code["files"]["records.jsonl"]["rows"] > 20
+    chats = desk.seedbed("prepare", "logs", "chats.jsonl", "--out", "data/chats", "--yes")
+    assert "chats: 30 rows" in chats.stdout + chats.stderr
+    merged = desk.json("data", "merge", "data/code", "data/chats", "--out", "data/full", "--eval-frac", "0.2")
+    assert merged["facts"]["leakage"]["rate"] <= 0.01
+    return desk
+
+
+def model(desk: Desk) -> str:
+    return str(next((desk.folder / "model").glob("step-*")).relative_to(desk.folder))
+
+
+def test_the_report_says_what_is_in_a_dataset(desk: Desk) -> None:
+    shown = desk.seedbed("data", "report", "data/full").stdout
+    for repository_name in ("app0", "app1", "app2"):
+        assert repository_name in shown
+    assert "Make it again" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    page = (desk.folder / "data" / "full" / "report.html").read_text()
+    assert "app1" in page
+    assert KEY not in page
+
+
+def test_a_check_counts_leaks_and_fails_if_rows_are_in_both_parts(desk: Desk) -> None:
+    found = desk.json("data", "check", "data/full")
+    assert found["rows_in_both"] == 0
+    assert found["groups_in_both"] == 0
+    assert found["leaked"] <= 0.01 * found["answers"]
+    desk.seedbed("data", "merge", "data/chats", "--out", "data/spoilt")
+    folder = desk.folder / "data" / "spoilt"
+    described = json.loads((folder / "dataset.json").read_text())
+    import hashlib
+
+    for name in ("train.jsonl", "eval.jsonl"):
+        (folder / name).write_bytes((folder / "train.jsonl").read_bytes())
+        content = (folder / name).read_bytes()
+        described["files"][name] = {
+            "rows": content.count(b"\n"),
+            "size_bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+    (folder / "dataset.json").write_text(json.dumps(described))
+    assert "in the training part, too" in desk.seedbed("data", "check", "data/spoilt", expect=1).stdout
+
+
+def test_lengths_peek_and_clip_use_the_tokenizer_of_a_model(desk: Desk) -> None:
+    found = desk.json("data", "lengths", "data/full", "--model", model(desk))
+    assert found["lengths"]["train.jsonl"]["text"]["max"] > 100
+    assert {"chat", "text", "fim"} <= found["lengths"]["train.jsonl"].keys()
+    assert found["lengths"]["train.jsonl"]["fim"]["trained_tokens"] < found["lengths"]["train.jsonl"]["fim"]["tokens"]
+    shown = desk.seedbed("data", "peek", "data/full", "--model", model(desk), "--kind", "text", "--rows", "1").stdout
+    assert "⟦" in shown
+    desk.seedbed("data", "clip", "data/full", "--model", model(desk), "--max-tokens", "64", "--out", "data/short")
+    short = desk.json("data", "lengths", "data/short", "--model", model(desk))
+    assert short["lengths"]["train.jsonl"]["all"]["max"] <= 64
+    assert not desk.json("data", "check", "data/short")["rows_in_both"]
+
+
+def test_the_difference_of_two_versions_names_what_was_left_out(desk: Desk) -> None:
+    shown = desk.seedbed("data", "diff", "data/code", "data/full").stdout
+    assert "code -> full" in shown
+    assert "added" in shown
+
+
+def test_a_dataset_is_never_replaced_without_force(desk: Desk) -> None:
+    before = (desk.folder / "data" / "chats" / "dataset.json").read_bytes()
+    refused = desk.seedbed("prepare", "logs", "chats.jsonl", "--out", "data/chats", "--yes", expect=2)
+    assert "--force" in refused.stderr
+    assert (desk.folder / "data" / "chats" / "dataset.json").read_bytes() == before
+    desk.seedbed("prepare", "logs", "chats.jsonl", "--out", "data/chats", "--yes", "--force")
+    refused = desk.seedbed("data", "merge", "data/chats", "--out", "src", "--force", expect=2)
+    assert "not a dataset" in refused.stderr
+
+
+def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
+    refused = desk.seedbed("prepare", "logs", "chats.jsonl", "--out", "data/other", expect=2)
+    assert "--yes" in refused.stderr
+    assert not (desk.folder / "data" / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("prepare", "fim", "missing", "--out", "x"), "does not exist"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--for", "qwn2.5-coder"), "qwen2.5-coder"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--tokenizer", "src"), "tokenizer.json"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--fim-rate", "2"), "fim.rate"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--licences", "MIT License!"), "SPDX"),
+        (("prepare", "commits", "chats.jsonl", "--out", "x"), "repository"),
+        (("prepare", "commits", "src/app0", "--out", "x", "--branch", "nowhere"), "nowhere"),
+        (("prepare", "commits", "https://example.com/a/b", "--out", "x"), "prepare harvest"),
+        (("prepare", "harvest", "chats.jsonl", "--out", "x"), "not a folder"),
+        (("prepare", "logs", "src", "--out", "x", "--yes"), "No logs of a known format"),
+        (("prepare", "logs", "chats.jsonl", "--out", "x", "--yes", "--executor", "none.toml"), "none.toml"),
+        (("prepare", "logs", "chats.jsonl", "--out", "chats.jsonl/x", "--yes"), "is a file"),
+        (("data", "merge", "src", "--out", "x"), "not a dataset"),
+        (("data", "merge", "data/full"), "--out"),
+        (("data", "merge", "data/full", "--out", "data/full", "--force"), "is an input"),
+        (("data", "merge", "data/full", "--out", "x", "--eval-frac", "1.5"), "eval_fraction"),
+        (("data", "report", "src"), "not a dataset"),
+        (("data", "lengths", "data/full", "--model", "./src"), "model folder"),
+        (("data", "check", "data/code"), "not split"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_what_to_do(desk: Desk, words: tuple[str, ...], said: str) -> None:
+    done = inprocess.run(words, desk.folder, desk.environment)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr.replace("\n", " ")
+    assert "hint:" in done.stderr
+    assert not (desk.folder / "x").exists()
+
+
+def test_a_task_is_listed_and_its_status_is_shown(desk: Desk) -> None:
+    listed = desk.seedbed("runs", "--all").stdout
+    assert "merge-full" in listed
+    status = desk.json("status", "merge-full")
+    assert status["status"] == "completed"
+
+
+def test_a_dataset_within_its_input_is_not_read_again(desk: Desk) -> None:
+    plain = desk.folder / "plain"
+    plain.mkdir()
+    (plain / "a.py").write_text((desk.folder / "src" / "app0" / "src" / "part_1.py").read_text())
+    first = desk.json("prepare", "fim", "plain", "--out", "plain/ds")
+    again = desk.json("prepare", "fim", "plain", "--out", "plain/ds2")
+    assert again["files"] == first["files"]
+    assert again["drops"]["counts"] == first["drops"]["counts"]
+
+
+def test_an_empty_path_is_not_the_working_folder(desk: Desk) -> None:
+    refused = desk.seedbed("prepare", "fim", "", "--out", "x", expect=2)
+    assert "empty" in refused.stderr
+
+
+def test_a_wrong_executor_is_refused_before_a_task_exists(desk: Desk) -> None:
+    (desk.folder / "executor.toml").write_text('kind = "slurm"\ntasks = 4\n')
+    refused = desk.seedbed("prepare", "fim", "src/app0", "--out", "x", "--executor", "executor.toml", expect=2)
+    assert "partition" in refused.stderr
