@@ -39,6 +39,7 @@ REJECTS, REPORT_JSON, REPORT_HTML, CARD, LEDGER = (
     "README.md",
     "eval-ledger.jsonl",
 )
+_COPIED_BYTES = 1 << 20
 _REMEDY = "Make the dataset again, or restore the folder from a copy."
 
 
@@ -142,35 +143,31 @@ def verify(folder: Path, description: Description) -> None:
 
 
 def write_rows(path: Path, records: Callable[[], Iterable[Record]]) -> FileFacts:
-    """Write a file of rows, and return its size and hash. `records` is called twice and must yield the same both times.
+    """Write a file of rows, and return its size and hash. `records` is called once.
 
-    The first rows have, between them, every column that any row uses; all others keep their order.
+    The first rows have, between them, every column that any row uses; all others keep their order. They wait in a temporary
+    file beside `path` until all rows were seen.
     """
-    first = _showing_every_column(records())
+    import tempfile
+
     digest, size, rows = hashlib.sha256(), 0, 0
-    with files.replacing(path) as handle:
-        for part in (True, False):
-            for number, record in enumerate(records()):
-                if (number in first) is part:
-                    line = encode(record) + b"\n"
-                    handle.write(line)
-                    digest.update(line)
-                    size, rows = size + len(line), rows + 1
-                if part and number >= max(first, default=-1):
-                    break
-    return FileFacts(rows=rows, size_bytes=size, sha256=digest.hexdigest())
-
-
-def _showing_every_column(records: Iterable[Record]) -> set[int]:
-    """The numbers of the records that are the first to use a column or a key within one."""
     known: set[str] = set()
-    first: set[int] = set()
-    for number, record in enumerate(records):
-        used = _columns(record)
-        if not used <= known:
+    with files.replacing(path) as handle, tempfile.TemporaryFile(dir=path.parent) as others:
+        for record in records():
+            line = encode(record) + b"\n"
+            size, rows = size + len(line), rows + 1
+            used = _columns(record)
+            if used <= known:
+                others.write(line)
+                continue
             known |= used
-            first.add(number)
-    return first
+            handle.write(line)
+            digest.update(line)
+        others.seek(0)
+        while chunk := others.read(_COPIED_BYTES):
+            handle.write(chunk)
+            digest.update(chunk)
+    return FileFacts(rows=rows, size_bytes=size, sha256=digest.hexdigest())
 
 
 def _columns(record: Record) -> set[str]:
