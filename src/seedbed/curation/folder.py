@@ -16,8 +16,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -142,32 +143,57 @@ def verify(folder: Path, description: Description) -> None:
             raise SeedbedError(f"{quoted(path)} has changed since the dataset was made.", _REMEDY)
 
 
-def write_rows(path: Path, records: Callable[[], Iterable[Record]]) -> FileFacts:
-    """Write a file of rows, and return its size and hash. `records` is called once.
+class RowWriter:
+    """Writes a file of rows. The first rows have, between them, every column that any row uses; the others keep their order."""
 
-    The first rows have, between them, every column that any row uses; all others keep their order. They wait in a temporary
-    file beside `path` until all rows were seen.
-    """
+    def __init__(self, handle: BinaryIO, others: BinaryIO) -> None:
+        """Use `row_writer`. `others`: a temporary file in which rows wait that show no new column."""
+        self._handle, self._others = handle, others
+        self._digest, self._size, self._rows = hashlib.sha256(), 0, 0
+        self._known: set[str] = set()
+
+    def add(self, record: Record) -> None:
+        """Write a record."""
+        line = encode(record) + b"\n"
+        self._size, self._rows = self._size + len(line), self._rows + 1
+        used = _columns(record)
+        if used <= self._known:
+            self._others.write(line)
+            return
+        self._known |= used
+        self._handle.write(line)
+        self._digest.update(line)
+
+    def finish(self) -> None:
+        """Write the rows that wait."""
+        self._others.seek(0)
+        while chunk := self._others.read(_COPIED_BYTES):
+            self._handle.write(chunk)
+            self._digest.update(chunk)
+
+    @property
+    def facts(self) -> FileFacts:
+        """What dataset.json says about the file, once it is complete."""
+        return FileFacts(rows=self._rows, size_bytes=self._size, sha256=self._digest.hexdigest())
+
+
+@contextmanager
+def row_writer(path: Path) -> Iterator[RowWriter]:
+    """A context in which rows are written into a file, which is there when the context is left without an error."""
     import tempfile
 
-    digest, size, rows = hashlib.sha256(), 0, 0
-    known: set[str] = set()
     with files.replacing(path) as handle, tempfile.TemporaryFile(dir=path.parent) as others:
+        writer = RowWriter(handle, cast("BinaryIO", others))
+        yield writer
+        writer.finish()
+
+
+def write_rows(path: Path, records: Callable[[], Iterable[Record]]) -> FileFacts:
+    """Write a file of rows (see RowWriter), and return its size and hash. `records` is called once."""
+    with row_writer(path) as writer:
         for record in records():
-            line = encode(record) + b"\n"
-            size, rows = size + len(line), rows + 1
-            used = _columns(record)
-            if used <= known:
-                others.write(line)
-                continue
-            known |= used
-            handle.write(line)
-            digest.update(line)
-        others.seek(0)
-        while chunk := others.read(_COPIED_BYTES):
-            handle.write(chunk)
-            digest.update(chunk)
-    return FileFacts(rows=rows, size_bytes=size, sha256=digest.hexdigest())
+            writer.add(record)
+    return writer.facts
 
 
 def _columns(record: Record) -> set[str]:

@@ -269,14 +269,10 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
     found = split(parts, options, drops, advance, folder)
     prepared = files.temporary_dir(files.make_dir(output.parent), output.name)
     try:
-
-        def rows(wanted: str) -> Callable[[], Iterator[Record]]:
-            return lambda: (record for name, record in rows_of(parts, found, lambda _: None) if name == wanted)
-
-        facts = {
-            name: layout.write_rows(prepared / name, rows(of))
-            for name, of in ((layout.TRAIN, "train"), (layout.EVAL, "eval"))
-        }
+        with layout.row_writer(prepared / layout.TRAIN) as train, layout.row_writer(prepared / layout.EVAL) as held_out:
+            for name, record in rows_of(parts, found, lambda _: None):
+                (held_out if name == "eval" else train).add(record)
+        facts = {layout.TRAIN: train.facts, layout.EVAL: held_out.facts}
         layout.write_rejects(prepared, drops)
         before = known.read_bytes() if known is not None else b""
         entries = before + b"".join(encode_entry(entry) for entry in found.ledger)
