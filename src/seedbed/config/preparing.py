@@ -54,7 +54,9 @@ class LogsConfig(Table, frozen=True, kw_only=True):
     """The table `logs`: how logs of coding assistants are read."""
 
     format: Annotated[
-        Literal["auto", "claude-code", "codex", "cline", "aider", "chatgpt", "sharegpt", "openai", "alpaca"],
+        Literal[
+            "auto", "claude-code", "codex", "cline", "aider", "claude-ai", "chatgpt", "sharegpt", "openai", "alpaca"
+        ],
         Meta(description="The format; auto: found from the content of each file."),
     ] = "auto"
     thinking: Annotated[Literal["keep", "drop"], Meta(description="Whether the thinking before an answer is kept.")] = (

@@ -197,7 +197,9 @@ def test_nul_characters_are_removed_from_texts_and_arguments_and_counted(tmp_pat
     assert notes(drops)["NUL characters removed"] == 5
 
 
-@pytest.mark.parametrize("source", ["aider", "claude-code/v2", "cline", "codex/v1", "openai", "sharegpt", "chatgpt/v2"])
+@pytest.mark.parametrize(
+    "source", ["aider", "claude-code/v2", "cline", "codex/v1", "openai", "sharegpt", "chatgpt/v2", "claude-ai"]
+)
 def test_bytes_that_are_not_utf_8_are_counted_wherever_they_stand(source: str, tmp_path: Path) -> None:
     """Those of Aider's files, and within the arguments of tool calls, became U+FFFD without a count."""
     shutil.copytree(FIXTURES / source, tmp_path / source)
@@ -238,7 +240,7 @@ def test_what_cannot_be_read_at_all_is_an_error_that_says_what_to_do(tmp_path: P
     (tmp_path / "a.json").write_text('{"a": 1}')
     with pytest.raises(SeedbedError, match=r"No logs of a known format.*a\.json") as error:
         find_units(tmp_path)
-    assert "claude-code, codex, cline, aider, chatgpt, sharegpt, openai, alpaca" in error.value.hint
+    assert "claude-code, codex, cline, aider, claude-ai, chatgpt, sharegpt, openai, alpaca" in error.value.hint
 
 
 def test_why_a_file_is_not_read_is_named(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ def write_rows(path: Path, *rows: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["codex/v0", "codex/v1", "cline", "aider", "chatgpt/v1", "chatgpt/v2", "sharegpt", "openai", "alpaca"]
+    "name",
+    ["codex/v0", "codex/v1", "cline", "aider", "chatgpt/v1", "chatgpt/v2", "claude-ai", "sharegpt", "openai", "alpaca"],
 )
 def test_the_fixture_of_each_format_gives_the_records_checked_by_hand(name: str) -> None:
     records, _ = read(FIXTURES / name)
@@ -40,7 +41,7 @@ def test_a_folder_may_mix_formats_and_everything_in_it_is_counted(tmp_path: Path
     (tmp_path / "logs" / "notes.txt").write_text("text")
     records, drops = read(tmp_path / "logs")
     found = {record.provenance.source for record in records}
-    assert found == {"claude-code", "codex", "cline", "aider", "chatgpt", "sharegpt", "openai", "alpaca"}
+    assert found == {"claude-code", "codex", "cline", "aider", "chatgpt", "claude-ai", "sharegpt", "openai", "alpaca"}
     unread = {(sample.where, sample.reason) for sample in drops.samples}
     assert {("settings.json", "unknown format"), ("empty.jsonl", "empty file")} <= unread
     assert notes(drops)["other file: .txt"] == 1
@@ -211,6 +212,41 @@ def test_preference_rows_give_the_chosen_answer_only(tmp_path: Path) -> None:
     records, drops = read(path)
     assert [contents(record) for record in records] == [[("user", "q"), ("assistant", "good")]] * 2
     assert notes(drops)["rejected answer left out"] == 2
+
+
+def test_an_export_of_claude_ai_is_read_from_its_zip_file_and_counts_what_it_leaves_out(tmp_path: Path) -> None:
+    path = tmp_path / "data-2026-02-03-batch-0000.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(FIXTURES / "claude-ai" / "conversations.json", "conversations.json")
+        archive.writestr("users.json", '[{"uuid": "acc-1", "full_name": "Ana"}]')
+    records, drops = read(path)
+    assert [record.messages for record in records] == [record.messages for record in read(FIXTURES / "claude-ai")[0]]
+    assert reasons(drops) == {"abandoned branch": 1, "conversation without an answer": 1}
+    assert notes(drops)["thinking left out"] == 1
+    kept, _ = read(path, thinking="keep")
+    assert [each.reasoning for each in kept[0].messages or ()] == [None, "Lower case first.", None, None]
+
+
+def test_turns_of_claude_ai_whose_parents_are_missing_and_calls_without_ids_stay_in_order(tmp_path: Path) -> None:
+    call = [
+        {"type": "tool_use", "name": "repl", "input": {"code": "1"}},
+        {"type": "tool_result", "name": "repl", "content": "one", "is_error": True},
+        {"type": "tool_use", "name": "repl", "input": {"code": "2"}},
+    ]
+    said = [
+        {"uuid": "1", "sender": "human", "text": "q", "parent_message_uuid": "gone"},
+        {"uuid": "2", "sender": "assistant", "text": "", "content": call, "parent_message_uuid": "1"},
+        {"uuid": "3", "sender": "assistant", "text": "a", "parent_message_uuid": "9"},
+        {"uuid": "4", "sender": "narrator", "text": "b", "parent_message_uuid": "4"},
+    ]
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps([{"uuid": "x", "chat_messages": said}]))
+    (record,), drops = read(path)
+    assert contents(record) == [
+        ("user", "q"), ("assistant", ""), ("tool", "one"), ("assistant", ""), ("tool", "[no result was recorded]"),
+        ("assistant", "a"),
+    ]  # fmt: skip
+    assert reasons(drops) == {"unknown sender: narrator": 1}
 
 
 def test_preference_rows_with_messages_keep_their_question(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
     """Yield the record of each conversation."""
     decoder = msgspec.json.Decoder(Export)
     for path, name in files:
-        for where, data in _objects(path, name, drops):
+        for where, data in export_objects(path, name, drops):
             try:
                 export: Export | None = decoder.decode(data)
             except (msgspec.DecodeError, RecursionError):
@@ -127,7 +127,8 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
                 yield from _record(export, name, where, options, drops)
 
 
-def _objects(path: Path, name: str, drops: Drops) -> Iterator[tuple[str, bytes]]:
+def export_objects(path: Path, name: str, drops: Drops) -> Iterator[tuple[str, bytes]]:
+    """Yield (place, JSON text) of each conversation in a file, or in the files with conversations of a zip file."""
     if path.suffix != ".zip":
         yield from objects_of(path, name, drops)
         return
