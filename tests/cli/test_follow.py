@@ -25,7 +25,8 @@ def test_a_piped_train_prints_plain_lines_and_ends_with_the_next_command(desk: A
     out = desk.seedbed("train", "--set", "train.steps=60", "--name", "my run").stdout
     assert "\x1b" not in out
     assert "\r" not in out
-    assert "learning rate" in out
+    assert "Testing whether a batch of" in out
+    assert out.index("Testing whether") < out.index("learning rate")
     assert "validation at step 60: loss 2.3489" in out
     assert "warning: The text is short. Few words. Add some." in out
     assert "Finished at step 60" in out

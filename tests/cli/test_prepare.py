@@ -93,7 +93,8 @@ def test_lengths_peek_and_clip_use_the_tokenizer_of_a_model(desk: Desk) -> None:
     assert found["lengths"]["train.jsonl"]["fim"]["trained_tokens"] < found["lengths"]["train.jsonl"]["fim"]["tokens"]
     shown = desk.seedbed("data", "peek", "data/full", "--model", model(desk), "--kind", "text", "--rows", "1").stdout
     assert "⟦" in shown
-    desk.seedbed("data", "clip", "data/full", "--model", model(desk), "--max-tokens", "64", "--out", "data/short")
+    words = ("data", "clip", "data/full", "--model", model(desk), "--max-tokens", "64", "--out", "data/short")
+    assert "every row fits with --context 64" in desk.seedbed(*words).stdout
     short = desk.json("data", "lengths", "data/short", "--model", model(desk))
     assert short["lengths"]["train.jsonl"]["all"]["max"] <= 64
     assert not desk.json("data", "check", "data/short")["rows_in_both"]

@@ -137,10 +137,18 @@ def test_a_short_run_is_compiled_only_if_compile_is_on(clock: Clock) -> None:
 @pytest.mark.usefixtures("compiler")
 def test_a_slow_first_trial_is_ignored_and_the_fastest_of_three_decides(clock: Clock) -> None:
     """The first batch includes the start-up time of torch."""
-    learner = Timed(clock, 60.0, 2.0, 1.0, 2.0)
+    learner = Timed(clock, 4.0, 2.0, 1.0, 2.0)
     compiled, step_s, _ = decide(learner, steps=100)
     assert (compiled, step_s) == (False, 1.0)
     assert learner.calls.count("computed 8 rows") == 4
+
+
+@pytest.mark.usefixtures("compiler")
+def test_a_trial_that_takes_long_is_not_repeated(clock: Clock) -> None:
+    learner = Timed(clock, 60.0)
+    compiled, _, _ = decide(learner, steps=100)
+    assert compiled
+    assert learner.calls.count("computed 8 rows") == 1
 
 
 @pytest.mark.usefixtures("compiler")
@@ -213,7 +221,7 @@ def test_a_stop_request_ends_the_trials_before_the_next_one(clock: Clock, calls:
         if left[0] == 0:
             raise StoppedError
 
-    learner = Timed(clock, 100.0)
+    learner = Timed(clock, 4.0)
     with pytest.raises(StoppedError):
         decide(learner, check_requests=check)
     # One trial, three more for the time, then compiling: requests are checked before each, and after the last.

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from seedbed.checkpoint.reading import find
 from seedbed.config.chosen import Chosen
-from seedbed.events import Run
+from seedbed.events import Message, Run
 from seedbed.jobs.between_steps import make_hooks, validate_before
 from seedbed.jobs.parts import Parts, TrainingConfig
 from seedbed.jobs.restore import Branch, History, Start, choose_start, restore
@@ -54,6 +54,7 @@ def train(
     segments = start.segments(config, parts.batches.windows_per_epoch, parts.tokens_per_window)
     length = length_of(session, config, segments, start, chosen)
     with hooks.phase(emit, "check"):
+        emit(_trial(config, parts))
         largest = parts.batches.largest(start.step)
         trainer.prepare(largest, length.steps_worth_compiling(start.step), emit, session.check_requests)
         length.begin(parts, start.step, lambda: trainer.seconds_per_step(largest, session.check_requests))
@@ -92,6 +93,17 @@ def train(
     with hooks.phase(emit, "save", progress.step):
         saver.settle()
     return "completed" if progress.stop in (None, hooks.EARLY_STOP) and not saver.gave_up else "stopped"
+
+
+def _trial(config: TrainingConfig, parts: Parts) -> Message:
+    """What is said before the trial of a batch, which takes as long as a step: minutes for a large model on a slow machine."""
+    rows = min(config.train.micro_batch or config.train.batch_size, config.train.batch_size)
+    size = f"{rows:,} x {parts.tokens_per_window:,} tokens"
+    return Message(
+        level="info",
+        code="trial",
+        text=f"Testing whether a batch of {size} fits into memory, and how long it takes ...",
+    )
 
 
 def advice(config: TrainingConfig, precision: str, run_dir: Path) -> str:

@@ -16,17 +16,20 @@ from seedbed.events import Emit, Message
 from seedbed.train.hooks import phase
 from seedbed.train.learner import Batch, Learner
 
+LONG_S = 5.0
+"""A trial of this many seconds is not repeated: what only the first pass of a process does takes less than a second of it."""
 TOLERANCE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}
 
 
 class Trial(NamedTuple):
     """The result of a trial: the mean loss of the largest micro-batch, and the estimated seconds of a whole step.
 
-    A step runs all micro-batches of a batch.
+    A step runs all micro-batches of a batch. `took_s`: the seconds of the pass.
     """
 
     loss: float
     step_s: float
+    took_s: float
 
 
 def _nothing() -> None:
@@ -55,7 +58,7 @@ def trial(
         loss = float(learner.accumulate(leaf, tokens))
         learner.discard()
         elapsed = min(elapsed, time.perf_counter() - begun)
-    return Trial(loss, elapsed * len(leaves))
+    return Trial(loss, elapsed * len(leaves), elapsed)
 
 
 def has_compiler(device: torch.device) -> bool:
@@ -88,7 +91,7 @@ def decide_compile(
     if asked == "off" or learner.device.type == "mps":
         return False, eager
     if asked == "auto":
-        if eager.step_s * steps > COMPILE_PAYS_FROM_S:
+        if eager.step_s * steps > COMPILE_PAYS_FROM_S and eager.took_s <= LONG_S:
             eager = trial(learner, batch, micro_batch, repeats=3, check_requests=check_requests)
         if eager.step_s * steps <= COMPILE_PAYS_FROM_S:
             return False, eager

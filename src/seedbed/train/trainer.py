@@ -17,14 +17,11 @@ from seedbed.checkpoint.writing import Content
 from seedbed.events import Emit
 from seedbed.optim.optimizer import Optimizer
 from seedbed.train import seed
-from seedbed.train.compiling import decide_compile, trial
+from seedbed.train.compiling import LONG_S, decide_compile, trial
 from seedbed.train.device import Device
 from seedbed.train.learner import Batch, Learner, StepResult
 from seedbed.train.numerics import numerics, warn_of_differences
 from seedbed.train.step import train_step
-
-_LONG_S = 5.0
-"""A trial of this many seconds is not repeated: what only the first pass of a process does takes less than a second of it."""
 
 
 class LearnerTrainer:
@@ -72,7 +69,7 @@ class LearnerTrainer:
 
         If the trial in `prepare` took long, its time is returned: the pass is not done again.
         """
-        if self._tried_s > _LONG_S:
+        if self._tried_s > LONG_S:
             return self._tried_s
         return trial(self.learner, batch, self._micro_batch, check_requests=check_requests).step_s
 
