@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 import patience
+from child_processes import children
 from seedbed import files, locks
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.data import build, tokenise, worker_pool
@@ -366,7 +367,7 @@ def test_an_exception_from_emit_stops_the_build(tmp_path, monkeypatch, stage, ki
 
     with pytest.raises(StopError):
         build.build_from(corpus(), config, workers=2, cache=tmp_path, emit=emit)
-    assert not psutil.Process().children()
+    assert not children()
     made = build.build_from(corpus(), config, workers=1, cache=tmp_path, emit=quiet)
     assert contents(made.folder) == contents(
         build.build_from(corpus(), config, workers=1, cache=tmp_path / "whole", emit=quiet).folder
@@ -450,10 +451,10 @@ def test_a_killed_build_gives_the_same_bytes_when_it_is_repeated(tmp_path):
         for _ in range(rng.randrange(1, 40)):  # the build is killed after this many events
             assert process.stdout is not None
             process.stdout.readline()
-        children = psutil.Process(process.pid).children()
+        started = psutil.Process(process.pid).children()
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        _, left = psutil.wait_procs(children, timeout=patience.HANG_S)
+        _, left = psutil.wait_procs(started, timeout=patience.HANG_S)
         assert not left, "workers must not outlive the build"
         assert contents(finish(run(cache))) == expected
 
@@ -683,10 +684,10 @@ def test_a_killed_worker_is_reported(tmp_path, small_shards, monkeypatch):
     killed = []
 
     def kill_one(block: object) -> None:
-        children = psutil.Process().children()
-        if len(children) == 2 and not killed:
-            killed.append(children[0])
-            for child in children:
+        found = children()
+        if len(found) == 2 and not killed:
+            killed.append(found[0])
+            for child in found:
                 child.kill()
 
     original = worker_pool.Worker.encode
@@ -699,7 +700,7 @@ def test_a_killed_worker_is_reported(tmp_path, small_shards, monkeypatch):
     with pytest.raises(SeedbedError, match=r"exited unexpectedly \(exit status -9\)") as caught:
         build.build_from(corpus(), BPE, workers=2, cache=tmp_path, emit=quiet)
     assert "data.workers" in caught.value.hint
-    assert not psutil.Process().children()
+    assert not children()
 
 
 def test_importing_the_build_imports_neither_torch_nor_datasets():

@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
+from child_processes import children
 from seedbed.config.schema import TokenizerConfig
 from seedbed.data import tokenise
 from seedbed.data.tokenise import BlockEncoder, TextBlock, Tokeniser
@@ -88,7 +88,7 @@ def test_text_that_cannot_be_cut_is_encoded_in_a_process_that_a_stop_ends(tokeni
 
     with pytest.raises(StopError):
         encode()
-    assert not psutil.Process().children()
+    assert not children()
 
 
 def test_a_stop_takes_effect_between_the_parts_of_a_block(tokenizers, monkeypatch):

@@ -310,10 +310,10 @@ def test_a_full_disk_while_the_text_is_copied_only_delays_an_evaluation(
     disk = [full]
     replacing = files.replacing
 
-    def failing(path: Path, *, durable: bool = True) -> Any:
+    def failing(path: Path, **options: Any) -> Any:
         if path.name in disk:
             raise files.storage_error(str(path), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-        return replacing(path, durable=durable)
+        return replacing(path, **options)
 
     monkeypatch.setattr(files, "replacing", failing)
     monkeypatch.setattr(waiting, "_MARGIN_BYTES", 0)

@@ -33,6 +33,10 @@ class Text(NamedTuple):
     num_tokens: int
     num_bytes: int
 
+    @property
+    def bytes_per_token(self) -> float:
+        return self.num_bytes / self.num_tokens
+
 
 class FakeDataset:
     def __init__(self, tokens: int, vocab_size: int = 1536) -> None:
