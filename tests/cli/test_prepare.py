@@ -133,6 +133,7 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
         (("prepare", "commits", "chats.jsonl", "--out", "x"), "repository"),
         (("prepare", "commits", "src/app0", "--out", "x", "--branch", "nowhere"), "nowhere"),
         (("prepare", "commits", "https://example.com/a/b", "--out", "x"), "prepare harvest"),
+        (("prepare", "harvest", "https://me:hush-hush@example.com/a/b", "--out", "x"), "user name or password"),
         (("prepare", "harvest", "chats.jsonl", "--out", "x"), "not a folder"),
         (("prepare", "logs", "src", "--out", "x", "--yes"), "No logs of a known format"),
         (("prepare", "logs", "chats.jsonl", "--out", "x", "--yes", "--executor", "none.toml"), "none.toml"),
@@ -150,6 +151,7 @@ def test_what_cannot_work_is_refused_with_what_to_do(desk: Desk, words: tuple[st
     done = inprocess.run(words, desk.folder, desk.environment)
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
+    assert "hush-hush" not in done.stdout + done.stderr
     assert said in done.stderr.replace("\n", " ")
     assert "hint:" in done.stderr
     assert not (desk.folder / "x").exists()

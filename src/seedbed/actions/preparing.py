@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from seedbed.config.preparing import Clipping, Merging, Preparation
 from seedbed.config.resolving import Resolved
 from seedbed.curation.executors import read_executor
 from seedbed.curation.folder import describe, refuse_existing
+from seedbed.curation.repositories.git import without_credentials
 from seedbed.curation.repositories.harvest import check_url, is_url
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, normal_path
@@ -107,9 +109,7 @@ def check_preparation(config: Preparation, store: Store) -> None:
     """Raise UsageError or SeedbedError if a quick check shows that a preparation cannot work."""
     for name in config.prepare.inputs:
         if is_url(name):
-            if config.prepare.what != "harvest":
-                raise UsageError(f"{quoted(name)} is an address, not a path.", "`seedbed prepare harvest` clones it.")
-            check_url(name)
+            _check_address(name, config.prepare.what)
         elif not Path(name).exists():
             raise UsageError(f"{quoted(name)} does not exist.", "Check the path.")
     _check_code(config)
@@ -124,6 +124,19 @@ def check_preparation(config: Preparation, store: Store) -> None:
     read_executor(Path(executor))
     if find_spec("datatrove") is None:
         raise SeedbedError("--executor needs the package datatrove.", "Install it: pip install 'seedbed[cluster]'.")
+
+
+def _check_address(address: str, what: str) -> None:
+    """Refuse an address that cannot be cloned, and one with a password, which would stand in the files of the task."""
+    shown = quoted(without_credentials(address))
+    if what != "harvest":
+        raise UsageError(f"{shown} is an address, not a path.", "`seedbed prepare harvest` clones it.")
+    if re.match(r"https?://[^/]*@", address):
+        raise UsageError(
+            f"The address {shown} was given with a user name or password, which would be stored with the task.",
+            "Clone the repository yourself and give its folder, or use an ssh address.",
+        )
+    check_url(address)
 
 
 def _check_code(config: Preparation) -> None:

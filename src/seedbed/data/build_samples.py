@@ -27,7 +27,8 @@ from seedbed.data.interruption import Check, never_stop, run_interruptibly
 from seedbed.data.messages import MessageRecorder, replay_messages
 from seedbed.data.rendering import SETTINGS, VERSION, RowBlock, RowRenderer, Settings
 from seedbed.data.row_fit import Fit
-from seedbed.data.row_folder import refuse_changed, split_folder, without_template
+from seedbed.data.row_folder import refuse_changed, without_template
+from seedbed.data.row_split import split_folder
 from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError, UsageError
