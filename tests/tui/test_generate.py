@@ -41,7 +41,7 @@ async def generate_endlessly(user: Any) -> None:
     if user.window.state.model().name != "birch":
         await user.choose("birch", 5)
         await user.keys("a")
-    await generate(user, "Once", max_tokens="100000", temperature="0")
+    await generate(user, "Once", max_tokens="100000", temperature="0", samples="16")
 
 
 async def generate(user: Any, prompt: str, **options: str) -> None:
