@@ -30,7 +30,8 @@ def block_of(samples: list[Sample]) -> SampleBlock:
     ids = np.array([id_ for each, _ in samples for id_ in each], dtype="<u2")
     trained = bytes(flag for _, each in samples for flag in each)
     ends = np.cumsum([len(each) for each, _ in samples]).tolist()
-    return SampleBlock(ids.tobytes(), ends, trained, sum(trained) * 3, 0, {}, {}, {"text": len(samples)})
+    kinds = {"text": len(samples)}
+    return SampleBlock(ids.tobytes(), ends, trained, sum(trained) * 3, 0, {}, {}, kinds, {}, {})
 
 
 def write(
