@@ -7,6 +7,7 @@ questions which were edited make branches; the live one ends at the newest messa
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,14 @@ def _head_within(path: Path) -> Head:
         try:
             with zipfile.ZipFile(path) as archive, archive.open(member) as handle:
                 data = handle.read(HEAD_BYTES)
-        except Exception:  # a damaged archive raises errors of many kinds, and is no export of this format
+        except (
+            OSError,
+            ValueError,
+            EOFError,
+            zlib.error,
+            zipfile.BadZipFile,
+            RuntimeError,
+        ):  # no export of this format
             return parse_head(b"")
     return parse_head(data)
 

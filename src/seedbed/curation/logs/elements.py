@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -41,9 +43,12 @@ def split(handle: IO[bytes], name: str, drops: Drops) -> Iterator[tuple[str, byt
     except (OSError, ValueError, EOFError) as error:  # a damaged archive raises its own kinds of ValueError
         drops.drop(STEP, "unreadable part of a file", f"{name} {splitter.number + 1}", str(error).lower())
         return
-    except Exception as error:
-        if type(error).__name__ not in ("error", "BadZipFile"):  # zlib.error
-            raise
+    except (
+        zlib.error,
+        zipfile.BadZipFile,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:  # damaged, encrypted, unknown method
         drops.drop(STEP, "damaged archive", f"{name} {splitter.number + 1}", str(error).lower())
         return
     splitter.end()
