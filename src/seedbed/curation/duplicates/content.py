@@ -17,6 +17,7 @@ _PROSE_SUFFIXES = frozenset((".adoc", ".asciidoc", ".htm", ".html", ".md", ".mar
 _UNKNOWN_LICENCES = frozenset(("", "unknown", "noassertion", "none"))
 _SPACES = re.compile(r"\s+")
 _BLANKS = " \t\r\f\v"
+_BLANK_ENDINGS = tuple(blank + "\n" for blank in _BLANKS)
 _DIGEST_BYTES = 16
 
 
@@ -112,7 +113,7 @@ def _nfc(text: str) -> str:
 
 def _without_trailing(text: str) -> str:
     text = text.rstrip(_BLANKS + "\n")
-    if any(blank + "\n" in text for blank in _BLANKS):
+    if "\n" in text and any(ending in text for ending in _BLANK_ENDINGS):
         return "\n".join([line.rstrip(_BLANKS) for line in text.split("\n")])
     return text
 

@@ -6,7 +6,7 @@ space, and then only as a whole: shorter ones, such as `return None`, are everyw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import numpy as np
 
 from seedbed.curation.record import Record
 from seedbed.curation.splitting.content import answers_of, shown_of
-from seedbed.curation.splitting.fingerprints import RUN, runs_of, tokens_of
+from seedbed.curation.splitting.fingerprints import RUN, Sought, runs_of, tokens_of
 from seedbed.curation.splitting.ranges import Range, computed
 from seedbed.curation.splitting.scan import BATCH_CHARACTERS, Rows
 
@@ -43,8 +43,8 @@ class Answers:
         """The row of each answer; NO_ROW for an old evaluation row that is no longer there."""
         self.measured: set[int] = set()
         """Rows whose answers are here."""
-        self.too_short = 0
-        """Answers that are too short to be measured."""
+        self.too_short: dict[int, int] = {}
+        """How many answers of each row are too short to be measured; rows without such answers are not in it."""
         self.looked = False
         """Whether `look` was called."""
         self._new: list[Runs] = []
@@ -62,7 +62,8 @@ class Answers:
     def add(self, row: int, runs: Sequence[Runs], too_short: int = 0) -> None:
         """Add the answers of a row, before `look` is called."""
         self.measured.add(row)
-        self.too_short += too_short
+        if too_short:
+            self.too_short[row] = too_short
         for each in runs:
             self.rows.append(row)
             self._new.append(each)
@@ -83,11 +84,11 @@ class Answers:
         start = len(self._sizes)
         new, self._new = self._new, []
         sizes = np.array([len(each.hashes) for each in new], np.int64)
-        hashes = np.concatenate([each.hashes for each in new]) if new else np.empty(0, np.uint64)
+        hashes = _joined([each.hashes for each in new])
         answer = np.repeat(np.arange(start, start + len(new)), sizes)
         own = np.array(self.rows, np.int64)[answer]
         own_group = np.where(own == NO_ROW, NO_ROW, group[own]) if rows.count else own
-        table = Table(hashes, {each.length for each in new})
+        table = Table(new)
         # A run of answers of several groups is looked for in all rows.
         lowest = np.full(len(table.hashes), np.iinfo(np.int64).max)
         highest = np.full(len(table.hashes), np.iinfo(np.int64).min)
@@ -170,12 +171,15 @@ class Answers:
 
 
 class Table:
-    """Hashes of runs, to be found in rows quickly: a table of flags by their first bits, then a binary search."""
+    """The distinct runs of answers, to be found in rows."""
 
-    def __init__(self, hashes: np.ndarray, lengths: Iterable[int]) -> None:
-        self.hashes = np.unique(hashes)
+    def __init__(self, runs: Sequence[Runs]) -> None:
+        self.hashes = np.unique(_joined([each.hashes for each in runs]))
         """The distinct hashes, sorted, uint64 (H,)."""
-        self._lengths = sorted(lengths)
+        lengths = sorted({each.length for each in runs})
+        self._lengths = {
+            length: np.unique(_joined([each.hashes for each in runs if each.length == length])) for length in lengths
+        }
 
     def find(
         self, parts: Sequence[Path], report: Callable[[int], None], workers: int | None = 1
@@ -195,17 +199,14 @@ class Table:
 
 @dataclass(frozen=True)
 class _Finder:
-    """Finds sorted hashes of runs of these lengths in the rows of a range."""
+    """Finds runs in the rows of a range: their sorted hashes, and those of each length."""
 
     hashes: np.ndarray
-    lengths: list[int]
+    lengths: dict[int, np.ndarray]
 
     def __call__(self, lines: Range) -> tuple[np.ndarray, np.ndarray, int]:
         """Which hashes are seen in which rows, counted from 0, and the number of rows."""
-        bits = min(max((len(self.hashes) * 16).bit_length(), 10), 26)
-        shift = np.uint64(64 - bits)
-        flags = np.zeros(1 << bits, bool)
-        flags[self.hashes >> shift] = True
+        sought = Sought(self.hashes, self.lengths)
         found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
         texts: list[str] = []
         owners: list[int] = []
@@ -217,28 +218,20 @@ class _Finder:
                 waiting += len(text)
             count += 1
             if waiting >= BATCH_CHARACTERS:
-                found.append(self._found(texts, owners, flags, shift))
+                found.append(_found(sought, texts, owners))
                 texts, owners, waiting = [], [], 0
         if texts:
-            found.append(self._found(texts, owners, flags, shift))
+            found.append(_found(sought, texts, owners))
         return np.concatenate([run for run, _ in found]), np.concatenate([row for _, row in found]), count
 
-    def _found(
-        self, texts: list[str], owners: list[int], flags: np.ndarray, shift: np.uint64
-    ) -> tuple[np.ndarray, np.ndarray]:
-        owner = np.array(owners, np.int64)
-        tokens = tokens_of(texts)
-        base, width = int(owner[0]), int(owner[-1] - owner[0]) + 1
-        pairs = [np.empty(0, np.int64)]
-        for length in self.lengths:
-            runs, text = runs_of(tokens, length)
-            likely = flags[runs >> shift]
-            runs, text = runs[likely], text[likely]
-            place = np.minimum(np.searchsorted(self.hashes, runs), len(self.hashes) - 1)
-            equal = self.hashes[place] == runs
-            pairs.append(place[equal] * width + owner[text[equal]] - base)
-        found = np.unique(np.concatenate(pairs))
-        return found // width, found % width + base
+
+def _found(sought: Sought, texts: list[str], owners: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Which hashes are seen in which of the rows `owners` that have these texts, each pair once."""
+    owner = np.array(owners, np.int64)
+    place, text = sought.find(tokens_of(texts))
+    base, width = int(owner[0]), int(owner[-1] - owner[0]) + 1
+    pairs = np.unique(place * width + owner[text] - base)
+    return pairs // width, pairs % width + base
 
 
 def runs_of_answers(record: Record) -> tuple[list[Runs], int]:
@@ -261,6 +254,10 @@ def _runs_of(text: str) -> Runs | None:
     if count >= SHORT and len("".join(text.split())) >= SHORT_CHARACTERS:
         return Runs(runs_of(tokens, count)[0], count)
     return None
+
+
+def _joined(hashes: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.uint64), *hashes])
 
 
 def spaced(runs: np.ndarray, most: int) -> np.ndarray:

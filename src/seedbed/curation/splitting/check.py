@@ -50,7 +50,7 @@ def visible_answers(
         too_short += short
     sizes = np.array([len(each.hashes) for each in runs], np.int64)
     hashes = np.concatenate([np.empty(0, np.uint64), *(each.hashes for each in runs)])
-    table = Table(hashes, {each.length for each in runs})
+    table = Table(runs)
     seen = np.zeros(len(table.hashes), bool)
     # The first training row that shows each run: enough to name a row that shows much of an answer.
     shower = np.full(len(table.hashes), -1, np.int64)

@@ -9,7 +9,7 @@ few NumPy operations. `winnowed` keeps the smallest hash of each window (Schleim
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -59,15 +59,44 @@ def tokens_of(texts: Sequence[str]) -> Tokens:
 
 def runs_of(tokens: Tokens, length: int = RUN) -> tuple[np.ndarray, np.ndarray]:
     """The hash of each run of `length` tokens within one text, in order, uint64 (R,), and the number of its text (R,)."""
-    count = len(tokens.hashes)
-    if count < length:
+    if len(tokens.hashes) < length:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
-    powers, inverses = _powers(_TOKEN_BASE, count)
-    sums = np.zeros(count + 1, np.uint64)
-    np.cumsum(tokens.hashes * powers[:count], out=sums[1:])
-    hashes = (sums[length:] - sums[:-length]) * inverses[: count - length + 1]
-    within = tokens.texts[: count - length + 1] == tokens.texts[length - 1 :]
-    return _mixed(hashes[within] + np.uint64(length)), tokens.texts[: count - length + 1][within]
+    hashes = _polynomials(_sums(tokens), length)
+    first = tokens.texts[: len(hashes)]
+    within = first == tokens.texts[length - 1 :]
+    return _mixed(hashes[within] + np.uint64(length)), first[within]
+
+
+class Sought:
+    """Hashes of runs that are looked for in tokens.
+
+    For each length of runs, two tables of flags, by the first bits of the polynomials and by the next ones, tell which runs
+    may be there; only these are looked up by binary search.
+    """
+
+    def __init__(self, hashes: np.ndarray, lengths: Mapping[int, np.ndarray]) -> None:
+        """`hashes`: distinct and sorted, uint64 (H,); `lengths`: those of each length, as `runs_of` gives them."""
+        self._hashes = hashes
+        self._flags = {length: _flags_of(_unmixed(own) - np.uint64(length)) for length, own in sorted(lengths.items())}
+
+    def find(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the hashes the tokens have: their positions in `hashes`, and the numbers of the texts, int64 (F,)."""
+        places, texts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        sums = _sums(tokens)
+        for length, (bits, first, second) in self._flags.items():
+            if len(tokens.hashes) < length:
+                continue
+            found = _polynomials(sums, length)
+            likely = np.flatnonzero(first[(found >> np.uint64(64 - bits)).view(np.int64)])
+            found = found[likely]
+            kept = second[((found << np.uint64(bits)) >> np.uint64(64 - bits)).view(np.int64)]
+            likely, found = likely[kept], _mixed(found[kept] + np.uint64(length))
+            place = np.minimum(np.searchsorted(self._hashes, found), len(self._hashes) - 1)
+            text = tokens.texts[likely]
+            equal = (self._hashes[place] == found) & (text == tokens.texts[likely + length - 1])
+            places.append(place[equal])
+            texts.append(text[equal])
+        return np.concatenate(places), np.concatenate(texts)
 
 
 def winnowed(runs: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,6 +154,30 @@ def _tables() -> tuple[bytes, bytes, np.ndarray]:
     return bytes(range(256)).lower(), bytes(classes), masks
 
 
+def _sums(tokens: Tokens) -> np.ndarray:
+    """The sums of the first 0, 1, 2... tokens' hashes, each times a power of the base; uint64 (T + 1,)."""
+    count = len(tokens.hashes)
+    sums = np.zeros(count + 1, np.uint64)
+    np.cumsum(tokens.hashes * _powers(_TOKEN_BASE, count)[0][:count], out=sums[1:])
+    return sums
+
+
+def _polynomials(sums: np.ndarray, length: int) -> np.ndarray:
+    """The polynomial of each run of `length` tokens, also of those that begin in one text and end in another."""
+    hashes: np.ndarray = sums[length:] - sums[:-length]
+    hashes *= _powers(_TOKEN_BASE, len(sums) - 1)[1][: len(hashes)]
+    return hashes
+
+
+def _flags_of(polynomials: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """How many bits are looked at, and for all values of the first so many bits and of the next, whether one has them."""
+    bits = min(max((len(polynomials) * 16).bit_length(), 10), 24)  # 16 MB at most, so that they stay in a cache
+    first, second = np.zeros(1 << bits, bool), np.zeros(1 << bits, bool)
+    first[polynomials >> np.uint64(64 - bits)] = True
+    second[(polynomials << np.uint64(bits)) >> np.uint64(64 - bits)] = True
+    return bits, first, second
+
+
 _GROWN: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
 
@@ -144,10 +197,22 @@ def _powers_of(base: int, size: int) -> np.ndarray:
     return powers
 
 
+_FACTORS = (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53)
+
+
 def _mixed(hashes: np.ndarray) -> np.ndarray:
     """Spread all bits over all bits, in place (the finaliser of MurmurHash3), since low bits of the sums are weak."""
-    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+    for factor in _FACTORS:
         hashes ^= hashes >> np.uint64(33)
         hashes *= np.uint64(factor)
     hashes ^= hashes >> np.uint64(33)
     return hashes
+
+
+def _unmixed(hashes: np.ndarray) -> np.ndarray:
+    """What `_mixed` made these of, in a new array."""
+    made: np.ndarray = hashes ^ (hashes >> np.uint64(33))
+    for factor in reversed(_FACTORS):
+        made *= np.uint64(pow(factor, -1, 1 << 64))
+        made ^= made >> np.uint64(33)
+    return made

@@ -122,7 +122,7 @@ class Gate:
             self.split,
             self.groups.group,
             int(self._answers_in_eval().sum()),
-            self.answers.too_short,
+            sum(count for row, count in self.answers.too_short.items() if self.split[row] == EVAL),
             *first,
             self._leaked(),
             self.joined,

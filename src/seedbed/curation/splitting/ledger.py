@@ -108,7 +108,7 @@ def old_rows(
     hashes = np.concatenate([np.empty(0, np.uint64), *(each.hashes for each in runs)])
     answer = np.repeat(np.arange(len(runs)), [len(each.hashes) for each in runs])
     sizes = np.bincount(answer, minlength=len(runs))
-    table = Table(hashes, {each.length for each in runs})
+    table = Table(runs)
     place = np.searchsorted(table.hashes, hashes)
     order = np.argsort(place, kind="stable")
     answer, place = answer[order], place[order]
