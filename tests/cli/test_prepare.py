@@ -130,6 +130,8 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
         (("prepare", "fim", "src/app0", "--out", "x", "--tokenizer", "src"), "tokenizer.json"),
         (("prepare", "fim", "src/app0", "--out", "x", "--fim-rate", "2"), "fim.rate"),
         (("prepare", "fim", "src/app0", "--out", "x", "--licences", "MIT License!"), "SPDX"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--since", "2025-01-01"), "none without --edits"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--edits", "some"), "fim.edits"),
         (("prepare", "commits", "chats.jsonl", "--out", "x"), "repository"),
         (("prepare", "commits", "src/app0", "--out", "x", "--branch", "nowhere"), "nowhere"),
         (("prepare", "commits", "https://example.com/a/b", "--out", "x"), "prepare harvest"),

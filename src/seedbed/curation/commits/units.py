@@ -126,7 +126,8 @@ def commit_units(
 
     `name`: of the repository in the records, instead of its own.
 
-    Ranges are those of `commit_ranges`. Raises SeedbedError if there is no repository, and UsageError for an unknown branch or date. An empty one has no units.
+    Ranges are those of `commit_ranges`. Raises SeedbedError if there is no repository, and UsageError for an unknown branch
+    or date. An empty one has no units.
     """
     repository = git.open_repository(path)
     below = folder_within(repository, path)
