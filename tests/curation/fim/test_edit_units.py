@@ -130,7 +130,7 @@ def test_a_commit_has_at_most_so_many_rows_chosen_by_the_seed(tmp_path: Path) ->
     assert len(every) == 24
     found, reasons = read(made.path, per_commit=3)
     assert len(found) == 3
-    assert reasons["more than 3 edits in a commit"] == 21
+    assert reasons["edit above the limit of its commit"] == 21
     ids = [record.id for record in every]
     places = [ids.index(record.id) for record in found]
     assert places == sorted(places)  # as they are in the files

@@ -188,7 +188,7 @@ class EditUnit(msgspec.Struct, kw_only=True, frozen=True):
         made: dict[int, Record] = {}
         for number in sorted(range(len(found)), key=lambda _: draws.uniform()):
             if len(made) == most:
-                drops.drop(STEP, f"more than {most} edits in a commit", self._where(commit.hash, found[number][0].path))
+                drops.drop(STEP, "edit above the limit of its commit", self._where(commit.hash, found[number][0].path))
             elif (record := self._row(commit, found[number], drops)) is not None:
                 made[number] = record
         yield from (made[number] for number in sorted(made))
