@@ -81,9 +81,9 @@ def prepared(store: Path, config: Preparation, output: Path) -> Path:
     return output
 
 
-def merged(store: Path, output: Path, *inputs: Path, config: Merging | None = None) -> Path:
+def merged(store: Path, output: Path, *inputs: Path, config: Merging | None = None, workers: int = 1) -> Path:
     """Merge datasets; returns the folder of the new one."""
-    asked = replace(config or Merging(), merge=MergeConfig(inputs=tuple(map(str, inputs)), workers=1))
+    asked = replace(config or Merging(), merge=MergeConfig(inputs=tuple(map(str, inputs)), workers=workers))
     run_task(new_task(store, "merge", asked, output))
     return output
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     desk = Desk(tmp_path_factory.mktemp("desk"))
-    code = desk.json("prepare", "harvest", "src", "--out", "data/code")
+    code = desk.json("prepare", "harvest", "src", "--out", "data/code", "--edits", "1")
     assert code["files"]["records.jsonl"]["rows"] > 20
     chats = desk.seedbed("prepare", "logs", "chats.jsonl", "--out", "data/chats", "--yes")
     assert "chats: 30 rows" in chats.stdout + chats.stderr
@@ -58,6 +59,7 @@ def test_the_report_says_what_is_in_a_dataset(desk: Desk) -> None:
     for repository_name in ("app0", "app1", "app2"):
         assert repository_name in shown
     assert "Make it again" in shown
+    assert re.search(r"How gaps were chosen(?s:.*?)\n  edit ", shown)
     assert max(map(len, shown.splitlines())) <= 80
     page = (desk.folder / "data" / "full" / "report.html").read_text()
     assert "app1" in page
@@ -130,6 +132,8 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
         (("prepare", "fim", "src/app0", "--out", "x", "--tokenizer", "src"), "tokenizer.json"),
         (("prepare", "fim", "src/app0", "--out", "x", "--fim-rate", "2"), "fim.rate"),
         (("prepare", "fim", "src/app0", "--out", "x", "--licences", "MIT License!"), "SPDX"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--since", "2025-01-01"), "none without --edits"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--edits", "some"), "fim.edits"),
         (("prepare", "commits", "chats.jsonl", "--out", "x"), "repository"),
         (("prepare", "commits", "src/app0", "--out", "x", "--branch", "nowhere"), "nowhere"),
         (("prepare", "commits", "https://example.com/a/b", "--out", "x"), "prepare harvest"),

@@ -11,6 +11,8 @@ from prepared import merged, new_task, preparation, prepared, repository, rows, 
 from seedbed.config.preparing import DecontaminationConfig, MergeConfig, Merging, SplitConfig
 from seedbed.curation import merging
 from seedbed.curation.folder import EVAL, LEDGER, TRAIN, describe, verify
+from seedbed.curation.splitting import ranges
+from seedbed.curation.splitting.ranges import ranges_of
 from seedbed.errors import SeedbedError
 from seedbed.jobs.merge import WORK
 from seedbed.runs.lifecycle import StopRequested
@@ -43,8 +45,18 @@ def test_a_merge_has_train_and_eval_without_leaks(tmp_path: Path, inputs: list[P
     assert leakage["answers"] > 0
     assert leakage["rate"] <= 0.01
     assert [each["name"] for each in description.inputs] == ["set0", "set1"]
-    assert description.steps[0] == "redact@2"
+    assert description.steps[0] == "redact@3"
     assert not list((made / LEDGER).parent.glob("*.tmp"))
+
+
+def test_rows_of_more_than_one_range_are_split_without_a_given_number_of_workers(
+    tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 workers, which means one for each core, ended every merge of more than a few megabytes."""
+    one = merged(tmp_path / "runs", tmp_path / "one", inputs[0])
+    monkeypatch.setattr(ranges, "ranges_of", lambda parts: ranges_of(parts, 20_000))
+    some = merged(tmp_path / "runs", tmp_path / "some", inputs[0], workers=0)
+    assert (some / TRAIN).read_bytes() == (one / TRAIN).read_bytes()
 
 
 def test_rows_once_in_eval_never_enter_train_when_data_are_added(tmp_path: Path, inputs: list[Path]) -> None:

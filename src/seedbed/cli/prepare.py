@@ -32,6 +32,7 @@ counted with a reason, and report.html in the folder shows what is in it.
 EXAMPLES = """\
   seedbed prepare logs ~/.claude/projects --out data/logs
   seedbed prepare fim ~/src/app --out data/fim --for qwen2.5-coder
+  seedbed prepare fim ~/src/app --out data/fim --edits 3
   seedbed prepare commits ~/src/app --out data/commits --since 2025-01-01
   seedbed prepare harvest ~/src --out data/all
   seedbed prepare logs export.zip --out data/chats --yes --background
@@ -48,11 +49,11 @@ _CODE = {
     "--tokenizer": "prepare.tokenizer_folder",
     "--max-tokens": "prepare.most_tokens",
 }
-_FIM = {"--for": "fim.family", "--fim-rate": "fim.rate", "--context": "fim.context"}
+_FIM = {"--for": "fim.family", "--fim-rate": "fim.rate", "--context": "fim.context", "--edits": "fim.edits"}
+_HISTORY = {"--since": "commits.since", "--max-commits": "commits.max_commits"}
 _COMMITS = {
     "--branch": "commits.branch",
-    "--since": "commits.since",
-    "--max-commits": "commits.max_commits",
+    **_HISTORY,
     "--answer": "commits.answer",
 }
 NAMED_KEYS: dict[str, dict[str, str]] = {
@@ -63,7 +64,7 @@ NAMED_KEYS: dict[str, dict[str, str]] = {
         "--subagents": "logs.subagents",
         "--failed": "logs.failed",
     },
-    "fim": {**_SHARED, **_CODE, **_FIM},
+    "fim": {**_SHARED, **_CODE, **_FIM, **_HISTORY},
     "commits": {**_SHARED, "--licences": "prepare.licences", **_COMMITS},
     "harvest": {**_SHARED, **_CODE, **_FIM, **_COMMITS},
 }
@@ -78,6 +79,7 @@ _HELP = {
     "--for": ("FAMILY", "the model family whose markers are used, such as qwen2.5-coder or starcoder2"),
     "--fim-rate": ("SHARE", "share of pieces with a gap; the others are plain text (default: 0.5)"),
     "--context": ("WHAT", "file (default), or repository: show other files of the repository before the gap"),
+    "--edits": ("N", "also up to N gaps from each commit: the lines that it added to a file (default: 0)"),
     "--branch": ("NAME", "the branch to read (default: the current one)"),
     "--since": ("DATE", "only commits after this date"),
     "--max-commits": ("N", "the most commits, newest first (default: all)"),
@@ -157,6 +159,7 @@ def resolved(arguments: argparse.Namespace) -> Resolved[Preparation]:
     from seedbed.config.layers import Flagged
     from seedbed.config.resolving import resolve
     from seedbed.config.roots import PREPARE
+    from seedbed.errors import UsageError
 
     flags: dict[str, Any] = {"prepare.what": Flagged(arguments.what, "prepare")}
     for option, path in NAMED_KEYS[arguments.what].items():
@@ -165,7 +168,14 @@ def resolved(arguments: argparse.Namespace) -> Resolved[Preparation]:
         flags["commits.all_branches"] = Flagged(True, "--all-branches")
     if arguments.keep_personal:
         flags["redaction.personal"] = Flagged(False, "--keep-personal")
-    return resolve(PREPARE, sets=arguments.sets, flags=flags)
+    found: Resolved[Preparation] = resolve(PREPARE, sets=arguments.sets, flags=flags)
+    if arguments.what == "fim" and found.config.fim.edits == 0:
+        for option, path in _HISTORY.items():
+            if flags[path].value is not None:
+                raise UsageError(
+                    f"{option} chooses commits, and `prepare fim` reads none without --edits.", "Add --edits 3."
+                )
+    return found
 
 
 def confirm_models(config: Preparation) -> None:

@@ -85,6 +85,13 @@ class FimConfig(Table, frozen=True, kw_only=True):
         Literal["file", "repository"],
         Meta(description="What surrounds a gap: its file, or other files of the repository, too."),
     ] = "file"
+    edits: Annotated[
+        NonNegativeInt,
+        Meta(
+            description="The most gaps of a commit whose middles are lines that it added to a file; 0: no commits are read. "
+            "The table `commits` says which commits are read."
+        ),
+    ] = 0
     untracked: Annotated[bool, Meta(description="Whether files that git neither tracks nor ignores are read.")] = False
 
 

@@ -10,6 +10,7 @@ from seedbed.config.preparing import Preparation
 from seedbed.curation.commits.examples import ExampleOptions
 from seedbed.curation.commits.units import CommitOptions, commit_units
 from seedbed.curation.drops import Drops
+from seedbed.curation.fim.edit_units import EditOptions, edit_units
 from seedbed.curation.fim.samples import SampleOptions
 from seedbed.curation.fim.units import FimOptions, fim_units
 from seedbed.curation.logs.configured import log_units
@@ -49,7 +50,16 @@ def _logs(name: str, config: Preparation, drops: Drops, update: bool) -> Sequenc
 
 
 def _fim(name: str, config: Preparation, drops: Drops, update: bool) -> Sequence[Unit]:
-    return fim_units(Path(name), _fim_options(config))
+    return [*fim_units(Path(name), _fim_options(config)), *_edits(Path(name), config)]
+
+
+def _edits(path: Path, config: Preparation, name: str | None = None) -> Sequence[Unit]:
+    """The units for gaps from the edits of commits, if these are wanted."""
+    if config.fim.edits == 0:
+        return []
+    commits = _commit_options(config)
+    options = EditOptions(history=commits.history, per_commit=config.fim.edits, max_files=commits.examples.max_files)
+    return edit_units(path, _fim_options(config), options, name=name)
 
 
 def _fim_options(config: Preparation) -> FimOptions:
@@ -92,6 +102,7 @@ def _harvest(name: str, config: Preparation, drops: Drops, update: bool) -> Sequ
     for each in _repositories(name, drops, update):
         place = each.repository.place
         found += fim_units(place, _fim_options(config), name=each.name)
+        found += _edits(place, config, each.name)
         found += commit_units(place, _commit_options(config), name=each.name, licence_of=licence_at_head)
     return found
 

@@ -107,7 +107,7 @@ class Record(msgspec.Struct, kw_only=True):
     suffix: str | None = None
     middle: str | None = None
     span: str | None = None
-    """How the middle was chosen: character, syntax or line."""
+    """How the middle was chosen: character, syntax or line; edit: the lines that a commit added."""
     order: str | None = None
     """The order of the parts for training: psm (prefix, suffix, middle) or spm (suffix, prefix, middle)."""
     context: list[ContextFile] | None = None

@@ -270,9 +270,9 @@ def test_a_missing_blob_does_not_end_the_rest(tmp_path: Path) -> None:
 
 
 def test_ranges_stay_as_they_are_when_commits_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from seedbed.curation.commits import units
+    from seedbed.curation.repositories import history
 
-    monkeypatch.setattr(units, "_MEAN_COMMITS", 4)
+    monkeypatch.setattr(history, "_MEAN_COMMITS", 4)
     repository = GitRepository(tmp_path / "app")
     for number in range(30):
         repository.commit(f"Set x to number {number}", {"f.py": f"x = {number}\n"})
@@ -285,7 +285,7 @@ def test_ranges_stay_as_they_are_when_commits_are_added(tmp_path: Path, monkeypa
     assert len({unit.name for unit in second}) == len(second)
     drops = Drops()
     whole = [record.id for unit in pickle.loads(pickle.dumps(second)) for record in unit.read(drops)]
-    monkeypatch.setattr(units, "_MEAN_COMMITS", 1000)
+    monkeypatch.setattr(history, "_MEAN_COMMITS", 1000)
     assert whole == [record.id for record in read(repository.path)[0]]
 
 

@@ -33,3 +33,10 @@ def test_words_of_three_letters_and_across_a_block_of_bytes_are_found() -> None:
         ("zed", "USER"),
         ("zeds-box", "HOST"),
     ]
+
+
+def test_a_login_name_that_examples_use_is_found_if_it_is_the_users_own() -> None:
+    """In `/home/alice` of a manual it is no person; the login name of the user is one."""
+    finder = GivenWords([("alice", "USER"), ("ubuntu", "USER")])
+    text = "alice runs ubuntu, malice"
+    assert [text[start:end] for start, end, _ in finder.find(text)] == ["alice"]

@@ -114,6 +114,21 @@ def test_json_stays_json(value: object, ascii_only: bool) -> None:
     assert clean.text == text
 
 
+def test_a_secret_behind_escapes_in_lines_of_json_and_in_prose_is_found() -> None:
+    """Such a text is no JSON as a whole: quotation marks and slashes had a backslash before them, which no rule expects."""
+    url = filled("https://hooks.slack.com/services/T{U*9}/B{U*9}/{A*24}")
+    login = f'docker login -u me -p "{PASSWORD}" registry.acme.io'
+    line = json.dumps({"hook": url, "run": login, "é": "\u00e9"}).replace("/", "\\/")
+    for text in (f"{line}\n{line}\n", f"The output was {line} and so on.", f"[{json.dumps(line)} oops]"):
+        found = REDACTOR.redact(text).text
+        assert "<PASSWORD_1>" in found
+        assert PASSWORD not in found
+        assert url.rsplit("/", 1)[1] not in found
+    assert json.loads(REDACTOR.redact(f"{line}\n{line}").text.split("\n")[1])["é"] == "é"
+    half = '{"x": "é \\ud800 q@acme.io"}'  # half of a pair cannot be written as it is
+    assert REDACTOR.redact(f"{half} {half}").text == f"{half} {half}".replace("q@acme.io", "<EMAIL_1>")
+
+
 def test_what_only_looks_like_json_is_redacted_as_text() -> None:
     assert REDACTOR.redact('{"mail": "q@acme.io" oops}').text == '{"mail": "<EMAIL_1>" oops}'
 

@@ -16,6 +16,7 @@ from seedbed.curation.logs.conversation import shortened
 from seedbed.curation.record import (
     ContextFile,
     Function,
+    Licence,
     Message,
     Provenance,
     Record,
@@ -78,10 +79,48 @@ def test_every_text_of_a_record_is_redacted() -> None:
     }
     assert made.provenance.file == "-home-<USER_1>-app/1.jsonl"
     assert made.provenance.repository == "https://me:<GITHUB_TOKEN_1>@github.com/acme/app"
-    assert made.lineage == ["redact@2"]
+    assert made.lineage == ["redact@3"]
     counts = {each.rule: each.count for each in made.redactions or ()}
     assert counts["github-personal-token"] == 12
     assert counts["e-mail"] == 11
+
+
+def test_short_texts_that_a_log_gives_are_redacted_and_calls_stay_paired_with_their_results() -> None:
+    """A key in the name of a tool, an id or a version was written as it stands."""
+    secret, person = f"x {TOKEN}", "/home/quent/agent"
+    record = Record(
+        kind="chat",
+        messages=[
+            Message(role="assistant", tool_calls=[ToolCall(id=secret, function=Function(name=person, arguments="{}"))]),
+            Message(role="tool", content="done", tool_call_id=secret, name=person),
+        ],
+        provenance=Provenance(source="codex", agent=person, model=secret, version=secret, commit=secret, parent=secret),
+        licence=Licence(spdx=f"LicenseRef-{TOKEN}", found_in="/home/quent/LICENSE"),
+    )
+    made = redacted(record)
+    assert made is not None
+    line = encode(made)
+    assert TOKEN.encode() not in line
+    assert b"quent" not in line
+    assert made.messages
+    assert made.messages[0].tool_calls
+    (call,) = made.messages[0].tool_calls
+    assert (call.id, call.function.name) == ("x <GITHUB_TOKEN_1>", "/home/<USER_1>/agent")
+    assert (made.messages[1].tool_call_id, made.messages[1].name) == (call.id, call.function.name)
+
+
+def test_names_of_models_versions_and_ids_of_calls_stay() -> None:
+    source = Provenance(
+        source="codex", model="claude-3-5-sonnet-20241022, gpt-4-0613", version="2.1.17.4", commit="a" * 40
+    )
+    ids = ["toolu_01A09q90qw90lq917835lq9", "call_AbC123xYz9876543210AbCdEf", "functions.shell:0"]
+    calls = [ToolCall(id=each, function=Function(name="mcp__github__search", arguments="{}")) for each in ids]
+    record = Record(kind="chat", messages=[Message(role="assistant", tool_calls=calls)], provenance=source)
+    before = encode(record)
+    made = redacted(record)
+    assert made is not None
+    made.lineage = None
+    assert encode(made) == before
 
 
 def test_a_secret_that_was_found_is_replaced_in_all_texts_of_the_record_also_in_earlier_ones() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 
 import msgspec
@@ -161,7 +160,7 @@ def example(
             path=path,
             commit=commit.hash,
             parent=commit.parents[0] if commit.parents else None,
-            time=datetime.fromtimestamp(min(commit.time_s, 253402300799), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            time=commit.time,
         ),
         licence=_licence_of_all(paths, licence) if licence is not None else None,
         links=[f"commit:{commit.hash}", *(f"path:{repository}/{path}" for path in paths)],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from seedbed.curation.repositories.history import (
     HistoryOptions,
     TooLarge,
     Unreadable,
+    commit_ranges,
+    folder_within,
     list_commits,
     read_commits,
     read_patches,
@@ -28,9 +29,7 @@ from seedbed.text import legible
 
 VERSION = 2
 """Raised when the same history gives other examples."""
-_MEAN_COMMITS = 512
-_MOST_COMMITS = 2048
-_BYTES_OF_COMMIT = 4000
+BYTES_OF_COMMIT = 4000
 """About how much text a commit has, for the progress."""
 LicenceOf = Callable[[Repository, str, str], Licence | None]
 """The licence of a path in a commit of a repository, from (repository, commit, path)."""
@@ -70,7 +69,7 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size_bytes(self) -> int:
         """About how much text it has."""
-        return self.hashes.count("\n") * _BYTES_OF_COMMIT
+        return self.hashes.count("\n") * BYTES_OF_COMMIT
 
     def fingerprint(self) -> str:
         """Hex digest that changes with the commits, the options and the way in which examples are made."""
@@ -127,15 +126,13 @@ def commit_units(
 
     `name`: of the repository in the records, instead of its own.
 
-    Ranges end where the hashes of commits say so, so that new commits change the last range, and others stay as they are.
-    Raises SeedbedError if there is no repository, and UsageError for an unknown branch or date. An empty one has no units.
+    Ranges are those of `commit_ranges`. Raises SeedbedError if there is no repository, and UsageError for an unknown branch
+    or date. An empty one has no units.
     """
     repository = git.open_repository(path)
-    folder = "" if repository.top is None else os.path.relpath(path.resolve(), repository.top.resolve())
-    within = folder not in ("", ".") and folder.split("/")[0] not in ("..", ".git")
-    below = f"{folder}/" if within else ""
+    below = folder_within(repository, path)
     hashes, unreadable = list_commits(repository, options.history, below)
-    ranges = _ranges(hashes)
+    ranges = commit_ranges(hashes)
     shown = name or git.name_of(repository)
     return [
         CommitUnit(
@@ -151,15 +148,3 @@ def commit_units(
         )
         for number, part in enumerate(ranges)
     ]
-
-
-def _ranges(hashes: Sequence[str]) -> list[list[str]]:
-    """The commits cut after each whose hash is a multiple of the mean length, and where a range would be too long."""
-    ranges: list[list[str]] = []
-    part: list[str] = []
-    for digest in hashes:
-        part.append(digest)
-        if int(digest[:8], 16) % _MEAN_COMMITS == 0 or len(part) == _MOST_COMMITS:
-            ranges.append(part)
-            part = []
-    return [*ranges, part] if part else ranges

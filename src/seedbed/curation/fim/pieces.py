@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,11 @@ _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _BLOCK_LINES = 24
 _SMALLEST = 0.5
 """A cut is looked for from this share of an even piece up to the whole budget."""
+
+CHARACTERS_PER_TOKEN = 6
+"""Around a part of a text, so many characters for each token are looked at; on average, a token has fewer."""
+_TRIMMED = 4
+"""One of so many lines may be left out so that a piece begins or ends where something new begins."""
 
 
 class Piece(NamedTuple):
@@ -123,6 +129,53 @@ def _depth(lines: list[str], at: int) -> float:
         return 60
     indent = len(lines[at]) - len(lines[at].lstrip())
     return indent / 4 if not lines[at - 1].strip() else 40 + indent / 4
+
+
+def around(
+    text: str,
+    begin: int,
+    end: int,
+    count: Callable[[Sequence[str]], list[int]],
+    budget: int,
+    share: float,
+    reach: float = CHARACTERS_PER_TOKEN,
+) -> Piece | None:
+    """The piece of whole lines of at most `budget` tokens that has the characters from `begin` to before `end`.
+
+    `share`: of the tokens around them, how many go to the lines before; what one side does not need goes to the other.
+    `reach`: characters per token of the budget that are looked at on each side. The piece begins and ends, where possible,
+    at a line where something new begins. None if the lines of the part alone have more tokens.
+    """
+    first = text.rfind("\n", 0, max(begin - int(reach * budget), 0)) + 1
+    last = text.find("\n", end + int(reach * budget)) + 1 or len(text)
+    lines = _LINES.findall(text, first, last)
+    counts = count(lines)
+    starts = [first]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+    top, bottom = bisect_right(starts, begin) - 1, bisect_left(starts, end)
+    free = budget - sum(counts[top:bottom])
+    if free < 0:
+        return None
+    before = min(sum(counts[:top]), max(int(free * share), free - sum(counts[bottom:])))
+    start = _reach(counts, range(top - 1, -1, -1), before, top)
+    used = sum(counts[start:top])
+    stop = _reach(counts, range(bottom, len(lines)), free - used, bottom - 1) + 1
+    if starts[start] > 0:
+        start = min(range(start, start + (top - start) // _TRIMMED + 1), key=lambda at: _depth(lines, at))
+    if starts[stop] < len(text):
+        stop = min(range(stop, stop - (stop - bottom) // _TRIMMED - 1, -1), key=lambda at: _depth(lines, at))
+    return Piece(starts[start], starts[stop], sum(counts[start:stop]))
+
+
+def _reach(counts: list[int], numbers: range, most: int, reached: int) -> int:
+    """The last of the numbers of lines up to which they have at most `most` tokens together; `reached` if not one fits."""
+    for number in numbers:
+        most -= counts[number]
+        if most < 0:
+            break
+        reached = number
+    return reached
 
 
 def halves(text: str, piece: Piece) -> list[Piece]:

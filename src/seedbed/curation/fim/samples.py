@@ -12,9 +12,17 @@ from seedbed.curation.fim import syntax
 from seedbed.curation.fim.draws import Draws
 from seedbed.curation.fim.families import Markers
 from seedbed.curation.fim.family_table import families
-from seedbed.curation.fim.pieces import BYTES_PER_TOKEN, Piece, halves, pieces, token_counter
+from seedbed.curation.fim.pieces import (
+    BYTES_PER_TOKEN,
+    CHARACTERS_PER_TOKEN,
+    Piece,
+    around,
+    halves,
+    pieces,
+    token_counter,
+)
 from seedbed.curation.fim.rendering import render_fim
-from seedbed.curation.fim.spans import Mix, Nodes, choose, lines_only
+from seedbed.curation.fim.spans import Mix, Nodes, Span, choose, lines_only
 from seedbed.curation.record import ContextFile, Licence, Provenance, Record, content_id
 from seedbed.curation.repositories.files import Source
 from seedbed.text import legible
@@ -38,6 +46,9 @@ _PARSED_CHARACTERS = 250_000
 """Of a longer file, only the pieces that need it are parsed: a parser may take 12 s for a megabyte of broken code."""
 _LEAST_CONTEXT = 64
 """The least tokens for which another file is shown."""
+
+_LEAST_BEFORE = 0.3
+"""Of the text around a given middle, at least this share comes before it, and as much after it, if the file has so much."""
 
 
 class SampleOptions(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -117,6 +128,42 @@ class Sampler:
             record.id = content_id(record)
             yield record
 
+    def gap(self, source: Source, span: Span, draws: Draws) -> Record | None:
+        """The row of a middle that is given, with as much of its file around it as fits.
+
+        None if the middle has more than half of the tokens of a row. The caller adds where the row comes from.
+        """
+        budget = self._options.max_tokens - self.overhead
+        middle = source.text[span.begin : span.end]
+        if sum(self._count(middle.splitlines(keepends=True))) > budget // 2:
+            return None
+        reach = BYTES_PER_TOKEN if self._tokenizer is None else CHARACTERS_PER_TOKEN
+        order = self._order(draws)
+        share = _LEAST_BEFORE + draws.uniform() * (1 - 2 * _LEAST_BEFORE)
+        for _ in range(4):
+            piece = around(source.text, span.begin, span.end, self._count, budget, share, reach)
+            if piece is None:
+                return None
+            record = Record(
+                kind="fim",
+                prefix=source.text[piece.begin : span.begin],
+                middle=middle,
+                suffix=source.text[span.end : piece.end],
+                span=span.kind,
+                order=order,
+                language=source.language.name,
+                provenance=Provenance(source=""),
+            )
+            if self._fits(record, piece):
+                return record
+            budget -= budget // 10
+        return None
+
+    def _order(self, draws: Draws) -> str:
+        """The order of the parts of a row: the family may have one alone."""
+        order = "psm" if draws.uniform() < self._options.psm_rate else "spm"
+        return order if order in self._orders else self._orders[0]
+
     def _exact(self, text: str, found: list[Piece], drops: Drops, where: str) -> Iterator[Piece]:
         """The pieces, of which those that are close to the limit are counted exactly, and halved if they are too long."""
         waiting = found[::-1]
@@ -146,9 +193,7 @@ class Sampler:
         plain = Record(kind="text", text=text, provenance=empty)
         if draws.uniform() >= self._options.fim_rate:
             return plain
-        order = "psm" if draws.uniform() < self._options.psm_rate else "spm"
-        if order not in self._orders:
-            order = self._orders[0]
+        order = self._order(draws)
         span = choose(text, draws, nodes.of(piece), self._options.mix)
         for _ in range(4):
             if span is None:

@@ -11,7 +11,8 @@ import msgspec
 
 from seedbed.curation.fim.draws import Draws
 
-Kind = Literal["character", "syntax", "line"]
+Kind = Literal["character", "syntax", "line", "edit"]
+"""How a middle was chosen; `edit`: lines that a commit added (see edits.py)."""
 Nodes = Callable[[Draws], dict[str, list[tuple[int, int]]]]
 """Gives the syntax nodes that can be a middle, as ranges of characters of the piece, by their kind."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -99,7 +99,7 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
     def fingerprint(self) -> str:
         """Hex digest that changes with the files, the options and the way in which rows are made."""
         folder = self.options.tokenizer
-        tokenizer = "" if folder is None else _tokenizer(folder).fingerprint
+        tokenizer = "" if folder is None else tokenizer_of(folder).fingerprint
         options = msgspec.structs.replace(self.options, tokenizer=None)
         entries = fingerprint(self.tree, [*self.entries, *self.licence_entries])
         facts = msgspec.json.encode((VERSION, self.tree.name, options, tokenizer, entries))
@@ -107,7 +107,7 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
 
     def read(self, drops: Drops) -> Iterator[Record]:
         """Yield the rows, file by file; what is left out is counted in `drops`."""
-        sampler = _sampler(self.options)
+        sampler = sampler_of(self.options)
         neighbours = None
         if self.options.context == "repository":
             characters = CHARACTERS_PER_TOKEN * self.options.samples.max_tokens
@@ -127,7 +127,9 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
         """The source files whose licences are let through."""
         allowed = gate(self.options.licences)
         with Reader(self.tree) as reader:
-            licences = Licences([each.path for each in self.licence_entries], self._licence_reader(reader))
+            licences = Licences(
+                [each.path for each in self.licence_entries], licence_reader(reader, self.licence_entries)
+            )
             for source in sources(self.tree, self.entries, self.options.limits, drops):
                 licence = licences.of(source.path, source.text)
                 if allowed.lets_through(licence):
@@ -136,17 +138,24 @@ class FimUnit(msgspec.Struct, kw_only=True, frozen=True):
                     where = where_of(self.tree, source.path)
                     drops.drop("licences", f"licence not let through: {licence.spdx}", where, source.text)
 
-    def _licence_reader(self, reader: Reader) -> Callable[[str], str | None]:
-        """A function that gives the text of a licence file, or None if it cannot be read."""
-        by_path = {each.path: each for each in self.licence_entries}
 
-        def read(path: str) -> str | None:
-            try:
-                return reader.read(by_path[path], LICENCE_BYTES).decode("utf-8", "replace")
-            except UnreadableError:
-                return None
+def licence_reader(reader: Reader, entries: Sequence[Entry]) -> Callable[[str], str | None]:
+    """A function that gives the text of one of the licence files, or None if it cannot be read."""
+    by_path = {each.path: each for each in entries}
 
-        return read
+    def read(path: str) -> str | None:
+        try:
+            return reader.read(by_path[path], LICENCE_BYTES).decode("utf-8", "replace")
+        except UnreadableError:
+            return None
+
+    return read
+
+
+def licence_entries_of(entries: Sequence[Entry]) -> list[Entry]:
+    """The files of a repository that say something of its licence, in order of `licence_paths`."""
+    by_path = {each.path: each for each in entries}
+    return [by_path[path] for path in licence_paths(by_path) if path_reason(path) is None]
 
 
 def fim_units(path: Path, options: FimOptions, *, name: str | None = None) -> list[FimUnit]:
@@ -165,12 +174,11 @@ def fim_units(path: Path, options: FimOptions, *, name: str | None = None) -> li
         )
     gate(options.licences)
     syntax.require()
-    _sampler(options)  # refuses a tokenizer that does not fit before anything is read
+    sampler_of(options)  # refuses a tokenizer that does not fit before anything is read
     tree, entries = open_tree(path, commit=options.commit, untracked=options.untracked)
     tree = tree if name is None else msgspec.structs.replace(tree, name=name)
     parts = [entries[at : at + UNIT_FILES] for at in range(0, len(entries), UNIT_FILES)]
-    by_path = {each.path: each for each in entries}
-    licence_entries = [by_path[path] for path in licence_paths(by_path) if path_reason(path) is None]
+    licence_entries = licence_entries_of(entries)
     return [
         FimUnit(
             tree=tree,
@@ -186,15 +194,16 @@ def fim_units(path: Path, options: FimOptions, *, name: str | None = None) -> li
 
 
 @cache
-def _sampler(options: FimOptions) -> Sampler:
+def sampler_of(options: FimOptions) -> Sampler:
     """The sampler of options, made once in each process."""
-    tokenizer = None if options.tokenizer is None else _tokenizer(options.tokenizer)
+    tokenizer = None if options.tokenizer is None else tokenizer_of(options.tokenizer)
     found = markers(options.family, tokenizer) if options.family is not None and tokenizer is not None else None
     return Sampler(options.samples, options.family, tokenizer, found)
 
 
 @cache
-def _tokenizer(folder: Path) -> Tokenizer:
+def tokenizer_of(folder: Path) -> Tokenizer:
+    """The tokenizer of a folder, read once in each process."""
     from seedbed.tokenizer.tokenizer import Tokenizer
 
     return Tokenizer.of_model(folder)

@@ -352,7 +352,7 @@ def _ipv6(match: re.Match[str], value: str) -> bool:
 
 def _user(match: re.Match[str], value: str) -> bool:
     return (
-        value.lower() not in known_words("impersonal_users")
+        value.lower() not in known_words("impersonal_users") | known_words("example_users")
         and not is_placeholder(value)
         and any(char.isalpha() for char in value)
         and not re.search(r"\.[a-z]{2,4}$", value)

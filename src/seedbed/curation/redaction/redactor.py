@@ -18,12 +18,15 @@ from seedbed.curation.redaction.given_words import GivenWords, given_words
 from seedbed.curation.redaction.repeats import Repeats, is_common, spellings, united
 from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
 from seedbed.curation.redaction.scanner import Scanner, Span
+from seedbed.text import is_utf_8
 
 _PASSES = 3
 """A text is read again where something was replaced, since a secret may have hidden what stood next to it."""
 ROUNDS = 3
 """How often the texts of a record are redacted at most: again after secrets were found, for those in other texts."""
-_LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_LITERAL = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_ESCAPE = re.compile(r'\\["/un]')
+"""An escape of JSON that may hide a part of a secret, or what stands before it."""
 _FRAGMENT = "cut"
 """The check of the rule for halves of secrets, which are not looked for elsewhere."""
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_0-9]*_\d+>")
@@ -156,13 +159,32 @@ class Redactor:
             return self.redact_json(text, numbering, names)
         return self._plain(text, numbering, names)
 
+    def finds(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> bool:
+        """Whether something in a text would be replaced; nothing is counted."""
+        return bool(self._spans(text, names, numbering.repeats))
+
     def _plain(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
         for _ in range(_PASSES):
             replacements = self._replacements(text, numbering, names)
             if not replacements:
                 break
             text = _replaced(text, replacements)
-        return text
+        return self._decoded(text, numbering, names) if _ESCAPE.search(text) else text
+
+    def _decoded(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
+        """A text with JSON in it, such as lines of JSON in the output of a tool, redacted in its decoded strings, too."""
+
+        def literal(match: re.Match[str]) -> str:
+            if "\\" not in match[0]:
+                return match[0]
+            try:
+                value = json.loads(match[0])
+            except ValueError:
+                return match[0]
+            changed = self.redacted(value, numbering, names)
+            return match[0] if changed == value else _as_literal(changed, match[0])
+
+        return _LITERAL.sub(literal, text)
 
     def redact_json(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """A JSON text, redacted in its decoded strings, so that escapes hide nothing; the rest keeps its bytes.
@@ -181,7 +203,7 @@ class Redactor:
             is_value = between.strip() == ":"
             changed = self._value(key, value, numbering, names) if is_value else self.redacted(value, numbering, names)
             key = "" if is_value else value
-            pieces += [between, match[0] if changed == value else json.dumps(changed, ensure_ascii=match[0].isascii())]
+            pieces += [between, match[0] if changed == value else _as_literal(changed, match[0])]
             end = match.end()
         return "".join([*pieces, text[end:]])
 
@@ -190,15 +212,19 @@ class Redactor:
         if _is_json(value):
             return self.redact_json(value, numbering, names)
         before = f'"{key}": "'
-        spans = [
-            Span(max(start - len(before), 0), min(end - len(before), len(value)), rule)
-            for start, end, rule in self._spans(f'{before}{value}"', names, numbering.repeats)
-            if end > len(before)
-        ]
-        general = all(span.rule.id == "assignment" for span in spans)
-        if general and self.options.secrets and is_assigned_secret(key, value):
-            spans = [Span(0, len(value), _NAME_RULES["SECRET"])]
-        return _replaced(value, [(s, e, self._placeholder(rule, value[s:e], numbering)) for s, e, rule in spans])
+        for number in range(_PASSES):
+            spans = [
+                Span(max(start - len(before), 0), min(end - len(before), len(value)), rule)
+                for start, end, rule in self._spans(f'{before}{value}"', names, numbering.repeats)
+                if end > len(before)
+            ]
+            general = number == 0 and all(span.rule.id == "assignment" for span in spans)
+            if general and self.options.secrets and is_assigned_secret(key, value):
+                spans = [Span(0, len(value), _NAME_RULES["SECRET"])]
+            if not spans:
+                break
+            value = _replaced(value, [(s, e, self._placeholder(rule, value[s:e], numbering)) for s, e, rule in spans])
+        return self._decoded(value, numbering, names) if _ESCAPE.search(value) else value
 
     def redact_parts(self, parts: Sequence[str], numbering: Numbering, names: Sequence[str] = ()) -> list[str]:
         """The parts of one text, redacted as a whole, so that what crosses a cut is found; joined they are the result.
@@ -259,6 +285,11 @@ def _overlaps_one_of(kept: Sequence[tuple[int, int]], span: Span) -> bool:
 def _is_json(text: str) -> bool:
     """Whether a text may be an object or a list of JSON with strings, by its ends."""
     return text[:1] in ("{", "[") and text.rstrip()[-1:] in ("}", "]") and '"' in text
+
+
+def _as_literal(value: str, before: str) -> str:
+    """A string of JSON, with letters beyond ASCII as they were in the one before; half of a pair is written as an escape."""
+    return json.dumps(value, ensure_ascii=before.isascii() or not is_utf_8(value))
 
 
 def _replaced(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:

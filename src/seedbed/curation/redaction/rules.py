@@ -15,7 +15,7 @@ r"""The beginning of a word, also after an escape of source code (`\n`) or of a 
 _END = r"(?![A-Za-z0-9])"
 _IS = r"""(?:\\{0,2}["'`\])]){0,2}[ \t]{0,4}(?:=>|:=|={1,3}|:|,|(?<=[ \t])is\b)[ \t]{0,4}(?:\\{0,2}["'`]){0,3}"""
 """What stands between a name and its value, in code, JSON, YAML, environment files and prose."""
-WORD_LISTS = ("top_level_domains", "impersonal_users", "impersonal_names")
+WORD_LISTS = ("top_level_domains", "impersonal_users", "example_users", "impersonal_names")
 """The lists of words.toml."""
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from seedbed import files
 from seedbed.curation.drops import Drops
-from seedbed.curation.record import ContextFile, Function, Message, Record, Redaction, content_id
+from seedbed.curation.record import ContextFile, Function, Licence, Message, Record, Redaction, content_id
 from seedbed.curation.redaction.redactor import ROUNDS, Numbering, Redactor
 from seedbed.curation.redaction.rules import Rule
 from seedbed.errors import SeedbedError
@@ -34,7 +34,7 @@ class RedactStep:
     """
 
     name = "redact"
-    version = 2
+    version = 3
 
     def __init__(self, redactor: Redactor, names_of: NamesOf | None = None) -> None:
         self.redactor = self._redactor = redactor
@@ -96,6 +96,9 @@ class RedactStep:
             value = getattr(source, field)
             if value is not None:
                 setattr(source, field, plain(value))
+        labels = _labels(record)
+        if labels and self._redactor.finds("\n".join(labels), numbering, names):  # one look at all is faster
+            _replace_labels(record, {label: plain(label) for label in labels})
 
     def _note(self, numbering: Numbering, drops: Drops) -> None:
         for rule, count in numbering.counts.items():
@@ -118,6 +121,40 @@ def _redact_message(message: Message, plain: Callable[[str], str]) -> None:
             )
             for call in message.tool_calls
         ]
+
+
+def _labels(record: Record) -> list[str]:
+    """The short texts of a record that a log or a file gives, each once: models and versions, names and ids of calls."""
+    source, licence = record.provenance, record.licence
+    found = [source.agent, source.model, source.version, source.commit, source.parent]
+    found += [licence.spdx, licence.found_in] if licence is not None else []
+    for message in record.messages or ():
+        found += [message.name, message.tool_call_id]
+        for call in message.tool_calls or ():
+            found += [call.id, call.function.name]
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def _replace_labels(record: Record, changed: Mapping[str, str]) -> None:
+    def new(label: str | None) -> str | None:
+        return changed[label] if label else label
+
+    source, licence = record.provenance, record.licence
+    for field in ("agent", "model", "version", "commit", "parent"):
+        setattr(source, field, new(getattr(source, field)))
+    if licence is not None:
+        spdx, found_in = changed.get(licence.spdx, licence.spdx), changed.get(licence.found_in, licence.found_in)
+        record.licence = Licence(spdx=spdx, found_in=found_in)
+    for message in record.messages or ():
+        message.name, message.tool_call_id = new(message.name), new(message.tool_call_id)
+        for number, call in enumerate(message.tool_calls or ()):
+            assert message.tool_calls is not None
+            function = Function(
+                name=changed.get(call.function.name, call.function.name), arguments=call.function.arguments
+            )
+            message.tool_calls[number] = msgspec.structs.replace(
+                call, id=changed.get(call.id, call.id), function=function
+            )
 
 
 def project_key(path: Path) -> bytes:

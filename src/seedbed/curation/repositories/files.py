@@ -291,18 +291,28 @@ def source_of(reader: Reader, entry: Entry, limits: Limits) -> Source | tuple[st
 
     The path is judged first, so that files that are no sources are not read.
     """
+    reason = entry_reason(entry)
+    return source_of_content(entry.path, reader.read(entry, limits.bytes), limits) if reason is None else (reason, "")
+
+
+def entry_reason(entry: Entry) -> str | None:
+    """Why a file is no source, as its path, its mode and the repository say; None if its content must say."""
     if entry.mode in ("", "100644", "100755", "100664") and entry.said != "source":
         reason = entry.said or path_reason(entry.path, tracked=entry.tracked)
         if reason is not None:
-            return reason, ""
+            return reason
     language = language_of_path(entry.path)
     if language is not None and language.kind == "data":
-        return "data file", ""
+        return "data file"
     name = entry.path.rsplit("/", 1)[-1]
     if language is None and "." in name[1:] and entry.mode in ("", "100644"):
-        return "no known programming language", ""
-    content = reader.read(entry, limits.bytes)
-    language = language or language_of_first_line(content)
+        return "no known programming language"
+    return None
+
+
+def source_of_content(path: str, content: bytes, limits: Limits) -> Source | tuple[str, str]:
+    """The source of a file whose path may be one, or the reason why it is none and its text."""
+    language = language_of_path(path) or language_of_first_line(content)
     if language is None:
         return "no known programming language", ""
     if b"\0" in content:
@@ -311,9 +321,9 @@ def source_of(reader: Reader, entry: Entry, limits: Limits) -> Source | tuple[st
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         return "not UTF-8", ""
-    language = language_of_text(language, entry.path, text)
+    language = language_of_text(language, path, text)
     reason = text_reason(text, language, limits)
-    return Source(entry.path, text, language) if reason is None else (reason, text)
+    return Source(path, text, language) if reason is None else (reason, text)
 
 
 def where_of(tree: Tree, path: str) -> str:

@@ -12,7 +12,9 @@ import secrets
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from heapq import heappop, heappush
+from pathlib import Path
 from typing import IO, TypeAlias
 
 import msgspec
@@ -29,6 +31,10 @@ _CHUNK = 1 << 20
 _GROUP_COMMITS = 16
 _GROUP_BYTES = 2 << 20
 _SINCE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:?\d\d)?)?|\d+ (day|week|month|year)s?( ago)?")
+_LAST_SECOND = 253402300799
+"""Of the year 9999, the last that dates can have."""
+_MEAN_COMMITS = 512
+_MOST_COMMITS = 2048
 _RAW = re.compile(r":(\d{6}) (\d{6}) ([0-9a-f]+) ([0-9a-f]+) ([A-Z])(\d*)")
 
 
@@ -54,6 +60,11 @@ class Commit(msgspec.Struct, frozen=True):
     """When it was committed, in seconds since 1970."""
     message: str
     changes: list[Change] | None
+
+    @property
+    def time(self) -> str:
+        """When it was committed, in UTC: 2026-11-21T10:15:00Z."""
+        return datetime.fromtimestamp(min(self.time_s, _LAST_SECOND), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -98,6 +109,28 @@ def list_commits(repository: Repository, options: HistoryOptions, below: str = "
     except GitError:
         return _walk(repository, _tips(repository, selection), options)
     return newest_first.decode("ascii").split()[::-1], 0
+
+
+def folder_within(repository: Repository, path: Path) -> str:
+    """The path of a folder in its repository, with a slash at its end; empty for the top, and for a bare repository."""
+    folder = "" if repository.top is None else os.path.relpath(path.resolve(), repository.top.resolve())
+    within = folder not in ("", ".") and folder.split("/")[0] not in ("..", ".git")
+    return f"{folder}/" if within else ""
+
+
+def commit_ranges(hashes: Sequence[str]) -> list[list[str]]:
+    """The commits cut after each whose hash is a multiple of the mean length, and where a range would be too long.
+
+    New commits so change the last range, and others stay as they are.
+    """
+    ranges: list[list[str]] = []
+    part: list[str] = []
+    for digest in hashes:
+        part.append(digest)
+        if int(digest[:8], 16) % _MEAN_COMMITS == 0 or len(part) == _MOST_COMMITS:
+            ranges.append(part)
+            part = []
+    return [*ranges, part] if part else ranges
 
 
 def _tips(repository: Repository, selection: list[str]) -> list[str]:
