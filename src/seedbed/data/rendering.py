@@ -26,7 +26,7 @@ from seedbed.data.shards import TOKENIZER
 from seedbed.data.worker_pool import PYTHON, SINGLE_PROCESS_BYTES, WorkerPool, serve
 from seedbed.tokenizer.tokenizer import Tokenizer
 
-VERSION = 1
+VERSION = 2
 """Raised when the same rows give other samples, so that data prepared earlier are not used."""
 INVALID, UNTRAINED, TOO_LONG = "invalid row", "nothing in it is trained", "longer than the context"
 SETTINGS = "rendering.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -11,6 +11,8 @@ from seedbed.curation.record import Message, Record, is_trained
 
 FLOOR_TOKENS, FLOOR_SHARE = 64, 16
 """A tool's output is not made shorter than about so many tokens, or this part (1/16) of the limit if that is more."""
+_USUAL_OVERHEAD = 5
+"""Tokens that a template writes around a message, as ChatML does."""
 _MARK = "\n[... {count:,} characters left out ...]\n"
 
 
@@ -35,12 +37,10 @@ def clip(
     renderer: Counter,
     *,
     length: int | None = None,
-    sizes: Mapping[int, int] | None = None,
 ) -> Clipped:
     """Shorten a record to at most `max_tokens` tokens.
 
-    `length`: how many it has at least, if that is known; if it is at most `max_tokens`, the record is not changed. `sizes`: the
-    tokens of the texts of messages (see `size_of`) by `id`, for messages of which they are known.
+    `length`: how many it has at least, if that is known; if it is at most `max_tokens`, the record is not changed.
 
     A chat keeps its system message and its first task; what comes after the last trained turn goes first, then the oldest
     outputs of tools are shortened (their beginning and end stay), then the oldest turns go, each with its tool results; the
@@ -58,10 +58,9 @@ def clip(
         return Clipped([], 0, "the chat template refuses the chat")
     if total <= max_tokens:
         return Clipped([record])
-    chat = _Chat(record.messages or [], renderer, total, sizes or {}, max(FLOOR_TOKENS, max_tokens // FLOOR_SHARE))
+    chat = ChatClipper(record, total, max_tokens, Sizes(renderer.encode))
     left = total
-    while chat.shorten(left - max_tokens):
-        made = msgspec.structs.replace(record, messages=chat.messages)
+    while (made := chat.shorter(left)) is not None:
         counted = renderer.count(made)
         if counted is None:
             return Clipped([], total, "the chat template refuses the chat without its oldest turns")
@@ -78,41 +77,65 @@ class _Step(NamedTuple):
     messages: list[int]
 
 
-class _Chat:
-    """The messages of a chat that is shortened, with about how many tokens each has."""
+class ChatClipper:
+    """Shortens a chat step by step, until the caller finds that it is short enough; see `clip` for what goes first."""
 
-    def __init__(
-        self, messages: Sequence[Message], renderer: Counter, total: int, sizes: Mapping[int, int], floor: int
-    ) -> None:
+    def __init__(self, record: Record, total: int, max_tokens: int, sizes: Sizes) -> None:
+        """`total`: the tokens of the rendered chat, or at least of its texts."""
+        self._record, self._max_tokens = record, max_tokens
+        messages = record.messages or []
         last = max((number for number, each in enumerate(messages) if is_trained(each)), default=len(messages) - 1)
         self._messages: list[Message | None] = list(messages[: last + 1])
         self._trailing_messages = list(messages[last + 1 :])
-        self._encode, self._known, self._floor = renderer.encode, sizes, floor
-        self._sizes = [self._size(each) for each in messages[: last + 1]]
-        self._trailing_size = sum(map(self._size, self._trailing_messages))
-        # At most what the template writes for a message beside its texts. If it is less, another round leaves out the rest.
-        self._overhead = 2 * max(0, total - sum(self._sizes) - self._trailing_size) // (len(messages) + 1)
+        self._known, self._floor = sizes, max(FLOOR_TOKENS, max_tokens // FLOOR_SHARE)
+        self._sizes = [sizes.of(each) for each in messages[: last + 1]]
+        self._trailing_size = sum(map(sizes.of, self._trailing_messages))
+        # About what the template writes for a message beside its texts. If it is more, another round leaves out the rest.
+        extra = total - sum(self._sizes) - self._trailing_size
+        self._overhead = max(_USUAL_OVERHEAD, 2 * extra // (len(messages) + 1))
         head = next((number for number, each in enumerate(messages) if each.role in ("assistant", "tool")), last)
         self._steps = list(_steps(messages[: last + 1], head))
 
-    @property
-    def messages(self) -> list[Message]:
-        """What is left."""
-        return [*(each for each in self._messages if each is not None), *self._trailing_messages]
-
-    def shorten(self, excess: int) -> bool:
-        """Leave out about `excess` tokens or more. Returns whether anything was left out."""
-        left, steps, trailing = excess, len(self._steps), bool(self._trailing_messages)
+    def shorter(self, total: int) -> Record | None:
+        """The chat, which has about `total` tokens, with at most about `max_tokens`; None if nothing can be left out."""
+        excess = left = total - self._max_tokens
+        steps, trailing = len(self._steps), bool(self._trailing_messages)
         if self._trailing_messages:
             left -= self._trailing_size + self._overhead * len(self._trailing_messages)
             self._trailing_messages = []
+        for _ in range(self._without_room()):
+            left -= self._drop_oldest()
         for step in self._steps[:-1]:
             left -= self._shorten_outputs(step, left)
         while left > 0 and len(self._steps) > 1:
             left -= self._drop_oldest()
         if left > 0 and self._steps:
             left -= self._shorten_outputs(self._steps[-1], left)
-        return left < excess or len(self._steps) < steps or trailing
+        if left >= excess and len(self._steps) == steps and not trailing:
+            return None
+        return msgspec.structs.replace(self._record, messages=[each for each in self._messages if each is not None])
+
+    def _without_room(self) -> int:
+        """How many of the oldest steps have to go even if the outputs of all steps are made as short as they may be."""
+        inside = {number for step in self._steps for number in (*step.asked, *step.messages)}
+        room = self._max_tokens
+        for number, message in enumerate(self._messages):
+            if message is not None and number not in inside:
+                room -= self._sizes[number] + self._overhead
+        for number in range(len(self._steps) - 1, 0, -1):
+            room -= self._shortest(self._steps[number])
+            if room < 0:
+                return number
+        return 0
+
+    def _shortest(self, step: _Step) -> int:
+        """How many tokens the messages of a step have with the outputs of tools as short as they may be."""
+        total = 0
+        for number in step.messages:
+            message, size = self._messages[number], self._sizes[number]
+            is_output = message is not None and message.role == "tool"
+            total += self._overhead + (min(size, self._floor) if is_output else size)
+        return total
 
     def _shorten_outputs(self, step: _Step, excess: int) -> int:
         """Shorten the outputs of tools of a step; returns how many tokens they lost."""
@@ -125,9 +148,7 @@ class _Chat:
             wanted = max(self._floor, size - (excess - lost) - FLOOR_TOKENS // 2)
             if size <= self._floor + FLOOR_TOKENS or wanted >= size:
                 continue
-            keep = len(message.content) * wanted // size
-            self._messages[number] = msgspec.structs.replace(message, content=head_and_tail(message.content, keep))
-            self._sizes[number] = self._size(self._messages[number])
+            self._messages[number], self._sizes[number] = self._known.shortened(message, size, wanted)
             lost += size - self._sizes[number]
         return lost
 
@@ -143,17 +164,45 @@ class _Chat:
             self._messages[number] = None
         return sum(self._sizes[number] + self._overhead for number in gone)
 
-    def _size(self, message: Message | None) -> int:
-        if message is None:
-            return 0
-        return self._known.get(id(message)) or size_of(message, self._encode)
 
+class Sizes:
+    """How many tokens the texts of messages have, without what a template writes around them; each is counted once."""
 
-def size_of(message: Message, encode: Callable[[str], list[int]]) -> int:
-    """How many tokens the texts of a message have, without what a template writes around them."""
-    texts = [message.content, message.reasoning or ""]
-    texts += [text for call in message.tool_calls or () for text in (call.function.name, call.function.arguments)]
-    return sum(len(encode(text)) for text in texts if text)
+    def __init__(self, encode: Callable[[str], list[int]], exact_characters: int | None = None) -> None:
+        """`exact_characters`: longer outputs of tools are estimated from so many of their characters; None: never."""
+        self._encode, self._exact = encode, exact_characters
+        self._known: dict[int, tuple[Message, int]] = {}  # by `id`, so the messages are kept, too
+        self._shortened: dict[tuple[int, int], tuple[Message, int]] = {}
+
+    def of(self, message: Message) -> int:
+        """The tokens of a message, which must not change."""
+        found = self._known.get(id(message))
+        if found is None:
+            found = self._known[id(message)] = (message, self._count(message))
+        return found[1]
+
+    def shortened(self, message: Message, size: int, wanted: int) -> tuple[Message, int]:
+        """The output of a tool of `size` tokens with about `wanted` of them, and how many it then has."""
+        key = (id(message), wanted)
+        if key not in self._shortened:
+            self.of(message)  # which keeps it
+            keep = len(message.content) * wanted // size
+            made = msgspec.structs.replace(message, content=head_and_tail(message.content, keep))
+            self._shortened[key] = (made, self._count(made))
+        return self._shortened[key]
+
+    def _count(self, message: Message) -> int:
+        texts = [message.content, message.reasoning or ""]
+        texts += [text for call in message.tool_calls or () for text in (call.function.name, call.function.arguments)]
+        estimated = message.role == "tool" and self._exact is not None
+        return sum(self._estimate(text) if estimated else len(self._encode(text)) for text in texts if text)
+
+    def _estimate(self, text: str) -> int:
+        assert self._exact is not None
+        if len(text) <= self._exact:
+            return len(self._encode(text))
+        part = max(self._exact // 2, 1)
+        return len(text) * (len(self._encode(text[:part])) + len(self._encode(text[-part:]))) // (2 * part)
 
 
 def _steps(messages: Sequence[Message], head: int) -> Iterator[_Step]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 import msgspec
 
 from seedbed.curation.drops import Drops
-from seedbed.curation.record import Record, texts_of
-from seedbed.curation.rendering.clipping import clip, size_of
+from seedbed.curation.record import Message, Record, texts_of
+from seedbed.curation.rendering.clipping import ChatClipper, Sizes, clip
 from seedbed.curation.rendering.conversations import UnreadableError, trained_turns
 from seedbed.curation.rendering.encoding import CannotStayTextError, Sample, SpanEncoder
 from seedbed.curation.rendering.programs import ChatProgram, ChatPrograms, other_tokens
@@ -32,6 +32,10 @@ BATCH_CHARACTERS = 1 << 22
 
 CHARACTERS_PER_TOKEN = 4
 """Chats with more characters than so many for each token of the limit are taken turn by turn, if the template needs that."""
+
+EXACT_CHARACTERS = 512
+"""Of outputs of tools with more characters, or with more than half a character for each token of the limit, the tokens are
+estimated before they are clipped."""
 
 Loss = Literal["assistant", "all"]
 """What is trained: in chats the turns of the assistant and in fill in the middle the middle, or everything."""
@@ -255,7 +259,8 @@ class Renderer:
         """
         if self.max_tokens is None or self.loss == "all":
             return False
-        limit = CHARACTERS_PER_TOKEN * self.max_tokens if program.facts.per_turn else MAX_CHARACTERS // 2
+        times = 1 if program.facts.per_turn else 2  # with so many characters, it is too long for certain
+        limit = min(CHARACTERS_PER_TOKEN * times * self.max_tokens, MAX_CHARACTERS // 2)
         return sum(map(len, texts_of(record))) > limit
 
     def _by_turns(self, record: Record, program: ChatProgram, drops: Drops) -> Iterator[tuple[Record, Sample]]:
@@ -265,45 +270,50 @@ class Renderer:
         """
         assert self.max_tokens is not None
         messages = record.messages or []
-        sizes = {id(each): size_of(each, self.encode) for each in messages}
+        sizes = Sizes(self.encode, max(EXACT_CHARACTERS, self.max_tokens // 2))
+        untrained: dict[int, Message] = {}
         numbers = {id(each): number for number, each in enumerate(messages)}
         left = trained_turns(record)
-        length = sum(sizes[id(each)] for each in messages[: left[-1] + 1]) if left else 0
+        length = sum(map(sizes.of, messages[: left[-1] + 1])) if left else 0
         if length > self.max_tokens:
             self._note_length(record, length)
         while left:
-            upto = [
-                msgspec.structs.replace(each, trained=False)
-                if each.role == "assistant" and number not in left
-                else each
-                for number, each in enumerate(messages[: left[-1] + 1])
-            ]
+            upto = messages[: left[-1] + 1]
+            for number, each in enumerate(upto):
+                if each.role == "assistant" and number not in left:
+                    if number not in untrained:
+                        untrained[number] = msgspec.structs.replace(each, trained=False)
+                    upto[number] = untrained[number]
             part = msgspec.structs.replace(record, messages=upto)
-            length = sum(sizes[id(each)] for each in messages[: left[-1] + 1])
-            covered = [left[-1]]
-            for _ in range(2):  # the length is a lower bound, so that the first try may be too long
-                clipped = clip(part, self.max_tokens, self, length=length, sizes=sizes)
-                if clipped.lost_tokens:
-                    self._note_length(record, self.max_tokens + 1)
-                if not clipped.records:
-                    _drop(drops, record, clipped.reason)
-                    break
-                (part,) = clipped.records
-                chat = program.chat(part)
-                chat.only_last = True
-                (answer,) = program.ask_aside([chat])
-                (sample,) = self._encoded(answer.samples) or [None]
-                if sample is None:
-                    _drop(drops, record, _REASONS.get(answer.problem, answer.problem or _NOT_TEXT), answer.message)
-                    break
-                length = len(sample.ids)
-                if length <= self.max_tokens:
-                    covered += [numbers.get(id((part.messages or [])[turn]), -1) for turn in answer.samples[0].turns]
-                    yield part, sample
-                    break
-            else:
-                _drop(drops, record, _TOO_LONG)
+            sample, turns = self._fitting(record, part, program, sizes, drops)
+            if sample is not None:
+                yield sample
+            covered = {left[-1], *(numbers.get(id(each), -1) for each in turns)}
             left = [turn for turn in left if turn not in covered]
+
+    def _fitting(
+        self, record: Record, part: Record, program: ChatProgram, sizes: Sizes, drops: Drops
+    ) -> tuple[tuple[Record, Sample] | None, list[Message]]:
+        """The sample of the last turn of a part of a record, with as much before it as fits, and the turns it trains."""
+        assert self.max_tokens is not None
+        length = sum(map(sizes.of, part.messages or ()))
+        clipper = ChatClipper(part, length, self.max_tokens, sizes)
+        made = part if length <= self.max_tokens else clipper.shorter(length)
+        while made is not None:
+            chat = program.chat(made)
+            chat.only_last = True
+            (answer,) = program.ask_aside([chat])
+            (sample,) = self._encoded(answer.samples) or [None]
+            if sample is None:
+                _drop(drops, record, _REASONS.get(answer.problem, answer.problem or _NOT_TEXT), answer.message)
+                return None, []
+            if made is not part:
+                self._note_length(record, self.max_tokens + 1)
+            if len(sample.ids) <= self.max_tokens:
+                return (made, sample), [(made.messages or [])[turn] for turn in answer.samples[0].turns]
+            made = clipper.shorter(len(sample.ids))
+        _drop(drops, record, _TOO_LONG)
+        return None, []
 
     def _note_length(self, record: Record, tokens: int) -> None:
         self.too_long[record.id] = max(tokens, self.too_long.get(record.id, 0))
