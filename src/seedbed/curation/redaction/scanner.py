@@ -19,6 +19,8 @@ from seedbed.curation.redaction.rules import Rule
 
 _BLOCK = 1 << 18
 """Bytes that are hashed at once: the tables and a block stay in the cache of a processor."""
+_SHORT = 128
+_MOST_CLEAN = 1 << 15
 _FACTOR = np.uint32(2654435761)
 _DIGITS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _HEX = bytes(48 if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
@@ -64,15 +66,21 @@ class Scanner:
         lower = by_shape.pop("lower", {})
         self._grams = [Grams(size, lower) for size in (3, 4)]
         self._singles = {anchor: found for anchor, found in lower.items() if len(anchor) < 3}
+        self._clean: set[str] = set()
+        """Short texts in which nothing was found: names of repositories, models and files come with every record."""
         self._shapes = {shape: dict(anchors) for shape, anchors in by_shape.items()}
 
     def spans(self, text: str) -> list[Span]:
         """The spans of a text in order; spans that overlap are joined, and the first rule of the table names them."""
+        if text in self._clean:
+            return []
         found: list[tuple[int, int, int, Rule]] = []
         for compiled, at in self._candidates(text):
             span = _matched(compiled, text, at)
             if span is not None:
                 found.append((*span, compiled.number, compiled.rule))
+        if not found and len(text) <= _SHORT and len(self._clean) < _MOST_CLEAN:
+            self._clean.add(text)
         return _joined(found) if found else []
 
     def _candidates(self, text: str) -> Iterator[tuple[_Compiled, int]]:
