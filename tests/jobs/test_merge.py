@@ -11,6 +11,8 @@ from prepared import merged, new_task, preparation, prepared, repository, rows, 
 from seedbed.config.preparing import DecontaminationConfig, MergeConfig, Merging, SplitConfig
 from seedbed.curation import merging
 from seedbed.curation.folder import EVAL, LEDGER, TRAIN, describe, verify
+from seedbed.curation.splitting import ranges
+from seedbed.curation.splitting.ranges import ranges_of
 from seedbed.errors import SeedbedError
 from seedbed.jobs.merge import WORK
 from seedbed.runs.lifecycle import StopRequested
@@ -45,6 +47,17 @@ def test_a_merge_has_train_and_eval_without_leaks(tmp_path: Path, inputs: list[P
     assert [each["name"] for each in description.inputs] == ["set0", "set1"]
     assert description.steps[0] == "redact@2"
     assert not list((made / LEDGER).parent.glob("*.tmp"))
+
+
+def test_the_usual_number_of_processes_suits_rows_of_any_size(
+    tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`merge.workers = 0` was taken as no process at all once the rows had several ranges, from 16 MB on."""
+    whole = merged(tmp_path / "runs", tmp_path / "whole", *inputs)
+    monkeypatch.setattr(ranges, "ranges_of", lambda parts: ranges_of(parts, 20_000))
+    config = Merging(merge=MergeConfig(inputs=tuple(map(str, inputs))))
+    run_task(new_task(tmp_path / "runs", "merge", config, tmp_path / "parts"))
+    assert describe(tmp_path / "parts").files == describe(whole).files
 
 
 def test_rows_once_in_eval_never_enter_train_when_data_are_added(tmp_path: Path, inputs: list[Path]) -> None:

@@ -262,7 +262,7 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
         level=asked.level,
         salt=asked.salt,
         ledger=known,
-        workers=merger.config.merge.workers,
+        workers=merger.config.merge.workers or None,
     )
     parts = [merger.unique]
     advance = merger.progress("splitting", 3 * merger.unique.stat().st_size)
