@@ -12,8 +12,8 @@ from seedbed.curation import folder as layout
 from seedbed.curation.folder import Description
 from seedbed.curation.record import content_id
 from seedbed.curation.report.drawing import large
-from seedbed.curation.report.page import DIMENSIONS, KINDS
 from seedbed.curation.report.summary import Summary
+from seedbed.curation.report.wording import DIMENSIONS, KINDS
 from seedbed.text import listed, printable, shorten
 
 ID_BYTES = 8
