@@ -125,7 +125,7 @@ class SampleEncoder:
             ids.tobytes(),
             ends,
             trained,
-            self._num_bytes(ids[np.frombuffer(trained, np.uint8) != 0]),
+            self.num_bytes(ids[np.frombuffer(trained, np.uint8) != 0]),
             0 if unknown is None else int(np.count_nonzero(ids == unknown)),
             _by_name(drops.counts),
             _by_name(drops.notes),
@@ -189,7 +189,7 @@ class SampleEncoder:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 drops.drop(_STEP, INVALID, "")
 
-    def _num_bytes(self, ids: np.ndarray) -> int:
+    def num_bytes(self, ids: np.ndarray) -> int:
         """UTF-8 bytes of the text of token ids; control tokens have none."""
         lengths = self._tokenizer.byte_lengths
         if lengths is None:
