@@ -12,6 +12,7 @@ from reported import an_edit, chat_with_tools, dataset, measured
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import REPORT_HTML, REPORT_JSON
 from seedbed.curation.record import Licence, Message, Provenance, Record, Redaction
+from seedbed.curation.report.drawing import percent
 from seedbed.curation.report.measured import Measured, Verification
 from seedbed.curation.report.summary import read_report, summarise
 from seedbed.curation.report.writing import store_report, write_report
@@ -283,3 +284,19 @@ def test_summing_up_names_the_line_of_a_bad_row(tmp_path: Path) -> None:
     (path / "train.jsonl").write_text("{}\n")
     with pytest.raises(SeedbedError, match="Line 1 of"):
         summarise(path, description)
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (0, "0 %"),
+        (1, "under 0.1 %"),
+        (40, "0.4 %"),
+        (1200, "12 %"),
+        (9960, "99.6 %"),
+        (9999, "99.9 %"),
+        (10_000, "100 %"),
+    ],
+)
+def test_only_the_whole_is_100_percent(part: int, expected: str) -> None:
+    assert percent(part, 10_000) == expected

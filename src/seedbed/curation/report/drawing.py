@@ -179,8 +179,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[
 
 
 def percent(part: float, whole: float) -> str:
-    """A share as text: 12 %, 0.4 %, or under 0.1 %."""
+    """A share as text: 12 %, 0.4 %, 99.8 %, or under 0.1 %. Only the whole is 100 %."""
     share = part / whole * 100 if whole else 0.0
+    if 99.5 <= share < 100:
+        return f"{int(share * 10) / 10:.1f} %"
     if share and share < 0.1:
         return "under 0.1 %"
     return f"{share:.1f} %" if 0 < share < 10 else f"{share:.0f} %"

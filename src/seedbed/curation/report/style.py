@@ -76,7 +76,7 @@ th, td { padding: 0.35rem 0.75rem 0.35rem 0; border-bottom: 1px solid var(--line
 tr:last-child > td { border-bottom: 0; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; overflow-wrap: normal; }
 th:last-child, td:last-child { padding-right: 0; }
-.facts { display: grid; grid-template-columns: auto 1fr; gap: 0.3rem 1rem; margin: 0; font-size: 0.9rem; }
+.facts { display: grid; grid-template-columns: fit-content(48%) 1fr; gap: 0.3rem 1rem; margin: 0; font-size: 0.9rem; }
 .wide > .facts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 0.75rem 2rem; }
 .facts > div { display: contents; } .wide > .facts > div { display: block; }
 .facts dt { color: var(--soft); } .facts dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
