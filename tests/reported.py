@@ -10,6 +10,8 @@ from seedbed.curation import folder as layout
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
 from seedbed.curation.record import Function, Message, Provenance, Record, ToolCall
+from seedbed.curation.report.measured import Fitted, Measured, TokenAmount, Verification
+from seedbed.curation.report.tally import lengths_of
 from split_rows import chat, named
 
 
@@ -46,3 +48,24 @@ def dataset(
     description = Description(fingerprint=fingerprint, files=facts, drops=(drops or Drops()).as_json(), **values)
     layout.write_description(folder, description)
     return folder, layout.describe(folder)
+
+
+def measured(name: str = "small", problem: str = "") -> Measured:
+    """What was measured of a dataset with 12 rows, of which 9 fit."""
+    fitted = Fitted(
+        context=64, rows=12, whole=9, cut=0, clipped=1, left_out=2, packed_rows=3, fill=0.98765, drops=[(name, 2)]
+    )
+    amount = TokenAmount(samples=10, tokens=1000, trained=250)
+    ways = {"generation": False, "markers": True, "prefix": True}
+    return Measured(
+        model=name,
+        tokenizer=name,
+        vocabulary=400,
+        family=name,
+        loss="assistant",
+        splits={"train": amount},
+        by={"kind": {"chat": amount}, "repository": {name: amount}},
+        lengths=lengths_of([10, 20, 70], [5]),
+        templates=[Verification(name="default", strategies={} if problem else ways, problem=problem)],
+        fitted=fitted,
+    )

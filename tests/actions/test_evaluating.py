@@ -219,16 +219,23 @@ def test_what_cannot_work_is_refused_before_a_task_exists(
     assert not list(store.root.glob(".evaluations/*.json"))
 
 
-def test_a_dataset_of_rows_is_refused_also_if_a_run_trained_on_it(store: Store, saved: Path, tmp_path: Path) -> None:
-    folder = row_datasets.mixed(tmp_path / "full")
-    with pytest.raises(UsageError, match=r"full\" is a dataset of rows") as caught:
-        actions.start_evaluation(store, wanted(store, str(saved), data__source=str(folder)))
-    assert store.tasks() == []
-    assert "--data text:PATH" in caught.value.hint
-    trained(store, saved, "oak", f"data.source={folder}")
+def test_a_dataset_of_rows_is_evaluated_also_if_a_run_trained_on_it(store: Store, saved: Path, tmp_path: Path) -> None:
+    folder = row_datasets.mixed(tmp_path / "full", "text")
+    check_evaluation(wanted(store, str(saved), data__source=str(folder)).config, store)
+    trained(store, saved, "oak", f"data.source={folder}", "data.loss=targets")
     data = actions.training_text(models_of(store, "oak"))
-    with pytest.raises(UsageError, match="is a dataset of rows"):
-        actions.start_evaluation(store, wanted(store, "oak", data__source=data.source))
+    assert (data.source, data.loss) == (str(folder), "targets")
+    found = wanted(store, "oak", data__source=data.source)
+    check_evaluation(found.config, store)
+    assert found.config.evaluate.split == "validation"
+
+
+def test_rows_cannot_be_cut_to_a_number_of_tokens(store: Store, saved: Path, tmp_path: Path) -> None:
+    folder = row_datasets.mixed(tmp_path / "full")
+    resolved = wanted(store, str(saved), data__source=str(folder), evaluate__limit_tokens=100)
+    with pytest.raises(UsageError, match="a row of a dataset cannot be cut") as caught:
+        check_evaluation(resolved.config, store)
+    assert "--max-documents" in caught.value.hint
 
 
 def test_no_model_and_an_existing_output_are_refused(store: Store, saved: Path, tmp_path: Path) -> None:

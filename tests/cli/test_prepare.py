@@ -66,6 +66,24 @@ def test_the_report_says_what_is_in_a_dataset(desk: Desk) -> None:
     assert KEY not in page
 
 
+def test_a_report_with_a_model_measures_tokens_and_keeps_them_in_the_card(desk: Desk) -> None:
+    folder = desk.folder / "data" / "full"
+    shown = desk.seedbed("data", "report", "data/full", "--model", model(desk), "--context", "64").stdout
+    assert "at a context of 64 tokens" in shown
+    assert "chat template (default)" in shown
+    stored = desk.json("data", "report", "data/full")["tokens"]
+    assert stored["fitted"]["context"] == 64
+    rows = sum(len((folder / name).read_text().splitlines()) for name in ("train.jsonl", "eval.jsonl"))
+    assert stored["fitted"]["rows"] == rows
+    assert "Rows at a context of 64 tokens" in (folder / "report.html").read_text()
+    desk.json("data", "check", "data/full")  # its files are as they were
+
+
+def test_how_tokens_are_measured_needs_a_model(desk: Desk) -> None:
+    refused = desk.seedbed("data", "report", "data/full", "--context", "64", expect=2).stderr
+    assert "--context says how tokens are measured, and no model is given." in refused
+
+
 def test_a_check_counts_leaks_and_fails_if_rows_are_in_both_parts(desk: Desk) -> None:
     found = desk.json("data", "check", "data/full")
     assert found["rows_in_both"] == 0

@@ -10,7 +10,7 @@ import pytest
 from planted_duplicates import chat, code, gap, identified, prose, words
 from seedbed.curation.decontamination import Decontaminate, index_items
 from seedbed.curation.drops import Drops
-from seedbed.curation.evaluation_sets import Hit, Item, Overlap, Reading, read_items
+from seedbed.curation.evaluation_sets import Hit, Item, Overlap, Reading, SetFound, read_items
 from seedbed.curation.record import ContextFile, Record
 from seedbed.errors import SeedbedError, UsageError
 
@@ -53,6 +53,25 @@ def test_records_that_repeat_an_item_are_left_out_and_the_item_is_named(tmp_path
     ]
     assert hits[1].example.startswith("app solved.py ")
     assert drops.samples[2].where.endswith("solution of T/1 in set.jsonl")
+
+
+def test_what_was_found_of_each_set_is_counted(tmp_path: Path) -> None:
+    rows = [
+        *SET,
+        {"task_id": "T/2", "prompt": " ".join(words(3, 30))},
+        {"task_id": "T/3", "prompt": " ".join(words(7, 1000))},
+    ]
+    for name, content in (("a.jsonl", rows), ("b.jsonl", [{"task_id": "U", "text": " ".join(words(9, 40))}])):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in content))
+    reading = Reading()
+    step = Decontaminate(index_items(read_items([tmp_path / "a.jsonl", tmp_path / "b.jsonl"], reading), reading))
+    quoted = prose(FILLER + " " + " ".join(words(7, 1000)[100:120]))
+    records = [prose("Before. " + PROMPT), code(SOLUTION, "a.py"), quoted, prose(FILLER)]
+    assert list(step(iter(records), Drops())) == [quoted, records[3]]
+    assert step.sets() == [
+        SetFound(name="a.jsonl", items=3, found=2, repeated=1, dropped=2),
+        SetFound(name="b.jsonl", items=1),
+    ]
 
 
 def test_files_shown_before_the_gap_count(tmp_path: Path) -> None:

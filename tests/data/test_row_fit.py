@@ -91,8 +91,13 @@ def test_rows_are_counted_once_and_the_named_context_fits_them(tmp_path: Path) -
     assert "tokens left out" not in said.text
     context = int(said.hint.partition("model.context=")[2].partition(":")[0])
     _, said_again = made(context)
-    assert said_again == []
+    assert [each.code for each in said_again] == ["rows-fit"]
     _, (halved,) = made(context // 2)
     assert halved.level == "warning"
     _, (based,) = made(96, 128)
     assert "128" in based.hint
+
+
+def test_rows_that_all_fit_are_said_to_fit() -> None:
+    (said,) = row_fit.messages(fit(100, {}))
+    assert (said.level, said.text) == ("info", "All 100 rows fit the context of 512 tokens.")

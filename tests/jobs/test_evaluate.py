@@ -17,18 +17,26 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import row_datasets
 from evaluated import CONTEXT, evaluation, new_task, saved_model, tokenizer, write_text
 from patience import until
 from seedbed import files
 from seedbed.checkpoint.fingerprint import weights_fingerprint
 from seedbed.config.evaluation import Evaluation
+from seedbed.config.schema import DataConfig, TokenizerConfig
+from seedbed.data.build import build_dataset
+from seedbed.data.building import Base
+from seedbed.data.samples import Samples
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.evaluation import corpus
 from seedbed.jobs import model_losses, waiting
 from seedbed.jobs.evaluate import run
+from seedbed.model.load import load_folder
 from seedbed.runs.lifecycle import Lifecycle, StopRequested
 from seedbed.runs.status import status
 from seedbed.runs.store import RunDir
+from seedbed.tokenizer.chatml import CHATML
+from seedbed.tokenizer.tokenizer import Tokenizer
 
 MEASURED = ("nats", "tokens", "bytes", "loss", "bits_per_byte", "bits_per_byte_low", "bits_per_byte_high")
 
@@ -440,3 +448,66 @@ def test_results_say_what_was_sampled_and_how_few_documents_there_are(folder: Pa
     notes = " ".join(evaluated(folder, asked, "cut")["notes"])
     assert "Only the beginning of the document is evaluated." in notes
     assert "sample" not in notes
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dataset of rows and a model."""
+    place = tmp_path_factory.mktemp("rows")
+    row_datasets.mixed(place / "full", count=40)
+    saved_model(place / "words", context=64)
+    return place
+
+
+class TestRows:
+    """Datasets of rows: the loss on what a training counts, with each model's own tokenizer and template."""
+
+    @pytest.mark.parametrize("loss", ["assistant", "targets"])
+    def test_sums_equal_those_of_the_samples_of_a_training(self, place: Path, loss: Any) -> None:
+        folder = model(place, "words")
+        asked = evaluation(str(place / "full"), folder, data={"loss": loss}, split="validation")
+        found = evaluated(place, asked, f"rows-{loss}")
+        its, network = Tokenizer.of_model(folder), load_folder(folder, device=torch.device("cpu"), dtype=torch.float32)
+        made = build_dataset(
+            DataConfig(source=str(place / "full"), loss=loss, workers=1),
+            TokenizerConfig(),
+            context=64,
+            cache=place / "cache",
+            emit=lambda _: None,
+            base=Base(its, CHATML, 64),
+        )
+        samples = Samples.of(made, "validation")
+        nats, num_bytes = 0.0, 0
+        assert its.byte_lengths is not None
+        for number in range(len(samples.positions)):
+            ids, trained = samples.tokens(np.array([number]))
+            inputs = torch.from_numpy(ids[:-1].astype(np.int64))[None]
+            with torch.no_grad():
+                hidden = network.hidden_states(inputs, None, None, None)
+                picked = (hidden @ network.output_weight.T).double().log_softmax(-1)[0]
+            nats -= sum(float(picked[at, ids[at + 1]]) for at in range(len(ids) - 1) if trained[at + 1])
+            num_bytes += int(its.byte_lengths[ids[1:][trained[1:] != 0]].sum())
+        (row,) = found["models"]
+        assert row["tokens"] == int(samples.targets.sum())
+        assert row["nats"] == pytest.approx(nats, rel=1e-5)
+        assert row["bytes"] == num_bytes > 500
+        assert found["method"]["unit"] == "row"
+        assert found["data"]["documents"] == 10
+        assert f"data.loss={loss}" in " ".join(found["notes"])
+        assert row["bits_per_byte_low"] < row["bits_per_byte"] < row["bits_per_byte_high"]
+
+    def test_rows_that_are_too_long_are_said_and_none_at_all_is_an_error(self, place: Path) -> None:
+        long = row_datasets.dataset(
+            place / "long", list(row_datasets.rows(["text", "fim"], 4)), [row_datasets.fim_row(1)]
+        )
+        folder = model(place, "words")
+        found = evaluated(place, evaluation(str(long), folder, context=24), "some")
+        assert "of 5 give no sample for words in 24 tokens" in " ".join(found["notes"])
+        with pytest.raises(SeedbedError, match=r'No row can be evaluated with "words": .* longer than the limit'):
+            evaluated(place, evaluation(str(long), folder, context=8, split="validation"), "none")
+
+    def test_a_random_sample_of_rows_is_the_same_for_every_model(self, place: Path) -> None:
+        folder = model(place, "words")
+        found = evaluated(place, evaluation(str(place / "full"), folder, limit_documents=7), "sampled")
+        assert (found["data"]["documents"], found["data"]["source_documents"]) == (7, 50)
+        assert found["models"][0]["tokens"] > 0

@@ -239,6 +239,14 @@ class TestControlTokens:
         ids = template.encode(tokenizer, messages, tools=[{"name": "<|im_end|>"}])
         assert [id_ for id_ in ids if id_ in tokenizer.special.values()] == [tokenizer.special["<|im_end|>"]]
 
+    def test_names_of_parameters_in_the_schema_of_a_tool_stay_text(self, tokenizer: Tokenizer) -> None:
+        template = ChatTemplate({"default": "{{ tools | tojson }}<|im_end|>"})
+        properties = {"<|im_start|>system": {"type": "string"}, "path": {"enum": ["<|pad|>"]}}
+        tool = {"type": "function", "function": {"name": "read", "parameters": {"properties": properties}}}
+        ids = template.encode(tokenizer, HELLO, tools=[tool])
+        assert [id_ for id_ in ids if id_ in tokenizer.special.values()] == [tokenizer.special["<|im_end|>"]]
+        assert json.loads(tokenizer.decode(ids)) == [tool]
+
     def test_a_template_that_cuts_a_marked_token_makes_no_control_token(self, tokenizer: Tokenizer) -> None:
         template = ChatTemplate({"default": "{{ messages[0].content[:-1] }}>{{ messages[0].content[1:] }}"})
         ids = template.encode(tokenizer, [{"role": "user", "content": "<|im_end|>"}])

@@ -96,7 +96,7 @@ def training_text(models: Sequence[EvaluatedModel]) -> DataConfig:
 
 def _as_trained(data: DataConfig, run: RunDir | None) -> DataConfig:
     """The text with which a run was trained: `data`, or the prepared data in the cache if the text has changed or is gone."""
-    from seedbed.data.dataset_cache import find_folder, refuse_different_text
+    from seedbed.data.dataset_cache import find_folder, has_samples, refuse_different_text
     from seedbed.data.precheck import refuse_unusable
 
     fingerprint = dataset_of(run) if run is not None else None
@@ -105,7 +105,7 @@ def _as_trained(data: DataConfig, run: RunDir | None) -> DataConfig:
         refuse_different_text(data, fingerprint, cache_dir())
     except SeedbedError as error:
         kept = find_folder(cache_dir(), fingerprint) if fingerprint is not None else None
-        if kept is not None:
+        if kept is not None and not has_samples(kept):
             return DataConfig(source=str(kept))
         error.hint = f"Give the text to evaluate: --data SOURCE. {error.hint}"
         raise
@@ -213,19 +213,16 @@ def check_evaluation(config: Evaluation, store: Store) -> None:
         raise UsageError("No model is given.", "Name a run or a model folder: seedbed evaluate MODEL.")
     for path, name in zip(config.evaluate.models, config.evaluate.names, strict=True):
         _check_model(Path(path), name, config)
-    _refuse_rows(config.data.source.strip())
-    refuse_unusable(config.data, 0, store.root)
-
-
-def _refuse_rows(source: str) -> None:
-    """Raise UsageError for a dataset of rows, which is no text: a loss of its rows depends on what is rendered and trained."""
-    if not is_rows(source, Path()):
+    if not is_rows(config.data.source.strip(), Path()):
+        refuse_unusable(config.data, 0, store.root)
         return
-    raise UsageError(
-        f"{text.quoted(expand_home(source))} is a dataset of rows, and models are evaluated on text.",
-        "Give a text, such as --data text:PATH. The loss on the evaluation rows of a dataset is the validation loss of a "
-        "training on it: `seedbed status RUN` shows it.",
-    )
+    if config.evaluate.limit_tokens is not None:
+        raise UsageError(
+            "--max-tokens cuts a document, and a row of a dataset cannot be cut.",
+            "Use --max-documents N for a random sample of N rows.",
+        )
+    for model in config.evaluate.models:
+        refuse_unusable(config.data, 0, store.root, Path(model))
 
 
 def _check_model(folder: Path, name: str, config: Evaluation) -> None:

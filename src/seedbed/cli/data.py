@@ -33,6 +33,7 @@ EXAMPLES = """\
   seedbed data merge data/logs data/fim data/commits --name full --eval-frac 0.15
   seedbed data merge data/* --out data/full --against humaneval.jsonl
   seedbed data report data/full
+  seedbed data report data/full --model ~/models/A --context 4096
   seedbed data lengths data/full --model ~/models/A
   seedbed data clip data/full --max-tokens 2048 --model ~/models/A --out data/short
   seedbed data peek data/full --model ~/models/A --rows 3
@@ -59,6 +60,9 @@ _HELP = {
     "--workers": ("N", "processes (default: one for each usable core)"),
 }
 SYNONYMS = {"--output": "--out", "--bg": "--background", "--overwrite": "--force", "--eval-size": "--eval-rows"}
+CONTEXT = 2048
+"""The context for which the tokens of a dataset are measured if none is given: pieces of files are cut to as many."""
+LOSSES = ("assistant", "targets", "all")
 _FOLDER = Path("data")
 
 
@@ -89,6 +93,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     json_option(checks, "what was found")
     reports = _verb(verbs, "report", "show what is in a dataset")
     _dataset_option(reports)
+    _model_options(reports, required=False)
+    reports.add_argument(
+        "--context",
+        metavar="N",
+        type=whole(2),
+        help=f"with --model: the context that rows are measured for, in tokens (default: {CONTEXT})",
+    )
+    reports.add_argument(
+        "--loss", choices=LOSSES, help="with --model: what is trained, as data.loss of a training (default: assistant)"
+    )
     json_option(reports, "the figures of the report")
     differs = _verb(verbs, "diff", "show what differs between two datasets")
     differs.add_argument("first", metavar="DATASET", type=file_path, help="the folder of a dataset")
@@ -307,7 +321,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Print what is in a dataset."""
+    """Print what is in a dataset; with a model, measure its tokens first, and store them in the report card."""
     from msgspec import to_builtins
 
     from seedbed.cli.console import say, say_json, width
@@ -315,7 +329,11 @@ def report(arguments: argparse.Namespace) -> int:
     from seedbed.curation.report.terminal import lines
     from seedbed.text import printable
 
-    summary = summary_of(arguments.dataset, describe(arguments.dataset))
+    if arguments.model is None:
+        refuse_without_model(arguments)
+        summary = summary_of(arguments.dataset, describe(arguments.dataset))
+    else:
+        summary = measured_summary(arguments)
     if arguments.json:
         say_json(to_builtins(summary))
         return 0
@@ -325,6 +343,37 @@ def report(arguments: argparse.Namespace) -> int:
     if page.is_file():
         say(f"The same as a page: {printable(str(page))}")
     return 0
+
+
+def refuse_without_model(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for options that say how tokens are measured, without the model that makes them."""
+    from seedbed.errors import UsageError
+
+    for option, value in (("--context", arguments.context), ("--loss", arguments.loss), ("--for", arguments.family)):
+        if value:
+            raise UsageError(
+                f"{option} says how tokens are measured, and no model is given.", "Give one with --model MODEL."
+            )
+
+
+def measured_summary(arguments: argparse.Namespace) -> Summary:
+    """The figures of a dataset's report with its tokens, which are measured now and stored in the folder."""
+    import msgspec
+
+    from seedbed.cli.console import note
+    from seedbed.curation.report.summary import Summary
+
+    found = last_answer(
+        "report",
+        arguments,
+        model=str(_model(arguments)),
+        family=arguments.family,
+        context=arguments.context or CONTEXT,
+        loss=arguments.loss or LOSSES[0],
+    )
+    if "unsaved" in found:
+        note(f"The report card in the folder stays as it was. {found['unsaved']}")
+    return msgspec.convert(found["summary"], Summary)
 
 
 def summary_of(folder: Path, description: Description) -> Summary:

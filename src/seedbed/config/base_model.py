@@ -24,6 +24,7 @@ from seedbed.config.keys import keys
 from seedbed.config.layers import Layer, merge, of_tables
 from seedbed.config.paths import is_model_path
 from seedbed.config.roots import Root
+from seedbed.config.row_context import with_row_context
 from seedbed.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from seedbed.config.values import shown
 from seedbed.errors import SeedbedError, UsageError
@@ -143,6 +144,7 @@ def merged_with(
     if base.data is not None and "data.source" not in given.values:
         values = {f"data.{name}": getattr(base.data, name) for name in base.data.__struct_fields__}
         data = Layer(values, dict.fromkeys(values, base.origin))
+    own = with_row_context(own, [data, given], min(base.positions, facts()["window"]["row_context"]))
     all_values = merge([own, data, given], root)
     if "data.source" not in all_values.values:
         raise UsageError(

@@ -35,7 +35,17 @@ def preset_values(name: str, root: Root[Any]) -> dict[str, Any]:
     """The tables of config values in a preset. Raises UsageError if this kind of config has no such preset."""
     values = _read(name, root)
     values.pop("about")
+    values.pop("rows", None)
     return values
+
+
+def preset_row_context(name: str, root: Root[Any]) -> int | None:
+    """The context that a preset has for datasets of rows, in its table `rows`; None if it has none.
+
+    Raises UsageError if this kind of config has no such preset.
+    """
+    context = _read(name, root).get("rows", {}).get("context")
+    return int(context) if context is not None else None
 
 
 def _read(name: str, root: Root[Any]) -> dict[str, Any]:

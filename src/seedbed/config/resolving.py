@@ -9,8 +9,9 @@ from typing import Any, Generic, NamedTuple
 from seedbed.config.base_model import FROM, KEY, OpenBase, Wanted, fitted, merged_with, open_folder, wanted_base
 from seedbed.config.keys import keys
 from seedbed.config.layers import Layer, build, merge, of_config, of_flags, of_preset, of_sets, of_tables
-from seedbed.config.preset import preset_names
+from seedbed.config.preset import preset_names, preset_row_context
 from seedbed.config.roots import Root, S
+from seedbed.config.row_context import with_row_context
 from seedbed.config.rules import check_values
 from seedbed.config.timed import AUTO, with_size
 from seedbed.config.toml_file import read_toml
@@ -78,7 +79,10 @@ def resolve(
         name, name_origin = getattr(base, "preset", ""), "the earlier run"
     else:
         name = name or root.default_preset
-        lowest = _of_start(root.default_preset if name == AUTO and root.default_preset else name, root)
+        start_name = root.default_preset if name == AUTO and root.default_preset else name
+        lowest = _of_start(start_name, root)
+        if root.presets:
+            lowest = with_row_context(lowest, layers, preset_row_context(start_name, root))
     merged = merge([lowest, *layers], root)
     start = None if name_origin == "default" else AUTO if name == AUTO and base is None else name or "the earlier run"
     values, origins = with_size(merged, lowest, start, name_origin, root)

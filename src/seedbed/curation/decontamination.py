@@ -16,7 +16,7 @@ import numpy.typing as npt
 from seedbed.curation.drops import Drops
 from seedbed.curation.duplicates.content import is_code, place_of, whole_text
 from seedbed.curation.duplicates.shingles import Hashes, shingles_by_size
-from seedbed.curation.evaluation_sets import Hit, Item, Overlap, Reading, no_items
+from seedbed.curation.evaluation_sets import Hit, Item, Overlap, Reading, SetFound, no_items
 from seedbed.curation.record import Record
 
 PROSE_WORDS, CODE_WORDS, FEWEST_WORDS = 13, 10, 8
@@ -150,6 +150,7 @@ class Decontaminate:
         self._index = index
         self._overlap = overlap or Overlap()
         self._hits: dict[int, Hit] = {}
+        self._dropped: Counter[str] = Counter()
 
     def __call__(self, records: Iterator[Record], drops: Drops) -> Iterator[Record]:
         """Yield the records that are not contaminated, in order; a batch of about 1 MB is in memory at a time."""
@@ -170,6 +171,21 @@ class Decontaminate:
     def hits(self) -> list[Hit]:
         """Every item of which runs were found so far, sorted by set, item and field."""
         return sorted(self._hits.values(), key=lambda hit: (hit.set_name, hit.item, hit.field))
+
+    def sets(self) -> list[SetFound]:
+        """What was found of each set so far, in the order of reading."""
+        hits = self.hits()
+        return [
+            SetFound(
+                name=name,
+                items=items,
+                too_short=self._index.short[name],
+                found=len({hit.item for hit in hits if hit.set_name == name}),
+                repeated=len({hit.item for hit in hits if hit.set_name == name and hit.dropped}),
+                dropped=self._dropped[name],
+            )
+            for name, items in self._index.reading.items.items()
+        ]
 
     def _clean(self, batch: list[Record], drops: Drops) -> Iterator[Record]:
         texts = [text for record in batch for text in _texts(record)]
@@ -216,6 +232,7 @@ class Decontaminate:
         worst = self._index.names[max(found.enough, key=lambda item: (found.shares[item], -item))]
         where = f"{place}, {worst.field} of {worst.item} in {worst.set_name}"
         drops.drop(self.name, f"repeats {worst.set_name}", where, whole_text(record))
+        self._dropped[worst.set_name] += 1
         return True
 
 

@@ -100,6 +100,21 @@ class Hit(msgspec.Struct, kw_only=True):
     """Where that record came from."""
 
 
+class SetFound(msgspec.Struct, kw_only=True):
+    """What was found of an evaluation set."""
+
+    name: str
+    items: int
+    too_short: int = 0
+    """Texts of it that are too short to be found."""
+    found: int = 0
+    """Items of which runs were found."""
+    repeated: int = 0
+    """Items that records repeat, which were left out."""
+    dropped: int = 0
+    """Records that were left out, each counted for the set of which it has the most."""
+
+
 def read_items(paths: Sequence[Path | str], reading: Reading, fields: Sequence[str] = FIELDS) -> Iterator[Item]:
     """Yield the texts of all items in files and folders, and count them.
 

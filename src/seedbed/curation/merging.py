@@ -41,6 +41,10 @@ class FindsItems(Protocol):
         """The items that were found."""
         ...
 
+    def sets(self) -> Sequence[Any]:
+        """What was found of each set."""
+        ...
+
 
 class PhaseResult(msgspec.Struct, kw_only=True):
     """What a phase found."""
@@ -85,8 +89,11 @@ class Merger:
             return done
         drops, steps = Drops(), list(self._steps())
         rows = self._write(self.clean, through(self._rows(), steps, drops))
-        hits = [msgspec.to_builtins(each.hits()) for each in steps if isinstance(each, FindsItems)]
-        return self._finish(CLEAN, rows, drops, {"evaluation_items": hits[0] if hits else []})
+        finding = next((each for each in steps if isinstance(each, FindsItems)), None)
+        found: dict[str, Sequence[Any]] = {"evaluation_items": [], "evaluation_sets": []}
+        if finding is not None:
+            found = {"evaluation_items": finding.hits(), "evaluation_sets": finding.sets()}
+        return self._finish(CLEAN, rows, drops, msgspec.to_builtins(found))
 
     def run_unique(self) -> PhaseResult:
         """Leave out duplicates, and mark clusters of near duplicates."""

@@ -26,6 +26,12 @@ def find_folder(cache: Path, fingerprint: str) -> Path | None:
     return next((folder for folder, manifest in _manifests(cache) if manifest.get("fingerprint") == fingerprint), None)
 
 
+def has_samples(folder: Path) -> bool:
+    """Whether a prepared dataset has samples of rows, and no text."""
+    manifest = _read(folder)
+    return manifest is not None and "samples" in manifest
+
+
 def refuse_different_text(data: DataConfig, trained_on: str | None, cache: Path) -> None:
     """Raise SeedbedError if `data.source` is not the data that a run was trained on (fingerprint `trained_on`).
 

@@ -20,6 +20,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.record import Record, decode
 from seedbed.curation.rendering.encoding import Sample
 from seedbed.curation.rendering.renderer import Renderer
+from seedbed.curation.rendering.verification import TemplateFacts
 from seedbed.data import row_fit
 from seedbed.data.interruption import Check, never_stop
 from seedbed.data.shards import TOKENIZER
@@ -107,23 +108,16 @@ class SampleEncoder:
     def encode(self, block: RowBlock) -> SampleBlock:
         """The samples of all rows, kind by kind. An exception from `check` ends the work."""
         drops, kinds = Drops(), Counter[str]()
-        for renderer in self._renderers.values():
-            renderer.too_long.clear()
+        self.take_long()
         records = list(self._decoded(block, drops))
         used: set[str] = set()
         kept: list[Sample] = []
         ends: list[int] = []
-        for record, sample in self._samples(records, drops):
-            self._check()
-            if len(sample.ids) > self._max_tokens:
-                drops.drop(_STEP, TOO_LONG, record.id)
-            elif 1 not in sample.trained[1:]:  # the first id is no target
-                drops.drop(_STEP, UNTRAINED, record.id)
-            else:
-                kept.append(sample)
-                ends.append((ends[-1] if ends else 0) + len(sample.ids))
-                kinds[record.kind] += 1
-                used.add(record.id)
+        for record, sample in self.usable(records, drops):
+            kept.append(sample)
+            ends.append((ends[-1] if ends else 0) + len(sample.ids))
+            kinds[record.kind] += 1
+            used.add(record.id)
         ids = np.fromiter(itertools.chain.from_iterable(each.ids for each in kept), self._dtype)
         trained = b"".join(each.trained for each in kept)
         unknown = self._tokenizer.unknown_id
@@ -131,7 +125,7 @@ class SampleEncoder:
             ids.tobytes(),
             ends,
             trained,
-            self._num_bytes(ids[np.frombuffer(trained, np.uint8) != 0]),
+            self.num_bytes(ids[np.frombuffer(trained, np.uint8) != 0]),
             0 if unknown is None else int(np.count_nonzero(ids == unknown)),
             _by_name(drops.counts),
             _by_name(drops.notes),
@@ -139,11 +133,36 @@ class SampleEncoder:
             *self._fit(records, used, len(block.lines)),
         )
 
+    def usable(self, records: list[Record], drops: Drops) -> Iterator[tuple[Record, Sample]]:
+        """Yield the samples that can be trained on, kind by kind, each with its record; others are counted in `drops`.
+
+        Raises SeedbedError for a chat template that is refused.
+        """
+        for record, sample in self._samples(records, drops):
+            self._check()
+            if len(sample.ids) > self._max_tokens:
+                drops.drop(_STEP, TOO_LONG, record.id)
+            elif 1 not in sample.trained[1:]:  # the first id is no target
+                drops.drop(_STEP, UNTRAINED, record.id)
+            else:
+                yield record, sample
+
+    def take_long(self) -> dict[str, int]:
+        """The ids of chats and rows with a gap that were too long since the last call, and about how many tokens they have."""
+        found: dict[str, int] = {}
+        for renderer in self._renderers.values():
+            found |= renderer.too_long
+            renderer.too_long.clear()
+        return found
+
+    @property
+    def templates(self) -> dict[str, TemplateFacts]:
+        """What is known about the chat templates that were needed so far, by name."""
+        return self._renderers["chat"].facts
+
     def _fit(self, records: list[Record], used: set[str], lines: int) -> tuple[dict[str, int], dict[str, int]]:
         """`rows` and `longer` of a block, of whose records those with the ids `used` have samples."""
-        lengths: dict[str, int] = {}
-        for renderer in self._renderers.values():
-            lengths |= renderer.too_long
+        lengths = self.take_long()
         with_samples = [each.id for each in records if each.id in used]
         rows = {
             row_fit.ALL: lines,
@@ -170,7 +189,7 @@ class SampleEncoder:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 drops.drop(_STEP, INVALID, "")
 
-    def _num_bytes(self, ids: np.ndarray) -> int:
+    def num_bytes(self, ids: np.ndarray) -> int:
         """UTF-8 bytes of the text of token ids; control tokens have none."""
         lengths = self._tokenizer.byte_lengths
         if lengths is None:

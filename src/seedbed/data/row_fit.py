@@ -59,7 +59,7 @@ class Fit(NamedTuple):
 
 
 def messages(fit: Fit) -> list[Message]:
-    """What to say about the rows: a warning if some give no sample or many are too long, and else what was changed."""
+    """What to say about the rows: a warning if some give no sample or many are too long, else what was changed, if anything."""
     found = []
     if fit.drops or fit.many:
         found.append(
@@ -78,6 +78,11 @@ def messages(fit: Fit) -> list[Message]:
         listed = ", ".join(f"{what}: {count:,}" for what, count in changed.items())
         found.append(
             Message(level="info", code="rows-changed", text=f"To fit the context, rows were changed ({listed}).")
+        )
+    if not found and fit.rows[ALL]:
+        rows = plural(fit.rows[ALL], "row")
+        found.append(
+            Message(level="info", code="rows-fit", text=f"All {rows} fit the context of {fit.context:,} tokens.")
         )
     return found
 

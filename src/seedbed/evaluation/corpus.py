@@ -25,6 +25,7 @@ from seedbed.data.interruption import Check, run_interruptibly
 from seedbed.data.shards import Dataset
 from seedbed.data.source import WholeSource, open_source
 from seedbed.errors import SeedbedError
+from seedbed.evaluation.row_source import Rendering, rows_of
 from seedbed.events import Emit
 from seedbed.text import quoted
 from seedbed.tokenizer.tokenizer import well_formed
@@ -63,6 +64,8 @@ class Text(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of documents.jsonl."""
     was_cut: bool = False
     """Whether one document was cut so that the sample has the wanted number of tokens."""
+    rows: Rendering | None = None
+    """How the documents, which are rows of a dataset, become samples; None: the documents are text."""
 
 
 class _Written(NamedTuple):
@@ -88,7 +91,12 @@ def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check:
             (folder / name).unlink(missing_ok=True)
     asked = config.evaluate
     split = settled_split(asked, config.data, was_trained_on=False)
-    name, documents = _open(config, split, emit, check)
+    found = rows_of(config.data, split, emit, check)
+    rendering = None
+    if found is not None:
+        name, rendering, documents = found
+    else:
+        name, documents = _open(config, split, emit, check)
     sampled = asked.limit_documents is not None or asked.limit_tokens is not None
     place = folder / (_SOURCE if sampled else DOCUMENTS)
     written = whole = _write(documents, place, check)
@@ -102,7 +110,7 @@ def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check:
     if not written.offsets:
         raise SeedbedError(f"{name} contains no text in its split {split}.", "Choose another --data or --split.")
     characters = sum(written.lengths)
-    few = len(written.offsets) < FEWEST_DOCUMENTS
+    few = len(written.offsets) < FEWEST_DOCUMENTS and rendering is None
     block = max(_SHORTEST_BLOCK, characters // _BLOCKS) if few else 0
     units = sum(num_units(length, block) for length in written.lengths)
     text = Text(
@@ -116,6 +124,7 @@ def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check:
         units=units,
         digest=written.digest,
         was_cut=was_cut,
+        rows=rendering,
     )
     files.write_json(folder / TEXT, msgspec.to_builtins(text))
     return text
@@ -159,6 +168,11 @@ def _open(config: Evaluation, split: str, emit: Emit, check: Check) -> tuple[str
     prepared = prepared_folder(config.data.source)
     if prepared is not None:
         dataset = run_interruptibly(lambda: Dataset.open(prepared), check)
+        if dataset.has_samples:
+            raise SeedbedError(
+                f"{dataset.name} has only samples of rows, which were made for one tokenizer.",
+                "Evaluate the dataset itself: --data with the folder that `seedbed data merge` made.",
+            )
         return dataset.name, _decoded(dataset, split)
     source = run_interruptibly(lambda: open_source(config.data, emit=emit), check)
     if split == "all" and isinstance(source, WholeSource):

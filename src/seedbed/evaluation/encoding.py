@@ -28,6 +28,8 @@ class Encoded(NamedTuple):
     """int64: the UTF-8 bytes of each unit."""
     documents: np.ndarray
     """int64: the document of each unit."""
+    scored: np.ndarray | None = None
+    """bool: whether the prediction of each id counts; None: of all but the prefixes."""
 
 
 def prefix_of(tokenizer: Tokenizer) -> list[int]:

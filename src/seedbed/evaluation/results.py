@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from seedbed.config.evaluation import Evaluation
 from seedbed.evaluation.corpus import FEWEST_DOCUMENTS, Text
 from seedbed.evaluation.progress import ModelFacts
+from seedbed.evaluation.row_source import Rendering
 from seedbed.evaluation.statistics import (
     CONFIDENCE,
     FEWEST_UNITS,
@@ -51,7 +52,7 @@ def results(task: str, config: Evaluation, text: Text, scored: Sequence[Scored])
             "seed": config.evaluate.seed,
             "confidence": CONFIDENCE,
             "resamples": RESAMPLES,
-            "unit": "block" if text.block_characters else "document",
+            "unit": "row" if text.rows is not None else "block" if text.block_characters else "document",
             "units": text.units,
         },
         "models": [_model(each, estimate) for each, estimate in zip(scored, found, strict=True)],
@@ -114,7 +115,10 @@ def _notes(config: Evaluation, text: Text, scored: Sequence[Scored]) -> Iterator
     facts = [each.facts for each in scored]
     asked = config.evaluate
     yield from _note_on_sample(text, asked.seed)
-    yield from _notes_on_windows(facts)
+    if text.rows is not None:
+        yield from _notes_on_rows(text.rows, scored)
+    else:
+        yield from _notes_on_windows(facts)
     if text.units < FEWEST_UNITS:
         yield f"There are no intervals: they need at least {FEWEST_UNITS} documents or blocks of text."
     elif text.block_characters:
@@ -140,6 +144,23 @@ def _note_on_sample(text: Text, seed: int) -> Iterator[str]:
         cut = "; it is cut" if text.documents == 1 else "; one of them is cut"
         of = f"{text.documents:,} of {text.source_documents:,} documents"
         yield f"A random sample: {of} (seed {seed}){cut if text.was_cut else ''}."
+
+
+def _notes_on_rows(rendering: Rendering, scored: Sequence[Scored]) -> Iterator[str]:
+    """What is counted of rows, and how many a model has no room for."""
+    yield (
+        f"Rows are rendered as for a training with data.loss={rendering.loss}, by each model's own chat template, and only the "
+        "tokens that it would train are counted."
+    )
+    unread = [int((each.scores.tokens == 0).sum()) for each in scored]
+    for each, count in zip(scored, unread, strict=True):
+        if count:
+            yield (
+                f"{plural(count, 'row')} of {len(each.scores.tokens):,} give no sample for {each.facts.name} in "
+                f"{each.facts.context:,} tokens, and are left out."
+            )
+    if len(set(unread)) > 1:
+        yield "The models were not evaluated on the same rows, so their numbers differ for this reason, too."
 
 
 def _notes_on_windows(facts: Sequence[ModelFacts]) -> Iterator[str]:

@@ -60,25 +60,30 @@ def longest_first(windows: Sequence[Window]) -> list[Window]:
     return sorted(windows, key=lambda window: -window.length)
 
 
-def batches(windows: Sequence[Window], ids: np.ndarray, batch_tokens: int) -> Iterator[tuple[int, Batch]]:
+def batches(
+    windows: Sequence[Window], ids: np.ndarray, batch_tokens: int, scored: np.ndarray | None = None
+) -> Iterator[tuple[int, Batch]]:
     """Yield consecutive windows as batches of at most `batch_tokens` tokens, padding included, but at least one window.
 
-    Each batch comes with the number of its windows. `windows` are sorted by `longest_first`.
+    Each batch comes with the number of its windows. `windows` are sorted by `longest_first`. `scored`, a bool for each id, leaves
+    out the targets that do not count.
     """
     begin = 0
     while begin < len(windows):
         rows = max(batch_tokens // windows[begin].length, 1)
         part = windows[begin : begin + rows]
-        yield len(part), _batch(part, ids)
+        yield len(part), _batch(part, ids, scored)
         begin += len(part)
 
 
-def _batch(windows: Sequence[Window], ids: np.ndarray) -> Batch:
+def _batch(windows: Sequence[Window], ids: np.ndarray, scored: np.ndarray | None) -> Batch:
     shape = (len(windows), windows[0].length)
     inputs, targets = np.zeros(shape, dtype=np.int64), np.full(shape, IGNORED, dtype=np.int64)
     places = []
     for row, (start, length, first) in enumerate(windows):
         inputs[row, :length] = ids[start : start + length]
-        targets[row, first:length] = ids[start + first + 1 : start + length + 1]
-        places.append(np.arange(start + first + 1, start + length + 1))
+        place = np.arange(start + first + 1, start + length + 1)
+        counts = scored[place] if scored is not None else np.ones(len(place), dtype=bool)
+        targets[row, first:length] = np.where(counts, ids[place], IGNORED)
+        places.append(place[counts])
     return Batch(inputs, targets, np.concatenate(places))

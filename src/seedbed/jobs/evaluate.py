@@ -45,7 +45,7 @@ def run(task_dir: Path, lifecycle: Lifecycle) -> str:
         Message(
             level="info",
             code="text",
-            text=f"Evaluating {plural(len(asked.models), 'model')} on {plural(text.documents, 'document')} of {text.name} "
+            text=f"Evaluating {plural(len(asked.models), 'model')} on {plural(text.documents, _unit(text))} of {text.name} "
             f"({text.split}), {size(text.size_bytes)}.",
         )
     )
@@ -55,6 +55,10 @@ def run(task_dir: Path, lifecycle: Lifecycle) -> str:
     _write(config, text, lifecycle, output)
     remove_text(task_dir)
     return "completed"
+
+
+def _unit(text: Text) -> str:
+    return "document" if text.rows is None else "row"
 
 
 def _device(asked: EvaluateConfig, lifecycle: Lifecycle) -> Device:

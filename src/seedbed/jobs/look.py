@@ -1,4 +1,4 @@
-"""`python -m seedbed.jobs look` measures a dataset: lengths in tokens, rows as the model sees them, or leaks.
+"""`python -m seedbed.jobs look` measures a dataset: tokens, their lengths, rows as the model sees them, or leaks.
 
 It reads a JSON request from stdin and answers in JSON lines: {"done": bytes, "total": bytes} now and then, and what it found.
 """
@@ -16,15 +16,18 @@ from seedbed.config.directories import cache_dir
 from seedbed.curation.drops import Drops
 from seedbed.curation.duplicates.content import place_of
 from seedbed.curation.fim.families import families_of
-from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows, verify
+from seedbed.curation.folder import EVAL, REPORT_JSON, TRAIN, Description, describe, read_rows, verify
 from seedbed.curation.parts import Ticker
 from seedbed.curation.record import Record, encode
 from seedbed.curation.rendering.lengths import EDGES, lengths
 from seedbed.curation.rendering.peek import peek
 from seedbed.curation.rendering.renderer import Renderer
+from seedbed.curation.report.summary import read_report, summarise
+from seedbed.curation.report.writing import store_report
 from seedbed.curation.splitting.check import visible_answers
-from seedbed.errors import UsageError
+from seedbed.errors import StorageError, UsageError
 from seedbed.jobs.answering import Line, answer_request, write_line
+from seedbed.jobs.measuring_rows import Loss, RowMeasurement, measure
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 TEMPLATES = "templates"
@@ -34,10 +37,14 @@ TEMPLATES = "templates"
 class Request(msgspec.Struct, kw_only=True):
     """What to measure."""
 
-    what: Literal["lengths", "peek", "check"]
+    what: Literal["lengths", "peek", "check", "report"]
     folder: str
     model: str = ""
     family: str = ""
+    context: int = 0
+    """The context that samples must fit (report)."""
+    loss: Loss = "assistant"
+    """What is trained (report)."""
     rows: int = 3
     contains: str = ""
     """Only rows with this text (peek)."""
@@ -76,7 +83,9 @@ class ModelRenderer(Renderer):
 def _answer(request: Request) -> Iterator[Line]:
     folder = Path(request.folder)
     description = describe(folder)
-    return {"lengths": _lengths, "peek": _peek, "check": _check}[request.what](request, folder, description)
+    return {"lengths": _lengths, "peek": _peek, "check": _check, "report": _report}[request.what](
+        request, folder, description
+    )
 
 
 def _lengths(request: Request, folder: Path, description: Description) -> Iterator[Line]:
@@ -156,3 +165,28 @@ def _check(request: Request, folder: Path, description: Description) -> Iterator
         "groups_in_both": shared,
         "worst": msgspec.to_builtins(found.worst),
     }
+
+
+def _report(request: Request, folder: Path, description: Description) -> Iterator[Line]:
+    """Measure the tokens, and store them in the report card, unless the folder cannot be written: then `unsaved` says why."""
+    counted = (folder / REPORT_JSON).is_file() and read_report(folder, description)
+    done, total = 0, sum(facts.size_bytes for facts in description.files.values()) * (1 if counted else 2)
+    tick = Ticker(lambda: write_line({"done": min(done, total), "total": total}))
+
+    def report(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        tick()
+
+    model, cache = Path(request.model), cache_dir() / TEMPLATES
+    with RowMeasurement(
+        model, family=request.family, context=request.context, loss=request.loss, cache=cache
+    ) as measurement:
+        summary = counted or summarise(folder, description, report)
+        summary.tokens = measure(folder, description, measurement, report)
+    try:
+        store_report(folder, summary)
+    except StorageError as error:
+        yield {"summary": msgspec.to_builtins(summary), "unsaved": error.message}
+    else:
+        yield {"summary": msgspec.to_builtins(summary)}

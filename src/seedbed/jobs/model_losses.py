@@ -17,6 +17,7 @@ from seedbed.evaluation.corpus import Text
 from seedbed.evaluation.encoding import Encoded, encode_documents, prefix_of
 from seedbed.evaluation.identity import MeasuredFolder
 from seedbed.evaluation.progress import ModelFacts, ModelProgress, Tally
+from seedbed.evaluation.row_encoder import RowEncoder
 from seedbed.evaluation.windows import IGNORED, Batch, Window, batches, longest_first, windows_of
 from seedbed.events import Emit, Message
 from seedbed.jobs.memory import exhausted
@@ -84,12 +85,28 @@ class ModelLosses:
         single window, and if the folder has another model between two groups. If `report` raises StopRequested, what is
         done is saved first.
         """
+        rows = RowEncoder(self._tokenizer, text.rows, self._context) if text.rows is not None else None
+        try:
+            self._score_all(documents, text, progress, rows)
+        finally:
+            if rows is not None:
+                rows.close()
+        if rows is not None and not progress.scores().tokens.sum():
+            raise rows.nothing(self._name)
+
+    def _score_all(
+        self, documents: Iterable[str], text: Text, progress: ModelProgress, rows: RowEncoder | None
+    ) -> None:
         before, first = 0, 0
         for number, texts in enumerate(_groups(documents)):
             size_bytes = sum(len(each.encode()) for each in texts)
             if number >= progress.finished_groups:
                 self._folder.refuse_change()
-                encoded = encode_documents(texts, self._tokenizer, self._prefix, text.block_characters)
+                encoded = (
+                    encode_documents(texts, self._tokenizer, self._prefix, text.block_characters)
+                    if rows is None
+                    else rows.encode(texts)
+                )
                 self._refuse_unknown_ids(encoded)
                 tally = progress.resumed(len(encoded.unit_bytes))
                 share = _Share(before, size_bytes, self._report)
@@ -111,7 +128,7 @@ class ModelLosses:
         share.done = sum(window.length for window in windows[: tally.windows])
         share.report()
         while tally.windows < len(windows):
-            for count, batch in batches(windows[tally.windows :], encoded.ids, self._batch_tokens):
+            for count, batch in batches(windows[tally.windows :], encoded.ids, self._batch_tokens, encoded.scored):
                 begun = time.monotonic()
                 losses = self._losses(batch)
                 if losses is None:
@@ -127,7 +144,7 @@ class ModelLosses:
                 share.report()
 
     def _windows(self, encoded: Encoded) -> Iterator[Window]:
-        first = len(self._prefix) - 1
+        first = len(self._prefix) - 1 if encoded.scored is None else 0
         for begin, end in zip(encoded.begins, encoded.begins[1:], strict=False):
             yield from windows_of(begin, end - begin, first, self._context, self._stride)
 
@@ -163,7 +180,7 @@ class ModelLosses:
         return None
 
     def _refuse_unknown_ids(self, encoded: Encoded) -> None:
-        highest = int(encoded.ids.max())
+        highest = int(encoded.ids.max(initial=0))
         if highest >= self._model.vocab_rows:
             raise SeedbedError(
                 f"The tokenizer of {self._name} gives the id {highest:,}, but the embedding of the model has only "

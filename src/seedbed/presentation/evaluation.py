@@ -126,7 +126,7 @@ def summary(task: RunDir, columns: int) -> list[str]:
 
 def lines(found: dict[str, Any], columns: int = 80) -> list[str]:
     """Results as lines: what was evaluated, the table of models, differences of pairs, notes."""
-    shown = [*_heading(found["data"], columns), "", *_models(found["models"], columns)]
+    shown = [*_heading(found["data"], found["method"]["unit"], columns), "", *_models(found["models"], columns)]
     if found["differences"]:
         shown += [
             "",
@@ -145,10 +145,11 @@ def lines(found: dict[str, Any], columns: int = 80) -> list[str]:
     return shown
 
 
-def _heading(data: dict[str, Any], columns: int) -> list[str]:
-    """What was evaluated: the text, its split and its size."""
+def _heading(data: dict[str, Any], unit: str, columns: int) -> list[str]:
+    """What was evaluated: the text, its split and its size. `unit`: that of the intervals; rows are named by it."""
     name = text.printable(data["name"])
-    size = f"({data['split']}): {text.plural(data['documents'], 'document')}, {text.size(data['bytes'])}"
+    what = "row" if unit == "row" else "document"
+    size = f"({data['split']}): {text.plural(data['documents'], what)}, {text.size(data['bytes'])}"
     if len(name) + 1 + len(size) <= columns:
         return [f"{name} {size}"]
     scheme = next((each for each in _SCHEMES if name.startswith(each)), "")

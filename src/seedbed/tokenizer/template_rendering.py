@@ -105,7 +105,7 @@ def written_tokens(environment: jinja2.Environment, source: str, tokens: Sequenc
 def _marked(
     messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, control: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]] | None, str]:
-    """The messages and tools with each control token between two marks, and the two marks.
+    """The messages and tools with each control token between two marks, in keys such as names of parameters, too; and the marks.
 
     What the assistant wrote is not marked: its control tokens are its own.
     """
@@ -119,7 +119,7 @@ def _marked(
         if isinstance(value, str):
             return pattern.sub(lambda found: f"{begin}{found[0]}{end}", value.translate(drop))
         if isinstance(value, dict):
-            return {key: mark(each) for key, each in value.items()}
+            return {mark(key): mark(each) for key, each in value.items()}
         return [mark(each) for each in value] if isinstance(value, list) else value
 
     own = [message if message.get("role") == "assistant" else mark(message) for message in messages]

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from reported import an_edit, chat_with_tools, dataset
+from reported import an_edit, chat_with_tools, dataset, measured
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import REPORT_HTML, REPORT_JSON
 from seedbed.curation.record import Licence, Message, Provenance, Record, Redaction
+from seedbed.curation.report.drawing import percent
+from seedbed.curation.report.measured import Measured, Verification
 from seedbed.curation.report.summary import read_report, summarise
-from seedbed.curation.report.writing import write_report
+from seedbed.curation.report.writing import store_report, write_report
 from seedbed.errors import SeedbedError
 from split_rows import chat, fim, named
 
@@ -89,6 +91,8 @@ def hostile_dataset(folder: Path) -> str:
     pair = {"share": 0.5, "eval_row": HOSTILE, "train_row": HOSTILE, "answer": HOSTILE}
     leakage = {"answers": 10, "leaked": 0, "level": HOSTILE, "messages": [HOSTILE], "worst": [pair]}
     duplicates = {"records": 3, "largest": [{"name": HOSTILE, "size": 2, "example": HOSTILE}]}
+    sets = [{"name": HOSTILE, "items": 9, "found": 2, "repeated": 1, "dropped": 3}]
+    items = [{"set_name": HOSTILE, "item": HOSTILE, "field": HOSTILE, "share": 0.4, "dropped": 3, "example": HOSTILE}]
     path, description = dataset(
         folder,
         [bad, tool, gap, later],
@@ -107,9 +111,21 @@ def hostile_dataset(folder: Path) -> str:
                 "inputs": [{"name": HOSTILE}],
             }
         ],
-        facts={"leakage": leakage, "duplicates": duplicates},
+        facts={"leakage": leakage, "duplicates": duplicates, "evaluation_sets": sets, "evaluation_items": items},
     )
-    write_report(path, description)
+    summary = write_report(path, description)
+    tokens = measured(HOSTILE)
+    tokens.templates.append(
+        Verification(
+            name=HOSTILE,
+            strategies={HOSTILE: True},
+            sentences=[HOSTILE],
+            uncertain=[HOSTILE],
+            refused_probes={HOSTILE: HOSTILE},
+        )
+    )
+    summary.tokens = tokens
+    store_report(path, summary)
     return (path / REPORT_HTML).read_text(encoding="utf-8")
 
 
@@ -170,12 +186,68 @@ def test_what_was_left_out_of_the_inputs_is_counted_over_all_of_them(tmp_path: P
     assert "When the inputs were made: 8" in (path / REPORT_HTML).read_text()
 
 
+def page_of(folder: Path, tokens: Measured, **facts: object) -> str:
+    """The text of the page of a dataset of a conversation, with these tokens and facts."""
+    path, description = dataset(folder, [chat("a", "b")], [chat("c", "d")], facts=facts)
+    summary = write_report(path, description)
+    summary.tokens = tokens
+    store_report(path, summary)
+    assert read_report(path, description) == summary
+    return re.sub(r"\s+", " ", " ".join(read((path / REPORT_HTML).read_text()).text))
+
+
+def test_tokens_that_were_measured_are_shown_with_what_fits_and_the_template(tmp_path: Path) -> None:
+    text = page_of(tmp_path / "full", measured())
+    for shown in (
+        "1k tokens at a context of 64",
+        "25 % of the tokens are trained",
+        "conversation 2 1k",
+        "98.76 % of the positions of 3 packed rows",
+        "left out: 2 (17 %)",
+        "small 2",
+        "2 independent ways find the same tokens of the assistant with the template of small",
+        "comparison with the chat before the turn: finds every turn, and agrees",
+        "{% generation %} marks in the template: finds no turns",
+    ):
+        assert shown in text
+    assert "characters, about" not in text.partition("What is in it")[0]
+
+
+def test_a_template_that_was_refused_is_said_plainly(tmp_path: Path) -> None:
+    text = page_of(tmp_path / "full", measured(problem="Two ways disagree at probe 3."))
+    assert "✗ Chat template Two ways disagree at probe 3." in text
+    assert "Refused for default" in text
+
+
+def test_what_evaluation_sets_have_in_common_with_rows_is_shown_with_the_worst_items(tmp_path: Path) -> None:
+    sets = [{"name": "eval.jsonl", "items": 164, "found": 20, "repeated": 5, "dropped": 7}]
+    items = [
+        {
+            "set_name": "eval.jsonl",
+            "item": f"task-{n}",
+            "field": "solution",
+            "share": n / 20,
+            "dropped": n % 2,
+            "kept": 3,
+        }
+        for n in range(20)
+    ]
+    leakage = {"answers": 50, "leaked": 0}
+    text = page_of(tmp_path / "full", measured(), evaluation_sets=sets, evaluation_items=items, leakage=leakage)
+    assert "7 rows that repeated 5 of 164 items were left out." in text
+    assert "eval.jsonl 164 20 5 7" in text
+    assert text.index("95 % solution of task-19") < text.index("90 % solution of task-18")
+    assert "task-2 " not in text
+    without = page_of(tmp_path / "other", measured(), leakage=leakage)
+    assert "Not compared with any." in without
+
+
 def test_a_leak_is_said_plainly(tmp_path: Path) -> None:
     facts = {"leakage": {"answers": 50, "leaked": 9, "level": "links"}}
     path, description = dataset(tmp_path / "bad", [chat("a", "b")], [chat("c", "d")], facts=facts)
     write_report(path, description)
     html = (path / REPORT_HTML).read_text()
-    assert 'class="verdict bad"><b>No.</b>' in html
+    assert '<li class="bad"><i aria-hidden="true">✗</i><div><b>Evaluation answers in training</b>' in html
     assert "9 of 50 evaluation answers" in html
 
 
@@ -212,3 +284,19 @@ def test_summing_up_names_the_line_of_a_bad_row(tmp_path: Path) -> None:
     (path / "train.jsonl").write_text("{}\n")
     with pytest.raises(SeedbedError, match="Line 1 of"):
         summarise(path, description)
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (0, "0 %"),
+        (1, "under 0.1 %"),
+        (40, "0.4 %"),
+        (1200, "12 %"),
+        (9960, "99.6 %"),
+        (9999, "99.9 %"),
+        (10_000, "100 %"),
+    ],
+)
+def test_only_the_whole_is_100_percent(part: int, expected: str) -> None:
+    assert percent(part, 10_000) == expected

@@ -47,6 +47,14 @@ def test_every_row_is_in_every_dimension_once_but_for_those_with_nothing_to_say(
     assert [each.amount.eval_rows for each in found.by["kind"]] == [0, 1]
 
 
+def test_a_licence_is_one_name_however_it_is_written() -> None:
+    rows = [fim("a b c", 1, 3, f"{n}.py") for n in range(5)]
+    for row, spdx in zip(rows, ("MIT OR Unlicense", "(MIT OR Unlicense)", "unknown", "(MIT) OR (ISC)"), strict=False):
+        row.licence = Licence(spdx=spdx, found_in="LICENSE")
+    shares = tallied(*((row, "train") for row in rows)).contents().by["licence"]
+    assert {each.name: each.amount.rows for each in shares} == {"MIT OR Unlicense": 2, UNKNOWN: 2, "(MIT) OR (ISC)": 1}
+
+
 def test_many_names_are_summed_as_others() -> None:
     rows = [fim("a b c", 1, 3, "a.py", f"repo{n:04}") for n in range(MOST_SHOWN + 50)]
     shares = tallied(*((row, "train") for row in rows)).contents().by["repository"]

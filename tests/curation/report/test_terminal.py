@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reported import chat_with_tools, dataset
+from reported import chat_with_tools, dataset, measured
 from seedbed.curation.drops import Drops
 from seedbed.curation.report.summary import Summary, summarise
 from seedbed.curation.report.terminal import lines
@@ -50,6 +50,30 @@ def test_lines_say_what_there_is(summary: Summary) -> None:
     assert "gap to fill" in text
     assert "6 others" in text  # of the repositories
     assert "seedbed data merge a" in text
+
+
+def test_tokens_leaks_sets_and_duplicates_are_said(summary: Summary) -> None:
+    summary.tokens = measured()
+    pair = {"share": 0.4, "eval_row": "git app 1", "train_row": "git app 2"}
+    summary.facts = {
+        "leakage": {"answers": 2, "leaked": 0, "worst": [pair]},
+        "evaluation_sets": [{"name": "eval.jsonl", "items": 164, "repeated": 5, "dropped": 7}],
+        "duplicates": {"records": 40, "exact": 4, "near": 2, "clustered": 10},
+    }
+    text = "\n".join(lines(summary, 100))
+    for shown in (
+        "1k tokens; 25 % of them are trained",
+        "at a context of 64 tokens of small: 9 whole, 1 shortened, 2 left out",
+        "3 packed rows, 98.76 % full",
+        "markers, prefix find the same tokens",
+        "the most visible one to 40%: git app 1 in git app 2",
+        "5 of 164 items of eval.jsonl repeated; left out for it: 7 rows",
+        "Tokens of a row (median 10, longest 70)",
+        "Duplicates among 40 rows",
+    ):
+        assert shown in text
+    summary.tokens = measured(problem="Two ways disagree.")
+    assert "chat template refused for default: Two ways disagree." in "\n".join(lines(summary, 100))
 
 
 def test_bars_are_to_scale(summary: Summary) -> None:

@@ -12,13 +12,15 @@ from seedbed.curation import folder as layout
 from seedbed.curation.folder import Description
 from seedbed.curation.record import content_id
 from seedbed.curation.report.drawing import large
-from seedbed.curation.report.page import DIMENSIONS, KINDS
 from seedbed.curation.report.summary import Summary
+from seedbed.curation.report.wording import DIMENSIONS, KINDS, mappings, number
 from seedbed.text import listed, printable, shorten
 
 ID_BYTES = 8
 _SPLITS = {layout.TRAIN: "train", layout.EVAL: "eval", layout.RECORDS: "records"}
 MOST_LINES = 12
+MIXES = ("Turns", "Tool calls", "How gaps were chosen", "Order of the parts of gaps", "Values redacted")
+"""What is counted within rows, by title."""
 
 
 class Change(msgspec.Struct, kw_only=True, frozen=True):
@@ -44,9 +46,21 @@ class Difference(msgspec.Struct, kw_only=True):
     moved: dict[str, int]
     """Rows that both have in another split: `train to eval` -> how many."""
     counts: list[Change]
-    """Rows, evaluation rows, characters and trained characters."""
+    """Rows, evaluation rows, characters, what was left out and redacted, leaks, duplicates and items of evaluation sets."""
+    lengths: list[Change]
+    """Quantiles of the characters of a row."""
     by: dict[str, list[Change]]
     """Rows by dimension, the largest changes first."""
+    mixes: dict[str, list[Change]]
+    """Turns, tool calls, gaps and redactions, by what they are, the largest changes first."""
+    tokens: list[Change]
+    """What was measured with the same tokenizer, context and loss for both; [] if it was not."""
+    fill: tuple[float, float] | None
+    """The pack fill of both, 0 to 1, where `tokens` are compared."""
+    not_compared: str
+    """Why tokens are not compared; "" if they are, or if neither version has them."""
+    times: tuple[str, str] | None
+    """From when to when the rows of both were made, if these differ."""
     left_out: list[Change]
     settings: list[tuple[str, str, str]]
     """Settings that differ, with both values."""
@@ -68,6 +82,7 @@ def difference(first: tuple[Path, Description, Summary], second: tuple[Path, Des
                 name = f"{before[row]} to {split}"
                 moved[name] = moved.get(name, 0) + 1
     old, new = first[2], second[2]
+    why, spans = _not_compared(old, new), (_span(old), _span(new))
     return Difference(
         before=old.name,
         after=new.name,
@@ -76,7 +91,13 @@ def difference(first: tuple[Path, Description, Summary], second: tuple[Path, Des
         added=len(after) - kept,
         removed=len(before) - kept,
         moved=dict(sorted(moved.items())),
-        counts=_changes(_totals(old), _totals(new)),
+        counts=[*_changes(_totals(old), _totals(new)), *_largest(_changes(_found(old), _found(new)))],
+        lengths=[each for each in _changes(_quantiles(old), _quantiles(new)) if each.before != each.after],
+        mixes={title: found for title in MIXES if (found := _largest(_changes(_mix(old, title), _mix(new, title))))},
+        tokens=_changes(_measured(old), _measured(new)) if not why and old.tokens and new.tokens else [],
+        fill=(old.tokens.fitted.fill, new.tokens.fitted.fill) if not why and old.tokens and new.tokens else None,
+        not_compared=why,
+        times=spans if spans[0] != spans[1] else None,
         by={
             name: found
             for name in DIMENSIONS
@@ -107,6 +128,89 @@ def _totals(summary: Summary) -> dict[str, int]:
         "left out": sum(each.count for each in summary.left_out),
         "values redacted": sum(values for values, _ in summary.contents.redactions.values()),
     }
+
+
+def _found(summary: Summary) -> dict[str, int]:
+    """What was found of leaks, duplicates and evaluation sets. What a version has not looked for counts as 0."""
+    facts = summary.facts
+    leakage, duplicates = (
+        each if isinstance(each := facts.get(name), dict) else {} for name in ("leakage", "duplicates")
+    )
+    sets = mappings(facts, "evaluation_sets")
+    return {
+        "groups": number(leakage, "groups"),
+        "evaluation answers measured": number(leakage, "answers"),
+        "evaluation answers that leak": number(leakage, "leaked"),
+        "exact duplicates": number(duplicates, "exact"),
+        "near duplicates": number(duplicates, "near"),
+        "rows in clusters of near duplicates": summary.contents.clustered_rows,
+        "items of evaluation sets compared": sum(number(each, "items") for each in sets),
+        "items of evaluation sets repeated": sum(number(each, "repeated") for each in sets),
+        "rows left out for them": sum(number(each, "dropped") for each in sets),
+    }
+
+
+def _quantiles(summary: Summary) -> dict[str, int]:
+    found = summary.contents.lengths
+    return {
+        "median": found.p50,
+        "90 of 100 at most": found.p90,
+        "99 of 100 at most": found.p99,
+        "longest": found.largest,
+    }
+
+
+def _mix(summary: Summary, title: str) -> dict[str, int]:
+    contents = summary.contents
+    found: dict[str, dict[str, int]] = {
+        "Turns": contents.conversations.turns,
+        "Tool calls": contents.conversations.tool_calls,
+        "How gaps were chosen": contents.gaps.spans,
+        "Order of the parts of gaps": contents.gaps.orders,
+        "Values redacted": {rule: values for rule, (values, _) in contents.redactions.items()},
+    }
+    return found[title]
+
+
+def _not_compared(old: Summary, new: Summary) -> str:
+    """Why the tokens of two versions cannot be compared; "" if they can, or if neither has them."""
+    if old.tokens is None and new.tokens is None:
+        return ""
+    if old.tokens is None or new.tokens is None:
+        which = old.name if old.tokens is None else new.name
+        return f"the tokens of {which} were not measured"
+    for what, first, second in (
+        ("tokenizers", old.tokens.tokenizer, new.tokens.tokenizer),
+        ("contexts", old.tokens.fitted.context, new.tokens.fitted.context),
+        ("settings of data.loss", old.tokens.loss, new.tokens.loss),
+    ):
+        if first != second:
+            return f"their tokens were measured with different {what}"
+    return ""
+
+
+def _measured(summary: Summary) -> dict[str, int]:
+    found = summary.tokens
+    assert found is not None
+    fitted = found.fitted
+    return {
+        "tokens": found.tokens,
+        "trained tokens": found.trained,
+        "samples": sum(each.samples for each in found.splits.values()),
+        "rows that fit whole": fitted.whole,
+        "texts cut into pieces": fitted.cut,
+        "rows shortened": fitted.clipped,
+        "rows without a sample": fitted.left_out,
+        "packed rows": fitted.packed_rows,
+        "median tokens of a row": found.lengths.p50,
+        "longest row in tokens": found.lengths.largest,
+        "templates refused": sum(bool(each.problem) for each in found.templates),
+    }
+
+
+def _span(summary: Summary) -> str:
+    time = summary.contents.time
+    return f"{time.first[:10]} to {time.last[:10]}" if time else "not known"
 
 
 def _rows_by(summary: Summary, dimension: str) -> dict[str, int]:
@@ -152,9 +256,19 @@ def difference_lines(found: Difference, width: int = 80) -> list[str]:
     else:
         made.append(f"Rows: {found.kept:,} in both, {found.added:,} added, {found.removed:,} removed")
     made += [f"  {count:,} moved from {name}" for name, count in found.moved.items()]
+    if found.times:
+        made.append(f"Made: {printable(found.times[0])} -> {printable(found.times[1])}")
     made += _block("", found.counts)
+    made += _block("Characters of a row", found.lengths)
+    made += _block("Tokens", found.tokens)
+    if found.fill:
+        made.append("  pack fill: " + " -> ".join(f"{int(fill * 10_000) / 100:.2f} %" for fill in found.fill))
+    if found.not_compared:
+        made += ["", f"Tokens are not compared: {printable(found.not_compared)}."]
     for name, changes in found.by.items():
         made += _block(DIMENSIONS[name], changes)
+    for title, changes in found.mixes.items():
+        made += _block(title, changes)
     made += _block("Left out", found.left_out)
     if found.settings:
         made += ["", "Settings"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
@@ -10,13 +11,24 @@ from seedbed.text import count, printable
 
 
 class Row(NamedTuple):
-    """A horizontal bar: its name, its parts, and the number that is written beside it."""
+    """A horizontal bar: its name, its parts, and what is written beside it, in one column or two."""
 
     name: str
     train: float
     evaluated: float
     number: str
     hint: str = ""
+    more: str = ""
+    kind: str = ""
+    """The class of the colour of its first part, if it has its own."""
+
+
+class Check(NamedTuple):
+    """What was looked at, whether it is well (None: it was not looked at), and what was found."""
+
+    title: str
+    good: bool | None
+    sentence: str
 
 
 class Column(NamedTuple):
@@ -34,8 +46,12 @@ def safe(text: object, *, newlines: bool = False) -> str:
 
 
 def small(text: str) -> str:
-    """A remark below something."""
-    return f'<p class="soft small">{safe(text)}</p>'
+    """A remark below something; what is between backticks is shown as code."""
+    return f'<p class="soft small">{_with_code(text)}</p>'
+
+
+def _with_code(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", safe(text))
 
 
 def tile(number: str, label: str, kind: str = "") -> str:
@@ -48,31 +64,65 @@ def card(title: str, content: str, *, wide: bool = False) -> str:
     return f'<section class="card{" wide" if wide else ""}"><h3>{safe(title)}</h3>{content}</section>'
 
 
-def bars(rows: Sequence[Row], kind: str = "") -> str:
-    """Horizontal bars, all to the scale of the longest; the second part is that of evaluation rows."""
+def bars(rows: Sequence[Row], kind: str = "", second: str = "eval", heads: tuple[str, str] | None = None) -> str:
+    """Horizontal bars, all to the scale of the longest; the second part has the colour `second`, that of evaluation rows.
+
+    `heads`: what stands above the numbers, if there are two columns of them.
+    """
     most = max((row.train + row.evaluated for row in rows), default=0) or 1
     lines = []
+    if heads is not None:
+        lines.append("<div></div><div></div>" + "".join(f'<div class="head">{safe(each)}</div>' for each in heads))
     for row in rows:
         hint = f' title="{safe(row.hint or row.name)}"'
+        bar = _bar(row.train / most, row.evaluated / most, row.kind or kind, second)
+        more = f'<div class="number more">{safe(row.more)}</div>' if heads is not None else ""
         lines.append(
-            f'<div class="name"{hint}>{safe(row.name)}</div>{_bar(row.train / most, row.evaluated / most, kind)}'
-            f'<div class="number">{safe(row.number)}</div>'
+            f'<div class="name"{hint}>{safe(row.name)}</div>{bar}<div class="number">{safe(row.number)}</div>{more}'
         )
-    return f'<div class="bars">{"".join(lines)}</div>'
+    return f'<div class="bars{" two" if heads is not None else ""}">{"".join(lines)}</div>'
+
+
+def checks(found: Sequence[Check]) -> str:
+    """A list of checks, each with a sign that does not depend on its colour."""
+    signs = {True: ("good", "✓"), False: ("bad", "✗"), None: ("open", "–")}
+    lines = []
+    for each in found:
+        kind, sign = signs[each.good]
+        lines.append(
+            f'<li class="{kind}"><i aria-hidden="true">{sign}</i><div><b>{safe(each.title)}</b>'
+            f"<span>{_with_code(each.sentence)}</span></div></li>"
+        )
+    return f'<ul class="checks">{"".join(lines)}</ul>'
+
+
+def parts(shares: Sequence[tuple[str, float, str]]) -> str:
+    """One bar of several parts: pairs of a class of colour and a share of the whole, each with its hint."""
+    at, shapes = 0.0, ""
+    for kind, share, hint in shares:
+        if share:
+            width = max(share * 100, 0.4)
+            rect = f'<rect class="fill {kind}" x="{at:.2f}" width="{width:.2f}" height="1"/>'
+            shapes += f"<g><title>{safe(hint)}</title>{rect}</g>"
+            at += width
+    return (
+        f'<svg class="parts" viewBox="0 0 {max(at, 100):.2f} 1" preserveAspectRatio="none" role="img" '
+        f'aria-label="{safe("; ".join(hint for _, _, hint in shares))}">{shapes}</svg>'
+    )
 
 
 def thin_bar(share: float) -> str:
     """One bar without a name."""
-    return _bar(share, 0, "out")
+    return _bar(share, 0, "out", "")
 
 
-def _bar(first: float, second: float, kind: str) -> str:
+def _bar(first: float, second: float, kind: str, of_second: str) -> str:
     # A bar that is not empty is at least a little visible.
     first, second = (max(part * 100, 0.6) if part else 0 for part in (first, second))
     total = max(first + second, 100)
     parts = f'<rect class="fill {kind}" width="{first:.2f}" height="1"/>' if first else ""
     if second:
-        parts += f'<rect class="fill eval" x="{first:.2f}" width="{second:.2f}" height="1"/>'
+        parts += f'<rect class="fill {of_second}" x="{first:.2f}" width="{second:.2f}" height="1"/>'
     return f'<svg viewBox="0 0 {total:.2f} 1" preserveAspectRatio="none" aria-hidden="true">{parts}</svg>'
 
 
@@ -129,8 +179,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[
 
 
 def percent(part: float, whole: float) -> str:
-    """A share as text: 12 %, 0.4 %, or under 0.1 %."""
+    """A share as text: 12 %, 0.4 %, 99.8 %, or under 0.1 %. Only the whole is 100 %."""
     share = part / whole * 100 if whole else 0.0
+    if 99.5 <= share < 100:
+        return f"{int(share * 10) / 10:.1f} %"
     if share and share < 0.1:
         return "under 0.1 %"
     return f"{share:.1f} %" if 0 < share < 10 else f"{share:.0f} %"

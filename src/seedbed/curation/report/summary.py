@@ -12,6 +12,7 @@ from seedbed import files
 from seedbed.curation import folder as layout
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
+from seedbed.curation.report.measured import Measured
 from seedbed.curation.report.tally import Contents, Split, Tally
 from seedbed.errors import SeedbedError
 from seedbed.text import quoted, shorten
@@ -71,6 +72,8 @@ class Summary(msgspec.Struct, kw_only=True):
     notes: list[Note] = []
     facts: dict[str, Any] = {}
     """Results of the work: `leakage`, `duplicates` and others, as in dataset.json."""
+    tokens: Measured | None = None
+    """What `seedbed data report --model` measured; None if it was not."""
 
     @property
     def rows(self) -> int:

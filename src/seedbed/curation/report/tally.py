@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable
@@ -143,7 +144,7 @@ class Tally:
         characters = sum(map(len, texts_of(record)))
         trained = sum(map(len, targets_of(record)))
         self._splits.setdefault(split, Amount()).add(evaluated, characters, trained)
-        for dimension, name in _names(record):
+        for dimension, name in names_of(record):
             known = self._by[dimension]
             if name not in known and len(known) >= MOST_NAMES:
                 name = OTHERS
@@ -236,14 +237,14 @@ def lengths_of(train: Iterable[int], evaluated: Iterable[int]) -> Lengths:
     )
 
 
-def _names(record: Record) -> Iterable[tuple[str, str]]:
+def names_of(record: Record) -> Iterable[tuple[str, str]]:
     """The dimensions in which a record counts, with its value: only logs have a model, and conversations no language."""
     origin = record.provenance
     values = {
         "source": origin.source,
         "repository": origin.repository,
         "language": record.language,
-        "licence": record.licence.spdx if record.licence else None,
+        "licence": _licence(record.licence.spdx) if record.licence else None,
         "kind": record.kind,
         "model": origin.model,
     }
@@ -251,6 +252,12 @@ def _names(record: Record) -> Iterable[tuple[str, str]]:
         value = values[dimension]
         if value or not (dimension == "model" or (dimension == "language" and record.kind == "chat")):
             yield dimension, value or UNKNOWN
+
+
+def _licence(spdx: str) -> str | None:
+    """The expression without brackets around the whole of it; None if no licence was found."""
+    whole = re.fullmatch(r"\(([^()]*)\)", spdx)
+    return None if spdx == "unknown" else whole[1] if whole else spdx
 
 
 def _shares(found: dict[str, Amount]) -> list[Share]:

@@ -7,16 +7,19 @@ from typing import NamedTuple
 from unicodedata import combining, east_asian_width
 
 from seedbed.curation.report.drawing import large, percent, power_of_two
-from seedbed.curation.report.page import CHARACTERS_PER_TOKEN, DIMENSIONS, KINDS
+from seedbed.curation.report.measured import Measured
 from seedbed.curation.report.summary import Summary
 from seedbed.curation.report.tally import Lengths, Share
-from seedbed.text import count, plural, printable, size
+from seedbed.curation.report.wording import CHARACTERS_PER_TOKEN, DIMENSIONS, KINDS, mappings, number
+from seedbed.text import count, listed, plural, printable, size
 
 MOST_LINES = 8
 """Lines of one part."""
 NARROWEST = 40
 LONGEST_BAR = 40
+MOST_REASONS = 3
 _BAR = "━"
+_DUPLICATES = {"exact": "exact duplicates", "near": "near duplicates", "clustered": "rows in clusters of them"}
 
 
 class _Line(NamedTuple):
@@ -39,15 +42,58 @@ def _head(summary: Summary) -> Iterator[str]:
     yield f"{printable(summary.name)}: {plural(summary.rows, 'row')}, {size(summary.size_bytes)}"
     names = {"train": "for training", "eval": "for evaluation", "records": "not split yet"}
     yield ", ".join(f"{amount.rows:,} {names[name]}" for name, amount in summary.contents.splits.items())
-    tokens = count(summary.characters / CHARACTERS_PER_TOKEN)
-    trained = percent(summary.trained, summary.characters)
-    yield f"{count(summary.characters)} characters, about {tokens} tokens; {trained} of the text is trained"
+    measured = summary.tokens
+    if measured is None:
+        tokens = count(summary.characters / CHARACTERS_PER_TOKEN)
+        trained = percent(summary.trained, summary.characters)
+        yield f"{count(summary.characters)} characters, about {tokens} tokens; {trained} of the text is for the model to write"
+    else:
+        trained = percent(measured.trained, measured.tokens)
+        yield f"{count(summary.characters)} characters, {count(measured.tokens)} tokens; {trained} of them are trained"
     time = summary.contents.time
     if time:
         yield f"made from {printable(time.first[:10])} to {printable(time.last[:10])}"
+    yield from _independence(summary)
+    if measured is not None:
+        yield from _tokens(measured)
+
+
+def _independence(summary: Summary) -> Iterator[str]:
+    """What evaluation answers and evaluation sets have in common with the rows."""
     leakage = summary.facts.get("leakage")
-    if isinstance(leakage, dict):
-        yield f"{leakage.get('leaked', 0):,} of {leakage.get('answers', 0):,} evaluation answers visible in training rows"
+    if not isinstance(leakage, dict):
+        return
+    yield f"{number(leakage, 'leaked'):,} of {number(leakage, 'answers'):,} evaluation answers visible in training rows"
+    for each in mappings(leakage, "worst")[:1]:
+        where = f"{printable(str(each.get('eval_row', '')))} in {printable(str(each.get('train_row', '')))}"
+        yield f"the most visible one to {float(each.get('share', 0)):.0%}: {where}"
+    for each in mappings(summary.facts, "evaluation_sets"):
+        yield (
+            f"{number(each, 'repeated'):,} of {plural(number(each, 'items'), 'item')} of {printable(str(each.get('name', '')))} "
+            f"repeated; left out for it: {plural(number(each, 'dropped'), 'row')}"
+        )
+
+
+def _tokens(found: Measured) -> Iterator[str]:
+    """What was measured with a tokenizer."""
+    fitted = found.fitted
+    fates = [
+        (fitted.whole, "whole"),
+        (fitted.cut, "cut into pieces"),
+        (fitted.clipped, "shortened"),
+        (fitted.left_out, "left out"),
+    ]
+    said = ", ".join(f"{rows:,} {what}" for rows, what in fates if rows)
+    yield f"at a context of {fitted.context:,} tokens of {printable(found.model)}: {said}"
+    yield f"{plural(fitted.packed_rows, 'packed row')}, {int(fitted.fill * 10_000) / 100:.2f} % full"
+    for reason, rows in fitted.drops[:MOST_REASONS]:
+        yield f"  {rows:,} {printable(reason)}"
+    for each in found.templates:
+        if each.problem:
+            yield f"chat template refused for {printable(each.name)}: {printable(each.problem)}"
+        else:
+            agreeing = [name for name, agrees in each.strategies.items() if agrees]
+            yield f"chat template ({printable(each.name)}): {listed(agreeing)} find the same tokens of the assistant"
 
 
 def _parts(summary: Summary) -> Iterator[tuple[str, list[_Line]]]:
@@ -55,8 +101,11 @@ def _parts(summary: Summary) -> Iterator[tuple[str, list[_Line]]]:
     for name, title in DIMENSIONS.items():
         shares = contents.by.get(name, [])
         if shares and not (len(shares) == 1 and shares[0].name.startswith("(")):
-            yield title, _shares(shares, summary.rows)
-    if contents.lengths.bars:
+            yield title, _shares(name, shares, summary)
+    if summary.tokens is not None and summary.tokens.lengths.bars:
+        tokens = summary.tokens.lengths
+        yield f"Tokens of a row (median {tokens.p50:,}, longest {tokens.largest:,})", list(_histogram(tokens))
+    elif contents.lengths.bars:
         yield (
             f"Characters of a row (median {contents.lengths.p50:,}, longest {contents.lengths.largest:,})",
             list(_histogram(contents.lengths)),
@@ -65,6 +114,16 @@ def _parts(summary: Summary) -> Iterator[tuple[str, list[_Line]]]:
         yield "Tool calls", _counted(contents.conversations.tool_calls)
     if contents.gaps.spans:
         yield "How gaps were chosen", _counted(contents.gaps.spans)
+    duplicates = summary.facts.get("duplicates")
+    if isinstance(duplicates, dict):
+        found = {name: number(duplicates, name) for name in ("exact", "near", "clustered")}
+        yield (
+            f"Duplicates among {plural(number(duplicates, 'records'), 'row')}",
+            [
+                _Line(_DUPLICATES[name], rows, percent(rows, number(duplicates, "records")))
+                for name, rows in found.items()
+            ],
+        )
     if contents.redactions:
         values = {rule: found for rule, (found, _) in contents.redactions.items()}
         yield "Secrets and personal data replaced", _counted(values)
@@ -81,10 +140,15 @@ def _foot(summary: Summary) -> Iterator[str]:
     yield "All of it: report.html, and rejects/ for what was left out"
 
 
-def _shares(shares: Sequence[Share], total: int) -> list[_Line]:
-    rows = [
-        _Line(KINDS.get(each.name, each.name), each.amount.rows, percent(each.amount.rows, total)) for each in shares
-    ]
+def _shares(dimension: str, shares: Sequence[Share], summary: Summary) -> list[_Line]:
+    """Rows by name, with their tokens if these were measured, else with their share of all rows."""
+    tokens = summary.tokens.by.get(dimension, {}) if summary.tokens is not None else None
+    rows = []
+    for each in shares:
+        beside = percent(each.amount.rows, summary.rows)
+        if tokens is not None:
+            beside = f"{count(tokens[each.name].tokens)} tokens" if each.name in tokens else ""
+        rows.append(_Line(KINDS.get(each.name, each.name), each.amount.rows, beside))
     return _limited(rows)
 
 
@@ -103,8 +167,8 @@ def _limited(rows: list[_Line]) -> list[_Line]:
 def _histogram(lengths: Lengths) -> Iterator[_Line]:
     total = sum(bar.train + bar.evaluated for bar in lengths.bars)
     for bar in lengths.bars:
-        number = bar.train + bar.evaluated
-        yield _Line(f"from {power_of_two(bar.low)}", number, percent(number, total))
+        rows = bar.train + bar.evaluated
+        yield _Line(f"from {power_of_two(bar.low)}", rows, percent(rows, total))
 
 
 def _bars(rows: Sequence[_Line], width: int) -> list[str]:
@@ -117,11 +181,11 @@ def _bars(rows: Sequence[_Line], width: int) -> list[str]:
     bar_width = min(max(width - name_width - number_width - beside_width - 8, 0), LONGEST_BAR)
     most = max((each.number for each in rows), default=0) or 1
     made = []
-    for row, name, number in zip(rows, names, numbers, strict=True):
+    for row, name, shown in zip(rows, names, numbers, strict=True):
         bar = _BAR * max(round(row.number / most * bar_width), 1 if row.number else 0)
         line = (
             f"  {_fitted(name, name_width)}  {bar[:bar_width]:<{bar_width}}  "
-            f"{number:>{number_width}}  {row.beside:>{beside_width}}"
+            f"{shown:>{number_width}}  {row.beside:>{beside_width}}"
         )
         made.append(line.rstrip())
     return made

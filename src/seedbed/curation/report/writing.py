@@ -17,6 +17,11 @@ from seedbed.curation.report.summary import Summary, summarise
 def write_report(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:
     """Sum up a dataset, and write report.json and report.html into its folder. `report` as in `summarise`."""
     summary = summarise(folder, description, report)
+    store_report(folder, summary)
+    return summary
+
+
+def store_report(folder: Path, summary: Summary) -> None:
+    """Write report.json and report.html of these figures. Raises SeedbedError if the folder cannot be written."""
     files.write_json(folder / layout.REPORT_JSON, msgspec.to_builtins(summary), durable=False)
     files.write_atomic(folder / layout.REPORT_HTML, page(summary), durable=False)
-    return summary
