@@ -132,6 +132,11 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
         (("prepare", "fim", "src/app0", "--out", "x", "--licences", "MIT License!"), "SPDX"),
         (("prepare", "commits", "chats.jsonl", "--out", "x"), "repository"),
         (("prepare", "commits", "src/app0", "--out", "x", "--branch", "nowhere"), "nowhere"),
+        (("prepare", "harvest", "src", "--out", "x", "--branch", "nowhere"), "Branches: main"),
+        (("prepare", "harvest", "src", "--out", "x", "--branch", "mian"), "Did you mean main?"),
+        (("prepare", "harvest", "file://{here}/src/app0", "--out", "x", "--branch", "mian"), "Did you mean main?"),
+        (("prepare", "harvest", "src", "--out", "x", "--since", "last tuesday"), "2026-11-01"),
+        (("prepare", "commits", "src/app0", "--out", "x", "--since", "2026-13-01"), "90 days"),
         (("prepare", "commits", "https://example.com/a/b", "--out", "x"), "prepare harvest"),
         (("prepare", "harvest", "https://me:hush-hush@example.com/a/b", "--out", "x"), "user name or password"),
         (("prepare", "harvest", "chats.jsonl", "--out", "x"), "not a folder"),
@@ -148,6 +153,7 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
     ],
 )
 def test_what_cannot_work_is_refused_with_what_to_do(desk: Desk, words: tuple[str, ...], said: str) -> None:
+    words = tuple(word.replace("{here}", str(desk.folder)) for word in words)
     done = inprocess.run(words, desk.folder, desk.environment)
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr

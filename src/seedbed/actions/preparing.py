@@ -21,7 +21,7 @@ from seedbed.config.resolving import Resolved
 from seedbed.curation.executors import read_executor
 from seedbed.curation.folder import describe, refuse_existing
 from seedbed.curation.repositories.git import without_credentials
-from seedbed.curation.repositories.harvest import check_url, is_url
+from seedbed.curation.repositories.harvest import check_url, find_repositories, is_url, remote_refs
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, normal_path
 from seedbed.runs.kinds import KINDS
@@ -142,7 +142,6 @@ def _check_address(address: str, what: str) -> None:
 def _check_code(config: Preparation) -> None:
     """Refuse what cannot work with source files and commits: names, missing packages, folders that are no repositories."""
     from seedbed.curation.fim.family_table import family_named
-    from seedbed.curation.repositories import git
     from seedbed.curation.repositories.licences import gate
 
     asked = config.prepare
@@ -151,11 +150,35 @@ def _check_code(config: Preparation) -> None:
         family_named(config.fim.family)
     if asked.what in ("fim", "harvest") and find_spec("tree_sitter") is None:
         raise SeedbedError("Source files need the package tree-sitter.", "Install it: pip install 'seedbed[prepare]'.")
-    if asked.what == "commits":
-        for name in asked.inputs:
-            git.open_repository(Path(name))
+    if asked.what in ("commits", "harvest"):
+        _check_commits(config)
     if asked.tokenizer_folder and not (Path(asked.tokenizer_folder) / TOKENIZER_JSON).is_file():
         raise missing_tokenizer(Path(asked.tokenizer_folder))
+
+
+def _check_commits(config: Preparation) -> None:
+    """Refuse a date that is none, folders that are no repositories, and a branch that no repository of an input has."""
+    from seedbed.curation.drops import Drops
+    from seedbed.curation.repositories import branches, git, history
+
+    if config.commits.since:
+        history.check_since(config.commits.since)
+    branch = config.commits.branch
+    for name in config.prepare.inputs:
+        if config.prepare.what == "commits":
+            repository = git.open_repository(Path(name))
+            if branch:
+                branches.check_branch(repository, branch)
+        elif branch and is_url(name):
+            refs = remote_refs(name)
+            if not branches.is_listed(branch, refs):
+                names = [ref.removeprefix("refs/heads/") for ref in refs if ref.startswith("refs/heads/")]
+                raise branches.no_branch(branch, quoted(without_credentials(name)), names)
+        elif branch:
+            found = [each.repository for each in find_repositories(Path(name), Drops())]
+            if all(git.commit_hash(each, branch) is None for each in found):
+                names = [each for repository in found for each in branches.branch_names(repository)]
+                raise branches.no_branch(branch, f"the repositories in {quoted(name)}", sorted(names))
 
 
 def check_merge(config: Merging, store: Store) -> None:

@@ -79,7 +79,7 @@ _HELP = {
     "--fim-rate": ("SHARE", "share of pieces with a gap; the others are plain text (default: 0.5)"),
     "--context": ("WHAT", "file (default), or repository: show other files of the repository before the gap"),
     "--branch": ("NAME", "the branch to read (default: the current one)"),
-    "--since": ("DATE", "only commits after this date"),
+    "--since": ("DATE", "only commits after this date, such as 2026-11-01 or '90 days'"),
     "--max-commits": ("N", "the most commits, newest first (default: all)"),
     "--answer": ("FORM", "edits (default): search/replace edits; diff: a unified diff"),
     "--format": ("NAME", "the format of the logs (default: recognised)"),
@@ -146,8 +146,8 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.runs.store import chosen_store
 
     wanted = with_inputs(resolved(arguments), "prepare", arguments.inputs)
-    check_preparation(wanted.config, chosen_store(arguments.runs))
     if arguments.what == "logs" and not arguments.yes:
+        check_preparation(wanted.config, chosen_store(arguments.runs))
         confirm_models(wanted.config)
     return start_and_follow(arguments, "prepare", wanted)
 

@@ -93,7 +93,12 @@ class CommitsConfig(Table, frozen=True, kw_only=True):
 
     branch: Annotated[str, Meta(description="The branch to read; by default the current one.")] = ""
     all_branches: Annotated[bool, Meta(description="Read all branches, those of remotes included.")] = False
-    since: Annotated[str, Meta(description="Only commits after this date, in a form that git reads.")] = ""
+    since: Annotated[
+        str,
+        Meta(
+            description="Only commits after this date: 2026-11-01, 2026-11-01 18:30, or 90 days (weeks, months, years)."
+        ),
+    ] = ""
     max_commits: Annotated[NonNegativeInt, Meta(description="The most commits, newest first; 0: all.")] = 0
     max_files: Annotated[PositiveInt, Meta(description="Commits that touch more files are left out.")] = 10
     max_lines: Annotated[PositiveInt, Meta(description="Commits that change more lines are left out.")] = 400
