@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from git_repositories import GitRepository
 from prepared import KEY, new_task, preparation, prepared, repository, rows, run_task, write_messages
 from seedbed.curation import preparing
 from seedbed.curation.drops import Drops
@@ -134,6 +136,47 @@ def test_a_stopped_preparation_leaves_nothing_half_written_and_goes_on(
     monkeypatch.setattr(Preparer, "find", find)
     run_task(task)
     assert len(rows(output / RECORDS)) == describe(output).files[RECORDS].rows > 20
+
+
+def test_a_shallow_clone_is_told_with_the_command_that_gets_the_rest(tmp_path: Path) -> None:
+    source = repository(tmp_path / "app", 0)
+    source.git("clone", "-q", "--depth", "3", f"file://{source.path}", str(tmp_path / "shallow"))
+    task = new_task(
+        tmp_path / "runs", "prepare", preparation("commits", tmp_path / "shallow"), tmp_path / "data" / "all"
+    )
+    run_task(task)
+    logged = [json.loads(line) for line in task.events.read_bytes().splitlines()]
+    [warning] = [each for each in logged if each.get("level") == "warning"]
+    assert "history is cut" in warning["text"]
+    assert f"git -C {tmp_path / 'shallow'} fetch --unshallow" in warning["hint"]
+    source.git("clone", "-q", "--depth", "1", f"file://{source.path}", str(tmp_path / "one"))
+    with pytest.raises(SeedbedError, match="history is cut.*--unshallow"):
+        prepared(tmp_path / "runs", preparation("commits", tmp_path / "one"), tmp_path / "data" / "one")
+
+
+def test_a_partial_clone_is_told_once_files_are_missing(tmp_path: Path) -> None:
+    source = repository(tmp_path / "app", 0)
+    source.git("config", "uploadpack.allowFilter", "true")
+    source.git("clone", "-q", "--filter=blob:none", f"file://{source.path}", str(tmp_path / "partial"))
+    config = preparation("harvest", tmp_path / "partial")
+    told = []
+    for name in ("before", "after"):
+        task = new_task(tmp_path / "runs", "prepare", config, tmp_path / "data" / name)
+        run_task(task)
+        told.append("--refetch --no-filter" in task.events.read_text())
+        source.git("-C", str(tmp_path / "partial"), "fetch", "-q", "--refetch", "--no-filter")
+    assert told == [True, False]
+
+
+def test_a_branch_that_only_one_repository_has_leaves_out_the_commits_of_others(tmp_path: Path, folder: Path) -> None:
+    app = GitRepository(folder / "app1")
+    app.git("branch", "wanted")
+    config = preparation("harvest", folder)
+    config = replace(config, commits=replace(config.commits, branch="wanted"))
+    made = prepared(tmp_path / "runs", config, tmp_path / "data" / "all")
+    assert {row["provenance"]["repository"] for row in rows(made / RECORDS) if row["kind"] == "chat"} == {"app1"}
+    counts = Drops.from_json(describe(made).drops).counts
+    assert counts["harvest", "no branch of the name given: commits are not read"] == 2
 
 
 def test_a_part_that_cannot_be_read_is_counted_and_the_rest_is_kept(tmp_path: Path, folder: Path) -> None:

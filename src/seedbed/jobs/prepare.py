@@ -14,8 +14,10 @@ from queue import Empty, SimpleQueue
 from seedbed.config.directories import cache_dir
 from seedbed.config.preparing import Preparation
 from seedbed.curation import assembling
+from seedbed.curation.drops import Drops
 from seedbed.curation.parts import Part, find_part, parts_in_use
 from seedbed.curation.preparing import Preparer
+from seedbed.curation.repositories.completeness import Missing
 from seedbed.curation.result import sentences
 from seedbed.errors import DiskFullError, SeedbedError, StorageError
 from seedbed.events import RESULT, Data, Message
@@ -29,6 +31,8 @@ from seedbed.train.hooks import phase
 
 _POLL_S = 0.1
 _EXECUTOR_POLL_S = 1.0
+_WARNINGS = 5
+"""Shallow and partial clones that are named."""
 _SMALL_BYTES = 4 << 20
 """Inputs of fewer bytes are read in this process: starting others takes longer."""
 
@@ -48,8 +52,14 @@ def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle) -> str:
         units = preparer.units
     total = sum(unit.size_bytes for unit in units)
     lifecycle.emit(Message(level="info", code="units", text=f"Reading {plural(len(units), 'part')} of the input."))
+    shallow = preparer.missing(Drops())
+    _warn(shallow, lifecycle)
     with phase(lifecycle.emit, "prepare"):
         parts = until_written(lifecycle, preparer.cache, lambda: _parts(preparer, lifecycle, total), "the preparation")
+    drops = Drops()
+    for part in parts:
+        drops.add(part.drops)
+    _warn([each for each in preparer.missing(drops) if each not in shallow], lifecycle)
     with phase(lifecycle.emit, "prepare"):
         description = until_written(
             lifecycle,
@@ -60,6 +70,15 @@ def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle) -> str:
     for line in sentences(description):
         lifecycle.emit(Message(level="info", code=RESULT, text=line))
     return "completed"
+
+
+def _warn(clones: Sequence[Missing], lifecycle: Lifecycle) -> None:
+    """Name clones that have only a part of the history or of the files."""
+    for missing in clones[:_WARNINGS]:
+        lifecycle.emit(Message(level="warning", code="clone", text=missing.text, hint=missing.hint))
+    if len(clones) > _WARNINGS:
+        others = plural(len(clones) - _WARNINGS, "other clone")
+        lifecycle.emit(Message(level="warning", code="clone", text=f"{others}: {clones[-1].kind}, too."))
 
 
 def _parts(preparer: Preparer, lifecycle: Lifecycle, total: int) -> list[Part]:
