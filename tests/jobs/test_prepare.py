@@ -150,7 +150,7 @@ def test_a_shallow_clone_is_told_with_the_command_that_gets_the_rest(tmp_path: P
     assert "history is cut" in warning["text"]
     assert f"git -C {tmp_path / 'shallow'} fetch --unshallow" in warning["hint"]
     source.git("clone", "-q", "--depth", "1", f"file://{source.path}", str(tmp_path / "one"))
-    with pytest.raises(SeedbedError, match="history is cut.*--unshallow"):
+    with pytest.raises(SeedbedError, match=r"history is cut.*--unshallow"):
         prepared(tmp_path / "runs", preparation("commits", tmp_path / "one"), tmp_path / "data" / "one")
 
 

@@ -30,7 +30,7 @@ def test_the_nearest_branches_come_first(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         check_branch(repository, "release")  # it was never checked out here
     assert raised.value.hint.startswith("Did you mean origin/release? ")
-    with pytest.raises(UsageError, match='"nope".*Branches: main, '):
+    with pytest.raises(UsageError, match=r'"nope".*Branches: main, '):
         check_branch(repository, "nope")
 
 
@@ -42,8 +42,8 @@ def test_a_repository_without_branches_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "known"),
-    [("main", True), ("feature/new", True), ("refs/heads/main", True), ("v1", True), ("HEAD", True), ("main~3", True)]
-    + [("0123abc", True), ("new", False), ("mai", False)],
+    [(name, True) for name in ("main", "feature/new", "refs/heads/main", "v1", "HEAD", "main~3", "0123abc")]
+    + [(name, False) for name in ("new", "mai")],
 )
 def test_names_are_looked_up_among_the_refs_of_a_remote(name: str, known: bool) -> None:
     assert is_listed(name, ["refs/heads/main", "refs/heads/feature/new", "refs/tags/v1"]) is known
