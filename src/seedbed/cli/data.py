@@ -82,7 +82,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     peeks.add_argument("--rows", metavar="N", type=whole(1), default=3, help="how many rows (default: 3)")
     peeks.add_argument("--skip", metavar="N", type=whole(0), default=0, help="pass over the first N rows")
     peeks.add_argument("--kind", choices=("chat", "text", "fim"), default="", help="only rows of this kind")
-    peeks.add_argument("--contains", metavar="TEXT", default="", help="only rows with this text")
+    peeks.add_argument(
+        "--contains",
+        metavar="TEXT",
+        default="",
+        help="only rows with this text, or from such a path, commit or session",
+    )
     json_option(peeks, "the rows")
     checks = _verb(verbs, "check", "check the files, and whether evaluation answers are visible in the training rows")
     _dataset_option(checks)
