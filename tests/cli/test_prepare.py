@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,19 @@ def test_what_cannot_work_is_refused_with_what_to_do(desk: Desk, words: tuple[st
     assert said in done.stderr.replace("\n", " ")
     assert "hint:" in done.stderr
     assert not (desk.folder / "x").exists()
+
+
+def test_a_dataset_that_is_given_twice_is_said_and_read_once(desk: Desk) -> None:
+    shutil.copytree(desk.folder / "data" / "chats", desk.folder / "copy")
+    (desk.folder / "link").symlink_to(desk.folder / "data" / "chats")
+    words = ("data", "merge", "data/chats", "data/chats", "./data/chats/", "link", "copy", "--out", "twice")
+    said = " ".join(desk.seedbed(*words).stderr.split())
+    assert '"data/chats" is given twice; it is read once.' in said
+    assert '"./data/chats/" is given twice; it is read once.' in said
+    assert '"link" is "data/chats", which is given twice; it is read once.' in said
+    assert '"copy" has the same rows as "data/chats"' in said
+    described = json.loads((desk.folder / "twice" / "dataset.json").read_text())
+    assert len(described["inputs"]) == 2
 
 
 def test_a_task_is_listed_and_its_status_is_shown(desk: Desk) -> None:

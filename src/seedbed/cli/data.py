@@ -177,24 +177,33 @@ def merge(arguments: argparse.Namespace) -> int:
 def inputs(names: list[str], output: Path) -> list[str]:
     """The inputs without what a pattern such as data/* also names: the output itself, and what is no dataset.
 
-    Raises UsageError if a single path that is no dataset was given.
+    A dataset that is given twice is taken once, and the user is told. A single path is kept, whatever it is.
     """
     from seedbed.cli.console import note
-    from seedbed.curation.folder import is_dataset
+    from seedbed.curation.folder import describe, is_dataset
     from seedbed.files import normal_path
     from seedbed.text import quoted
 
     if len(names) == 1:
         return names
-    kept = []
+    kept: list[str] = []
+    known: dict[str | Path, str] = {}
     for name in names:
         path = normal_path(name)
+        if (earlier := known.get(path.resolve())) is not None:
+            same = "" if normal_path(earlier) == path else f" is {quoted(earlier)}, which"
+            note(f"{quoted(name)}{same} is given twice; it is read once.")
+            continue
+        known[path.resolve()] = name
         if path == normal_path(output):
             note(f"{quoted(name)} is the output, so it is not an input.")
         elif path.is_dir() and not is_dataset(path):
             note(f"{quoted(name)} is not a dataset, so it is left out.")
         else:
             kept.append(name)
+            fingerprint = describe(path).fingerprint if is_dataset(path) else name
+            if (earlier := known.setdefault(fingerprint, name)) != name:
+                note(f"{quoted(name)} has the same rows as {quoted(earlier)}: duplicates are left out.")
     return kept
 
 
