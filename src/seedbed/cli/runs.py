@@ -68,7 +68,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--tag", metavar="T", action="append", default=[], help="only runs with this tag; may be repeated")
     add("--name", metavar="TEXT", help="only runs with this text in their name, ignoring case")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--all", action="store_true", help="also list archived runs, and tasks that are completed or stopped")
+    which.add_argument(
+        "--all", action="store_true", help="also list archived runs, and tasks that are completed or stopped"
+    )
     which.add_argument("--archived", action="store_true", help="list only archived runs")
     add("--sort", metavar="KEY", choices=SORTS, help=f"order by one of: {', '.join(SORTS)} (default: created)")
     add("--reverse", action="store_true", help="reverse the order")
