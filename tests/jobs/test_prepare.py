@@ -210,7 +210,7 @@ def test_a_full_disk_in_a_worker_pauses_the_task_and_what_is_finished_is_kept(
     """A worker's answer said only that there was an error, so that the task failed."""
     monkeypatch.setattr("seedbed.jobs.prepare._SMALL_BYTES", 0)
     answered = prepare._part_of
-    full = json.dumps({"error": "No space.", "hint": "", "reason": "full", "passing": True, "full": True})
+    full = json.dumps({"error": "No space.", "hint": "", "reason": "full", "passing": True, "kind": "DiskFullError"})
     lines = [full, full]
     waited: list[str] = []
 

@@ -19,7 +19,7 @@ from seedbed.curation.parts import Part, find_part, parts_in_use
 from seedbed.curation.preparing import Preparer
 from seedbed.curation.repositories.completeness import Missing
 from seedbed.curation.result import sentences
-from seedbed.errors import DiskFullError, SeedbedError, StorageError
+from seedbed.errors import DiskFullError, FileLimitError, SeedbedError, StorageError, file_limit_hint
 from seedbed.events import RESULT, Data, Message
 from seedbed.hardware.cpu import usable_cores
 from seedbed.jobs.waiting import until_written
@@ -188,8 +188,10 @@ def _part_of(line: str, preparer: Preparer, worker: _Worker) -> Part:
         )
     answer = json.loads(line)
     if "passing" in answer:
-        kind = DiskFullError if answer["full"] else StorageError
-        raise kind(answer["error"], answer["hint"], answer["reason"], passing=answer["passing"])
+        kind = {each.__name__: each for each in (DiskFullError, FileLimitError)}.get(answer["kind"], StorageError)
+        # The limit of this process is that of the processes that it starts next.
+        hint = file_limit_hint() if kind is FileLimitError else answer["hint"]
+        raise kind(answer["error"], hint, answer["reason"], passing=answer["passing"])
     if "error" in answer:
         raise SeedbedError(answer["error"], answer["hint"])
     part = find_part(preparer.cache, answer["key"])
