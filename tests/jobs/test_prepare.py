@@ -48,6 +48,9 @@ def test_no_file_of_a_dataset_or_of_the_cache_has_a_secret(tmp_path: Path, folde
     made = prepared(tmp_path / "runs", preparation("harvest", folder), tmp_path / "data" / "all")
     written = [path for place in (made, cache) for path in place.rglob("*") if path.is_file()]
     assert len(written) > 10
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (made, made / "rejects", cache / "records"))
+    rows_and_more = [*made.rglob("*.*"), *(cache / "records").glob("*.json*")]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in rows_and_more), "only the owner can read them"
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
     assert any("<AWS_KEY" in json.dumps(row) or row["redactions"] for row in rows(made / RECORDS))
 

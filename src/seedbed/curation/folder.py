@@ -29,6 +29,8 @@ from seedbed.curation.record import Record, decode, encode
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import plural, quoted
 
+PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
+"""Permissions of what may have private texts: conversations, code, and what was left out of them."""
 DESCRIPTION = "dataset.json"
 KIND = "seedbed-records"
 """The value of `kind` in dataset.json."""
@@ -269,7 +271,8 @@ def write_description(folder: Path, description: Description) -> None:
 def publish(prepared: Path, output: Path, description: Description, meta: Mapping[str, Any]) -> None:
     """Put the finished folder `prepared` in the place of `output`, as a whole or not at all.
 
-    `meta`: the task's meta.json. Raises SeedbedError for what was put there since the task was created: only what was there
+    Only its owner can read it; a folder that is replaced keeps its permissions. `meta`: the task's meta.json. Raises
+    SeedbedError for what was put there since the task was created: only what was there
     before was allowed to be replaced. The same rows, which the task itself has made before a kill, are replaced.
     """
     if output.is_symlink() or output.is_file() or (output.is_dir() and any(output.iterdir())):
@@ -280,7 +283,7 @@ def publish(prepared: Path, output: Path, description: Description, meta: Mappin
                 f"{quoted(output)} was made by something else while this task ran, so it is not replaced.",
                 "Move it away, and resume the task: what is done is kept.",
             )
-    files.replace_dir(prepared, output)
+    files.replace_dir(prepared, output, PRIVATE_DIR)
 
 
 def _card(description: Description) -> str:

@@ -18,7 +18,7 @@ import msgspec
 from seedbed import __version__, files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.curation.fim.families import families_of
-from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows, verify
+from seedbed.curation.folder import EVAL, PRIVATE_DIR, TRAIN, Description, describe, read_rows, verify
 from seedbed.curation.record import Record, texts_of
 from seedbed.data import row_fit, shards
 from seedbed.data.building import MESSAGES, Base, Builder, emit_contents, open_or_build
@@ -106,6 +106,8 @@ def count_kinds(folder: Path, check: Check = never_stop) -> Counter[str]:
 
 class _SamplesBuilder(Builder):
     """Builds the dataset of a folder of rows."""
+
+    folder_mode = PRIVATE_DIR
 
     def __init__(
         self,

@@ -45,6 +45,9 @@ class Base(NamedTuple):
 class Builder(ABC):
     """Builds one dataset in a hidden folder of the cache. `key`: its name in the cache; `final`: its folder when complete."""
 
+    folder_mode = 0o755
+    """The permissions of the folder."""
+
     def __init__(self, cache: Path, content: list[Any], name: str) -> None:
         """`content`: a JSON value that decides what the dataset contains. `name`: of its source, in messages."""
         self.name, self.cache = name, cache
@@ -63,7 +66,7 @@ class Builder(ABC):
     def make(self) -> None:
         """Build the dataset in the hidden folder, then rename it to `final`. The caller must hold the lock of `key`."""
         if not (self._partial / shards.MANIFEST).exists():
-            files.make_dir(self._partial)
+            files.make_dir(self._partial, self.folder_mode)
             try:
                 self._fill()
             except BaseException as error:
@@ -77,7 +80,7 @@ class Builder(ABC):
             for temporary in self._partial.glob(".*.tmp"):
                 temporary.unlink()
         files.remove_tree(self.final)  # a folder without a manifest is unusable
-        files.publish_dir(self._partial, self.final)
+        files.publish_dir(self._partial, self.final, mode=self.folder_mode)
 
 
 def open_or_build(builder: Builder, emit: Emit, check: Check, expected_fingerprint: str | None) -> tuple[Dataset, bool]:

@@ -145,7 +145,7 @@ def clone(url: str, folder: Path, *, update: bool = True) -> Found:
     nothing is left behind.
     """
     protocol = check_url(url)
-    target = make_dir(folder) / clone_name(url)
+    target = make_dir(folder, 0o700) / clone_name(url)
     if not update and (repository := git.repository_at(target)) is not None:
         return Found(repository=repository, name=git.name_of(repository))
     with locks.alone(target.with_name(f".{target.name}.lock")):
