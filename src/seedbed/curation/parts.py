@@ -3,8 +3,8 @@
     cache/records/KEY.jsonl     the records of a unit after all steps, redacted
     cache/records/KEY.json      what was left out; written last, so a part without it is not finished
 
-Only their owner can read them. KEY hashes the fingerprint of the unit, the settings and the versions of the steps, so that work is repeated only where
-something has changed.
+Only their owner can read them. KEY hashes the fingerprint of the unit, the settings and the versions of the steps, so that
+work is repeated only where something has changed.
 """
 
 from __future__ import annotations

@@ -12,15 +12,16 @@ from __future__ import annotations
 import contextlib
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed import files, locks
+from seedbed import __version__, files, locks
 from seedbed.data import shards
 from seedbed.data.dataset_cache import find_folder
 from seedbed.data.interruption import Check, run_interruptibly, wait_for_lock
 from seedbed.data.sample_prompt import sample_prompt
-from seedbed.data.shard_writer import PROGRESS
+from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError
 from seedbed.events import Data, Emit, Message
@@ -81,6 +82,39 @@ class Builder(ABC):
                 temporary.unlink()
         files.remove_tree(self.final)  # a folder without a manifest is unusable
         files.publish_dir(self._partial, self.final, mode=self.folder_mode)
+
+    def _kept_tokenizer(self, reused: Tokenizer | None) -> Tokenizer | None:
+        """The given tokenizer, which is saved in the hidden folder, or that of an interrupted build; None without either."""
+        folder = self._partial / shards.TOKENIZER
+        if reused is not None:
+            reused.save(folder)
+            return reused
+        if (folder / "tokenizer_config.json").exists():
+            with contextlib.suppress(SeedbedError):  # damaged by a power cut: it is trained again
+                return Tokenizer.load(folder)
+        return None
+
+    def _finish(
+        self, writer: ShardWriter, tokenizer: Tokenizer, layout: int, source: str, facts: Mapping[str, Any]
+    ) -> None:
+        """Write the manifest, last of all.
+
+        `layout`: the number of its format; `source`: the fingerprint of the source; `facts`: further values.
+        """
+        manifest = {
+            "kind": shards.KIND,
+            "format": layout,
+            "name": self.name,
+            "made_by": f"seedbed {__version__}",
+            "source": source,
+            "tokenizer": tokenizer.fingerprint,
+            "vocab_size": tokenizer.vocab_size,
+            "eot_id": tokenizer.eot_id,
+            "dtype": shards.index_dtype(tokenizer.vocab_size).str,
+            **facts,
+        }
+        shards.save_stamps(self._partial, writer.stamps())
+        files.write_json(self._partial / shards.MANIFEST, shards.seal(manifest))
 
 
 def open_or_build(builder: Builder, emit: Emit, check: Check, expected_fingerprint: str | None) -> tuple[Dataset, bool]:
