@@ -138,6 +138,8 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
         (("prepare", "harvest", "file://{here}/src/app0", "--out", "x", "--branch", "mian"), "Did you mean main?"),
         (("prepare", "harvest", "src", "--out", "x", "--since", "last tuesday"), "2026-11-01"),
         (("prepare", "commits", "src/app0", "--out", "x", "--since", "2026-13-01"), "90 days"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--set", "quality.max_line=50"), "quality.filters=true"),
+        (("data", "merge", "data/full", "--out", "x", "--set", "quality.min_words=5"), "quality.filters=true"),
         (("prepare", "commits", "https://example.com/a/b", "--out", "x"), "prepare harvest"),
         (("prepare", "harvest", "https://me:hush-hush@example.com/a/b", "--out", "x"), "user name or password"),
         (("prepare", "harvest", "chats.jsonl", "--out", "x"), "not a folder"),

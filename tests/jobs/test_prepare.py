@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from git_repositories import GitRepository
 from prepared import KEY, new_task, preparation, prepared, repository, rows, run_task, write_messages
+from seedbed.config.preparing import Preparation, QualityConfig
 from seedbed.curation import preparing
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import RECORDS, describe, verify
@@ -180,6 +182,23 @@ def test_a_branch_that_only_one_repository_has_leaves_out_the_commits_of_others(
     assert {row["provenance"]["repository"] for row in rows(made / RECORDS) if row["kind"] == "chat"} == {"app1"}
     counts = Drops.from_json(describe(made).drops).counts
     assert counts["harvest", "no branch of the name given: commits are not read"] == 2
+
+
+def test_the_limits_of_the_filters_of_quality_can_be_set(tmp_path: Path, folder: Path, cache: Path) -> None:
+    def config(**limits: Any) -> Preparation:
+        return replace(preparation("fim", folder / "app1"), quality=QualityConfig(**limits))
+
+    def key(**limits: Any) -> str:
+        preparer = Preparer(config(**limits), cache)
+        return preparer.key(preparer.units[0])
+
+    made = prepared(tmp_path / "runs", config(filters=True, max_mean_line=20), tmp_path / "data" / "one")
+    counts = Drops.from_json(describe(made).drops).counts
+    assert counts["quality", "lines longer than 20 characters on average"] > 0
+    again = prepared(tmp_path / "runs", config(filters=True), tmp_path / "data" / "two")
+    assert not [step for step, _ in Drops.from_json(describe(again).drops).counts if step == "quality"]
+    assert len({key(filters=True), key(filters=True, max_line=2000), key()}) == 3
+    assert key(max_line=2000) == key(), "a limit of filters that are off changes nothing"
 
 
 def test_a_part_that_cannot_be_read_is_counted_and_the_rest_is_kept(tmp_path: Path, folder: Path) -> None:

@@ -10,13 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from seedbed.actions import launching
 from seedbed.actions.models import child
 from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.config.environment import env
-from seedbed.config.preparing import Clipping, Merging, Preparation
+from seedbed.config.preparing import Clipping, Merging, Preparation, QualityConfig
 from seedbed.config.resolving import Resolved
 from seedbed.curation.executors import read_executor
 from seedbed.curation.folder import describe, refuse_existing
@@ -26,7 +27,7 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, normal_path
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.store import Store
-from seedbed.text import is_utf_8, quoted
+from seedbed.text import is_utf_8, listed, quoted
 from seedbed.tokenizer.model_files import missing_tokenizer
 
 
@@ -107,6 +108,7 @@ def start_dataset_task(
 
 def check_preparation(config: Preparation, store: Store) -> None:
     """Raise UsageError or SeedbedError if a quick check shows that a preparation cannot work."""
+    _check_quality(config.quality)
     for name in config.prepare.inputs:
         if is_url(name):
             _check_address(name, config.prepare.what)
@@ -124,6 +126,18 @@ def check_preparation(config: Preparation, store: Store) -> None:
     read_executor(Path(executor))
     if find_spec("datatrove") is None:
         raise SeedbedError("--executor needs the package datatrove.", "Install it: pip install 'seedbed[cluster]'.")
+
+
+def _check_quality(quality: QualityConfig) -> None:
+    """Refuse limits of the filters of quality that change nothing, since the filters are off."""
+    if quality.filters or quality == QualityConfig():
+        return
+    standard, asked = to_builtins(QualityConfig()), to_builtins(quality)
+    given = [f"quality.{name}" for name, value in asked.items() if value != standard[name]]
+    raise UsageError(
+        f"The filters of quality are off, so {listed(given)} would change nothing.",
+        "Add --set quality.filters=true, or leave that out.",
+    )
 
 
 def _check_address(address: str, what: str) -> None:
@@ -183,6 +197,7 @@ def _check_commits(config: Preparation) -> None:
 
 def check_merge(config: Merging, store: Store) -> None:
     """Raise UsageError or SeedbedError if a quick check shows that a merge cannot work."""
+    _check_quality(config.quality)
     for name in config.merge.inputs:
         describe(Path(name))
     for name in config.decontamination.against:

@@ -164,7 +164,7 @@ class Merger:
         if self.config.quality.filters:
             from seedbed.curation.quality import QualityStep
 
-            yield QualityStep()
+            yield QualityStep(self.config.quality)
         if self.config.decontamination.against:
             from seedbed.curation.decontamination import Decontaminate, index_items
             from seedbed.curation.evaluation_sets import Reading, read_items

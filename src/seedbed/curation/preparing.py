@@ -49,6 +49,8 @@ class Preparer:
         settings: dict[str, Any] = msgspec.to_builtins(config)
         for name in _NOT_IN_SETTINGS:
             settings["prepare"].pop(name)
+        if not config.quality.filters:
+            settings["quality"] = {"filters": False}  # limits that are not used change nothing
         self._settings = settings
         self._names: tuple[str, ...] = ()
         """The names of the authors of the repository whose unit is being made."""
@@ -91,7 +93,7 @@ class Preparer:
         if self.config.quality.filters:
             from seedbed.curation.quality import QualityStep
 
-            steps.append(QualityStep())
+            steps.append(QualityStep(self.config.quality))
         return steps
 
     def mask(self, text: str) -> str:
