@@ -192,9 +192,9 @@ def test_the_limits_of_the_filters_of_quality_can_be_set(tmp_path: Path, folder:
         preparer = Preparer(config(**limits), cache)
         return preparer.key(preparer.units[0])
 
-    made = prepared(tmp_path / "runs", config(filters=True, max_mean_line=20), tmp_path / "data" / "one")
-    counts = Drops.from_json(describe(made).drops).counts
-    assert counts["quality", "lines longer than 20 characters on average"] > 0
+    (folder / "app1" / "src" / "part_0.py").write_text(f"name = '{'long ' * 30}'\n" + "one = two\n" * 20)
+    made = prepared(tmp_path / "runs", config(filters=True, max_line=100), tmp_path / "data" / "one")
+    assert Drops.from_json(describe(made).drops).counts["quality", "line longer than 100 characters"] == 1
     again = prepared(tmp_path / "runs", config(filters=True), tmp_path / "data" / "two")
     assert not [step for step, _ in Drops.from_json(describe(again).drops).counts if step == "quality"]
     assert len({key(filters=True), key(filters=True, max_line=2000), key()}) == 3
