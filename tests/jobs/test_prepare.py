@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,6 +87,38 @@ def test_equal_bytes_under_the_local_executor_of_datatrove(
     config = preparation("harvest", folder, executor=str(executor))
     made = prepared(tmp_path / "runs", config, tmp_path / "data" / "two")
     assert (made / RECORDS).read_bytes() == (one / RECORDS).read_bytes()
+
+
+def test_the_inputs_are_not_looked_at_again_while_an_executor_works(
+    tmp_path: Path, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "executor.toml").write_text('kind = "local"\ntasks = 2\n')
+    config = preparation("harvest", folder, executor=str(tmp_path / "executor.toml"))
+    rank = Preparer(config, cache)
+    made, key = rank.make_rank(0, 1, lambda: None), Preparer.key
+    looked: list[int] = []
+
+    class Executor:
+        """Stands for the process of the executor: makes a part between two looks, and then ends."""
+
+        def __init__(self, *_: object) -> None:
+            self.looks: list[int] = []
+
+        def poll(self) -> int | None:
+            self.looks.append(len(looked))
+            return 0 if next(made, None) is None else None
+
+        def kill(self) -> None:
+            assert len(self.looks) == 6
+            assert set(self.looks) == {12}, "once to find what is missing, once before the executor works"
+
+        def wait(self) -> int:
+            return 0
+
+    monkeypatch.setattr(prepare, "_EXECUTOR_POLL_S", 0)
+    monkeypatch.setattr(prepare, "subprocess", SimpleNamespace(Popen=Executor))
+    monkeypatch.setattr(Preparer, "key", lambda self, unit: (self is rank or looked.append(1), key(self, unit))[1])
+    prepared(tmp_path / "runs", config, tmp_path / "data" / "all")
 
 
 def test_only_what_has_changed_is_read_again(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ work is repeated only where something has changed.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -77,6 +78,15 @@ def key_of(unit: Unit, settings: Any, steps: Sequence[Step]) -> str:
     versions = [[step.name, step.version] for step in steps]
     content = msgspec.json.encode([FORMAT, unit.name, unit.fingerprint(), settings, versions])
     return hashlib.blake2b(content, digest_size=_KEY_BYTES).hexdigest()
+
+
+def finished_keys(cache: Path) -> set[str]:
+    """The keys of all finished parts in the cache: a look at names alone, which is cheap enough to be repeated."""
+    try:
+        names = os.listdir(cache / RECORDS_CACHE)  # noqa: PTH208  # names alone
+    except FileNotFoundError:
+        return set()
+    return {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")}
 
 
 def find_part(cache: Path, key: str) -> Part | None:

@@ -110,7 +110,11 @@ class Preparer:
 
         Whether objects of git are there, or a file can be read, is no part of a unit's fingerprint.
         """
-        part = find_part(self.cache, self.key(unit))
+        return self.finished(self.key(unit))
+
+    def finished(self, key: str) -> Part | None:
+        """The finished part with this key, if the cache has it and all of its unit could be read."""
+        part = find_part(self.cache, key)
         return None if part is None or is_unreadable(part.drops) else part
 
     def made(self, unit: Unit) -> Part | None:

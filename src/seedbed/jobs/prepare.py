@@ -15,7 +15,7 @@ from seedbed.config.directories import cache_dir
 from seedbed.config.preparing import Preparation
 from seedbed.curation import assembling
 from seedbed.curation.drops import Drops
-from seedbed.curation.parts import Part, find_part, parts_in_use
+from seedbed.curation.parts import Part, find_part, finished_keys, parts_in_use
 from seedbed.curation.preparing import Preparer
 from seedbed.curation.repositories.completeness import Missing
 from seedbed.curation.result import sentences
@@ -152,7 +152,11 @@ def _in_processes(
 
 
 def _in_executor(preparer: Preparer, numbers: Sequence[int], lifecycle: Lifecycle) -> Iterator[tuple[int, Part]]:
-    """Yield the parts that the ranks of an executor of datatrove make, in the order in which they are finished."""
+    """Yield the parts that the ranks of an executor of datatrove make, in the order in which they are finished.
+
+    While it works, only the names in the cache are looked at: the inputs may be many, and far away.
+    """
+    keys = {number: preparer.key(preparer.units[number]) for number in numbers}
     logs = lifecycle.run.path / "executor"
     words = [str(lifecycle.run.config), str(preparer.cache), preparer.config.prepare.executor, str(logs)]
     process = subprocess.Popen([sys.executable, "-P", "-m", "seedbed.curation.cluster", *words])
@@ -161,8 +165,12 @@ def _in_executor(preparer: Preparer, numbers: Sequence[int], lifecycle: Lifecycl
         while missing:
             lifecycle.check_requests()
             ended = process.poll()
+            there = finished_keys(preparer.cache) if ended is None else set()
             for number in list(missing):
-                part = preparer.find(preparer.units[number]) if ended is None else preparer.made(preparer.units[number])
+                if ended is not None:
+                    part = preparer.made(preparer.units[number])
+                else:
+                    part = preparer.finished(keys[number]) if keys[number] in there else None
                 if part is not None:
                     missing.remove(number)
                     yield number, part
