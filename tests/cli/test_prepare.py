@@ -95,6 +95,9 @@ def test_lengths_peek_and_clip_use_the_tokenizer_of_a_model(desk: Desk) -> None:
     shown = desk.seedbed("data", "peek", "data/full", "--model", model(desk), "--kind", "text", "--rows", "1").stdout
     assert "⟦" in shown
     words = ("data", "clip", "data/full", "--model", model(desk), "--max-tokens", "64", "--out", "data/short")
+    refused = desk.seedbed(*words[:6], "5", *words[7:], expect=2).stderr
+    assert "Rows of 5 tokens are too short" in refused
+    assert "--max-tokens 32 or more" in refused
     assert "every row fits with --context 64" in desk.seedbed(*words).stdout
     short = desk.json("data", "lengths", "data/short", "--model", model(desk))
     assert short["lengths"]["train.jsonl"]["all"]["max"] <= 64

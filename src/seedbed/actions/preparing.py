@@ -27,8 +27,11 @@ from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, normal_path
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.store import Store
-from seedbed.text import is_utf_8, listed, quoted
+from seedbed.text import is_utf_8, listed, plural, quoted
 from seedbed.tokenizer.model_files import missing_tokenizer
+
+LEAST_CLIPPED_TOKENS = 32
+"""The fewest tokens that rows may be cut to: ChatML with a short system message, a question and an answer has as many."""
 
 
 def models_in_logs(config: Preparation) -> Counter[str]:
@@ -210,6 +213,11 @@ def check_clip(config: Clipping, store: Store) -> None:
     if len(config.clip.inputs) != 1:
         raise UsageError("One dataset is clipped at a time.", "Give one folder.")
     describe(Path(config.clip.inputs[0]))
+    if config.clip.most_tokens < LEAST_CLIPPED_TOKENS:
+        raise UsageError(
+            f"Rows of {plural(config.clip.most_tokens, 'token')} are too short: only fragments would be left.",
+            f"Give --max-tokens {LEAST_CLIPPED_TOKENS} or more. A system message, a question and its answer need about that.",
+        )
     if not config.clip.model:
         raise UsageError("No model is given, whose tokenizer measures the rows.", "Give one with --model.")
     if not (Path(config.clip.model) / TOKENIZER_JSON).is_file():

@@ -69,7 +69,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     clips = _verb(verbs, "clip", "cut rows to a number of tokens, at turns and lines only")
     _dataset_option(clips)
     _model_options(clips, required=True)
-    clips.add_argument("--max-tokens", metavar="N", required=True, help="the most tokens of a row")
+    clips.add_argument("--max-tokens", metavar="N", required=True, help="the most tokens of a row: 32 or more")
     clips.add_argument("--out", metavar="DIR", type=file_path, required=True, help="the folder of the new dataset")
     shared_options(clips)
     measures = _verb(verbs, "lengths", "show how many tokens the rows have")
