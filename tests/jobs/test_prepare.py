@@ -214,7 +214,7 @@ def test_a_branch_that_only_one_repository_has_leaves_out_the_commits_of_others(
     made = prepared(tmp_path / "runs", config, tmp_path / "data" / "all")
     assert {row["provenance"]["repository"] for row in rows(made / RECORDS) if row["kind"] == "chat"} == {"app1"}
     counts = Drops.from_json(describe(made).drops).counts
-    assert counts["harvest", "no branch of the name given: commits are not read"] == 2
+    assert counts["harvest", "no branch with this name: commits are not read"] == 2
 
 
 def test_the_limits_of_the_filters_of_quality_can_be_set(tmp_path: Path, folder: Path, cache: Path) -> None:

@@ -166,9 +166,7 @@ def merge(arguments: argparse.Namespace) -> int:
 
     if arguments.out is None:
         if arguments.name is None:
-            raise UsageError(
-                "Where to? The new dataset has no folder.", "Give --out DIR, or --name NAME for data/NAME."
-            )
+            raise UsageError("The new dataset has no folder.", "Give --out DIR, or --name NAME for data/NAME.")
         arguments.out = _FOLDER / arguments.name
     wanted = with_inputs(resolved(arguments), "merge", inputs(arguments.inputs, arguments.out))
     return start_and_follow(arguments, "merge", wanted)
@@ -290,7 +288,7 @@ def peek(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(rows)
     elif not rows:
-        note("No row fits.")
+        note("No row matches.")
     for reason in dropped:
         note(reason)
     return 0

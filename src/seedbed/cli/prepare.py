@@ -186,7 +186,7 @@ def confirm_models(config: Preparation) -> None:
     terms = "The terms of some providers do not allow training other models on the output of theirs."
     hint = "If you may train on these answers, add --yes."
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(f"{terms} Nobody can be asked here.", hint)
+        raise UsageError(f"{terms} This is not a terminal, so you cannot be asked.", hint)
     note(terms)
     sys.stderr.write("May you train on these answers? [y/N] ")
     sys.stderr.flush()

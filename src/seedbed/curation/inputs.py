@@ -94,7 +94,7 @@ def _harvest(name: str, config: Preparation, drops: Drops, update: bool) -> Sequ
         place = each.repository.place
         found += fim_units(place, _fim_options(config), name=each.name)
         if branch and git.commit_hash(each.repository, branch) is None:
-            drops.drop(harvest.STEP, "no branch of the name given: commits are not read", each.name)
+            drops.drop(harvest.STEP, "no branch with this name: commits are not read", each.name)
             continue
         found += commit_units(place, _commit_options(config), name=each.name, licence_of=licence_at_head)
     return found

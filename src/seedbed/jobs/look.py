@@ -159,7 +159,7 @@ def _check(request: Request, folder: Path, description: Description) -> Iterator
     verify(folder, description)
     if not description.is_split:
         raise UsageError(
-            "The files are as they were written. The dataset is not split, so there are no leaks to measure.",
+            "The files are unchanged. The dataset is not split, so there are no leaks to measure.",
             "Split it: seedbed data merge.",
         )
     done, total = 0, 2 * sum(facts.size_bytes for facts in description.files.values())

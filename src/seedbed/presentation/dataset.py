@@ -100,7 +100,7 @@ def is_sound(found: Mapping[str, Any]) -> bool:
 def check_lines(found: Mapping[str, Any]) -> list[str]:
     """What a check found, as lines."""
     rows = ", ".join(f"{count:,} rows in {printable(name)}" for name, count in found["rows"].items())
-    made = [f"The files are as they were written: {rows}."]
+    made = [f"The files are unchanged: {rows}."]
     if found["rows_in_both"]:
         made.append(f"{plural(found['rows_in_both'], 'row')} of the evaluation part are in the training part, too.")
     if found["groups_in_both"]:

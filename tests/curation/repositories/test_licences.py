@@ -182,7 +182,7 @@ def test_a_name_that_spdx_does_not_know_is_refused_with_what_was_meant(wanted: s
 
 
 def test_without_a_similar_name_nothing_is_suggested() -> None:
-    with pytest.raises(UsageError, match=r'"Foobarbaz" is no SPDX identifier.* Write any, permissive'):
+    with pytest.raises(UsageError, match=r'"Foobarbaz" is not an SPDX identifier.* Write any, permissive'):
         gate("Foobarbaz")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from seedbed import locks
+from seedbed.config.spelling import any_of
 from seedbed.curation.drops import Drops
 from seedbed.curation.repositories import git
 from seedbed.curation.repositories.git import GitError, Repository
@@ -112,7 +113,9 @@ def check_url(url: str) -> str:
     match = _URL.fullmatch(url)
     protocol = match[1] if match else "ssh" if _SCP.fullmatch(url) else ""
     if protocol not in PROTOCOLS or printable(url) != url or url.startswith("-"):
-        raise UsageError(f"{shown} cannot be cloned.", f"Give a URL that begins with {', '.join(PROTOCOLS)}.")
+        raise UsageError(
+            f"{shown} cannot be cloned.", f"Give a URL that begins with {any_of([f'{each}://' for each in PROTOCOLS])}."
+        )
     rest = match[2] if match else url
     if rest.startswith("-") or "@-" in rest:
         raise UsageError(f"{shown} has a host that looks like an option.", "Check the URL.")

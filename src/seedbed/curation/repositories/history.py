@@ -76,7 +76,7 @@ _Listed: TypeAlias = tuple[str, tuple[list[Change], bytes] | Unreadable | TooLar
 
 
 def check_since(since: str) -> None:
-    """Raise UsageError if a text is no date or span of time that `HistoryOptions.since` may be."""
+    """Raise UsageError if a text is neither a date nor a span of time."""
     match = _SINCE.fullmatch(since)
     try:
         if match is None:
@@ -85,7 +85,7 @@ def check_since(since: str) -> None:
             datetime.fromisoformat(f"{match['date']} {match['time'] or '00:00'}")
     except ValueError:
         raise UsageError(
-            f"{quoted(printable(since))} is no date that can be read.",
+            f"{quoted(printable(since))} is not a date.",
             "Write a date such as 2026-11-01, a date with a time such as 2026-11-01 18:30, or how long ago: 90 days, "
             "6 weeks, 3 months, 1 year.",
         ) from None

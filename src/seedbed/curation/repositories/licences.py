@@ -293,7 +293,7 @@ def gate(wanted: str) -> Gate:
     for name in names:
         if name.lower() not in known and not _OWN.fullmatch(name):
             raise UsageError(
-                f"{quoted(printable(name))} is no SPDX identifier of a licence.",
+                f"{quoted(printable(name))} is not an SPDX identifier of a licence.",
                 f"{did_you_mean(_similar(name))}Write any, permissive, or identifiers separated by commas, such as "
                 "MIT,Apache-2.0. spdx.org/licenses lists them.",
             )
