@@ -131,6 +131,7 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
     [
         (("prepare", "fim", "missing", "--out", "x"), "does not exist"),
         (("prepare", "fim", "src/app0", "--out", "x", "--for", "qwn2.5-coder"), "qwen2.5-coder"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--context", "repository"), "--for"),
         (("prepare", "fim", "src/app0", "--out", "x", "--tokenizer", "src"), "tokenizer.json"),
         (("prepare", "fim", "src/app0", "--out", "x", "--fim-rate", "2"), "fim.rate"),
         (("prepare", "fim", "src/app0", "--out", "x", "--licences", "MIT License!"), "SPDX"),

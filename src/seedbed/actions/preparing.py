@@ -158,13 +158,14 @@ def _check_address(address: str, what: str) -> None:
 
 def _check_code(config: Preparation) -> None:
     """Refuse what cannot work with source files and commits: names, missing packages, folders that are no repositories."""
-    from seedbed.curation.fim.family_table import family_named
+    from seedbed.curation.fim.family_table import check_context, family_named
     from seedbed.curation.repositories.licences import gate
 
     asked = config.prepare
     gate(asked.licences)
-    if config.fim.family:
-        family_named(config.fim.family)
+    family = family_named(config.fim.family) if config.fim.family else None
+    if config.fim.context == "repository":
+        check_context(family)
     if asked.what in ("fim", "harvest") and find_spec("tree_sitter") is None:
         raise SeedbedError("Source files need the package tree-sitter.", "Install it: pip install 'seedbed[prepare]'.")
     if asked.what in ("commits", "harvest"):
