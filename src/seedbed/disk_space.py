@@ -22,6 +22,14 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
+NO_LIMIT = resource.RLIM_INFINITY
+
+
+def file_limit_bytes() -> int:
+    """The size in bytes above which this process may not write a file (ulimit -f), or NO_LIMIT."""
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+
+
 def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageError | None:
     """The error why `num_bytes` cannot be written in a folder at the moment; None if no reason is found.
 
@@ -34,8 +42,8 @@ def obstacle(folder: Path, num_bytes: int, largest_bytes: int = 0) -> StorageErr
         with explained(folder):
             if free_bytes(folder) < num_bytes:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-            if limit != resource.RLIM_INFINITY and limit < largest_bytes:
+            limit = file_limit_bytes()
+            if limit != NO_LIMIT and limit < largest_bytes:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
             with tempfile.TemporaryFile(dir=folder, buffering=0) as handle:
                 handle.write(bytes(4096))

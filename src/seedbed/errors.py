@@ -64,6 +64,10 @@ class DiskFullError(StorageError):
     """A write failed because the disk is full or the quota is used up; the earlier contents are intact."""
 
 
+class FileLimitError(StorageError):
+    """A write failed because the file would be larger than the process may write (ulimit -f); the earlier contents are intact."""
+
+
 # Reason and hint by the system's error number. The hint is also shown while a job waits.
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Free some space on it."),
@@ -96,6 +100,14 @@ _LASTING = (
 """Error numbers of the system whose causes do not go away while a job waits."""
 
 
+def file_limit_hint() -> str:
+    """How to raise the limit on the size of files, for this process, too."""
+    hint = "Raise the limit: run `ulimit -f unlimited` in the shell before the command."
+    if sys.platform == "linux":
+        hint += f" For the running process: `prlimit --fsize=unlimited --pid {os.getpid()}` (may need root)."
+    return hint
+
+
 def storage_error(path: str, error: OSError) -> StorageError:
     """Make the StorageError for an OSError. `path` is shown as it is given, so it must include its quotation marks."""
     number = error.errno or 0
@@ -104,9 +116,7 @@ def storage_error(path: str, error: OSError) -> StorageError:
         number, (f"{text[:1].lower()}{text[1:]}", "Check that the disk and its connection work.")
     )
     if number == errno.EFBIG:
-        hint = "Raise the limit: run `ulimit -f unlimited` in the shell before the command."
-        if sys.platform == "linux":
-            hint += f" For the running process: `prlimit --fsize=unlimited --pid {os.getpid()}` (may need root)."
-    kind = DiskFullError if number in _SPACE else StorageError
+        hint = file_limit_hint()
+    kind = DiskFullError if number in _SPACE else FileLimitError if number == errno.EFBIG else StorageError
     verb = "write" if number in _WRITING else "write or read"
     return kind(f"Cannot {verb} {path}: {reason}.", hint, reason, passing=number not in _LASTING)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -120,9 +121,9 @@ def replacing(path: Path, *, durable: bool = True, mode: int = 0o644) -> Iterato
             fsync_dir(path.parent)
 
 
-def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
-    """Write a value as JSON, indented for people, and replace the file as a whole. `durable`: also fsync file and folder."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", durable=durable)
+def write_json(path: Path, value: Any, *, durable: bool = True, mode: int = 0o644) -> None:
+    """Write a value as JSON, indented for people, and replace the file as a whole; `durable` and `mode` as in `write_atomic`."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", durable=durable, mode=mode)
 
 
 def read_json(path: Path, remedy: str = _REMEDY) -> Any:
@@ -142,10 +143,13 @@ def read_json(path: Path, remedy: str = _REMEDY) -> Any:
         ) from error
 
 
-def make_dir(path: Path) -> Path:
-    """Create a folder and its parents, if they do not exist, and return it. Raises StorageError if that fails."""
+def make_dir(path: Path, mode: int = 0o777) -> Path:
+    """Create a folder and its parents, if they do not exist, and return it. Raises StorageError if that fails.
+
+    `mode`: the permissions of a new folder, less those that the user's umask forbids; its parents have the usual ones.
+    """
     with explained(path):
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode, parents=True, exist_ok=True)
     return path
 
 
@@ -169,35 +173,47 @@ def fsync_tree(folder: Path) -> None:
         fsync_dir(Path(root))
 
 
-def publish_dir(prepared: Path, final: Path, *, durable: bool = True) -> None:
+def publish_dir(prepared: Path, final: Path, *, durable: bool = True, mode: int = 0o755) -> None:
     """Rename the finished folder `prepared` to `final`, which must not exist or must be empty.
 
-    `durable`: fsync all its contents before, and its new name after.
+    `durable`: fsync all its contents before, and its new name after. `mode`: its permissions.
     """
     with explained(final):
         if durable:
             fsync_tree(prepared)
         with suppress(PermissionError):
-            os.chmod(prepared, 0o755)
+            os.chmod(prepared, mode)
         os.rename(prepared, final)
         if durable:
             fsync_dir(final.parent)
 
 
-def replace_dir(prepared: Path, final: Path) -> None:
+def set_modes(folder: Path, mode: int) -> None:
+    """Give a folder, and all folders in it, these permissions; and all files in it the same without the right to execute."""
+    with explained(folder), suppress(PermissionError):  # FAT and SMB do not support file modes
+        for root, _, names in os.walk(folder):
+            os.chmod(root, mode)
+            for name in names:
+                os.chmod(os.path.join(root, name), mode & 0o666)
+
+
+def replace_dir(prepared: Path, final: Path, mode: int = 0o755) -> None:
     """Put the finished folder `prepared` in the place of the folder `final`, if there is one: as a whole or not at all.
 
-    The old folder is kept until the new one is there. After a kill between the two renames it has a hidden name.
+    The old folder is kept until the new one is there. After a kill between the two renames it has a hidden name. `mode`: the
+    permissions of the folder, and of all in it (see `set_modes`); those of the old folder, if that has any content, stay.
     """
     import tempfile
 
     old = None
     with explained(final):
         if final.exists():
+            mode = stat.S_IMODE(final.stat().st_mode) & 0o777 if any(final.iterdir()) else mode
             old = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".old", dir=final.parent))
             os.rename(final, old)
     try:
-        publish_dir(prepared, final)
+        set_modes(prepared, mode)
+        publish_dir(prepared, final, mode=mode)
     except SeedbedError:
         if old is not None:
             with suppress(OSError):

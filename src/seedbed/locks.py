@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -90,6 +90,20 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Context manager: wait until no other process is in such a block for this file, which is removed at the end."""
+    lock = Lock(path)
+    lock.wait()
+    while not lock.is_current():  # its last owner has removed the file
+        lock.release()
+        lock.wait()
+    try:
+        yield
+    finally:
+        lock.remove()
 
 
 _TAKEN = (errno.EAGAIN, errno.EACCES)

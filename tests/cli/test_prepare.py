@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,9 @@ def test_lengths_peek_and_clip_use_the_tokenizer_of_a_model(desk: Desk) -> None:
     shown = desk.seedbed("data", "peek", "data/full", "--model", model(desk), "--kind", "text", "--rows", "1").stdout
     assert "⟦" in shown
     words = ("data", "clip", "data/full", "--model", model(desk), "--max-tokens", "64", "--out", "data/short")
+    refused = desk.seedbed(*words[:6], "5", *words[7:], expect=2).stderr
+    assert "Rows of 5 tokens are too short" in refused
+    assert "--max-tokens 32 or more" in refused
     assert "every row fits with --context 64" in desk.seedbed(*words).stdout
     short = desk.json("data", "lengths", "data/short", "--model", model(desk))
     assert short["lengths"]["train.jsonl"]["all"]["max"] <= 64
@@ -147,6 +151,7 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
     [
         (("prepare", "fim", "missing", "--out", "x"), "does not exist"),
         (("prepare", "fim", "src/app0", "--out", "x", "--for", "qwn2.5-coder"), "qwen2.5-coder"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--context", "repository"), "--for"),
         (("prepare", "fim", "src/app0", "--out", "x", "--tokenizer", "src"), "tokenizer.json"),
         (("prepare", "fim", "src/app0", "--out", "x", "--fim-rate", "2"), "fim.rate"),
         (("prepare", "fim", "src/app0", "--out", "x", "--licences", "MIT License!"), "SPDX"),
@@ -154,6 +159,13 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
         (("prepare", "fim", "src/app0", "--out", "x", "--edits", "some"), "fim.edits"),
         (("prepare", "commits", "chats.jsonl", "--out", "x"), "repository"),
         (("prepare", "commits", "src/app0", "--out", "x", "--branch", "nowhere"), "nowhere"),
+        (("prepare", "harvest", "src", "--out", "x", "--branch", "nowhere"), "Branches: main"),
+        (("prepare", "harvest", "src", "--out", "x", "--branch", "mian"), "Did you mean main?"),
+        (("prepare", "harvest", "file://{here}/src/app0", "--out", "x", "--branch", "mian"), "Did you mean main?"),
+        (("prepare", "harvest", "src", "--out", "x", "--since", "last tuesday"), "2026-11-01"),
+        (("prepare", "commits", "src/app0", "--out", "x", "--since", "2026-13-01"), "90 days"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--set", "quality.max_line=50"), "quality.filters=true"),
+        (("data", "merge", "data/full", "--out", "x", "--set", "quality.min_words=5"), "quality.filters=true"),
         (("prepare", "commits", "https://example.com/a/b", "--out", "x"), "prepare harvest"),
         (("prepare", "harvest", "https://me:hush-hush@example.com/a/b", "--out", "x"), "user name or password"),
         (("prepare", "harvest", "chats.jsonl", "--out", "x"), "not a folder"),
@@ -170,6 +182,7 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
     ],
 )
 def test_what_cannot_work_is_refused_with_what_to_do(desk: Desk, words: tuple[str, ...], said: str) -> None:
+    words = tuple(word.replace("{here}", str(desk.folder)) for word in words)
     done = inprocess.run(words, desk.folder, desk.environment)
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
@@ -177,6 +190,19 @@ def test_what_cannot_work_is_refused_with_what_to_do(desk: Desk, words: tuple[st
     assert said in done.stderr.replace("\n", " ")
     assert "hint:" in done.stderr
     assert not (desk.folder / "x").exists()
+
+
+def test_a_dataset_that_is_given_twice_is_said_and_read_once(desk: Desk) -> None:
+    shutil.copytree(desk.folder / "data" / "chats", desk.folder / "copy")
+    (desk.folder / "link").symlink_to(desk.folder / "data" / "chats")
+    words = ("data", "merge", "data/chats", "data/chats", "./data/chats/", "link", "copy", "--out", "twice")
+    said = " ".join(desk.seedbed(*words).stderr.split())
+    assert '"data/chats" is given twice; it is read once.' in said
+    assert '"./data/chats/" is given twice; it is read once.' in said
+    assert '"link" is "data/chats", which is given twice; it is read once.' in said
+    assert '"copy" has the same rows as "data/chats"' in said
+    described = json.loads((desk.folder / "twice" / "dataset.json").read_text())
+    assert len(described["inputs"]) == 2
 
 
 def test_a_task_is_listed_and_its_status_is_shown(desk: Desk) -> None:

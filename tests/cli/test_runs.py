@@ -17,6 +17,7 @@ from seedbed.events import Eval, Run, Step
 from seedbed.runs.labels import change_tags, set_archived
 from seedbed.runs.session import Session
 from seedbed.runs.store import RunDir, Store
+from seedbed.runs.tasks import create_task
 
 
 def make(store: Store, name: str, status: str = "completed", loss: float | None = None, steps: int = 1) -> RunDir:
@@ -42,6 +43,22 @@ def store(desk: Any) -> Store:
     make(made, "no loss", "failed")
     set_archived(make(made, "old novel", "failed"), True)
     return made
+
+
+def test_tasks_that_failed_or_were_killed_are_listed(desk: Any) -> None:
+    store = Store(desk.runs)
+    for status in ("completed", "stopped", "failed", "lost", "archived"):
+        task = create_task(store, "prepare", status, "", desk.folder / "data" / status)
+        with Session(task.path) as session:
+            session.emit(Run(status="running", session=1))
+            if status != "lost":
+                session.finish("failed" if status == "archived" else status)
+    set_archived(task, True)
+    assert names(desk) == ["failed", "lost"]
+    assert sorted(names(desk, "--all")) == ["archived", "completed", "failed", "lost", "stopped"]
+    shown = desk.seedbed("runs").stdout
+    assert "lost" in shown
+    assert "failed" in shown
 
 
 def names(desk: Any, *words: str) -> list[str]:

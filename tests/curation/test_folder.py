@@ -64,11 +64,37 @@ def test_rows_of_any_kind_and_size_open_in_the_library_datasets(tmp_path: Path) 
     assert path.stat().st_size > 50e6
     loaded = datasets.load_dataset("json", data_files=str(path), cache_dir=str(tmp_path / "cache"))["train"]
     assert loaded.num_rows == 53_001
-    ids = loaded["id"]
+    ids = loaded["id"][:]
     assert loaded[ids.index("c50000")]["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"path": "a.py"}'
     assert loaded[ids.index("f2999")]["middle"] == "c2999"
     assert loaded[ids.index("f2999")]["messages"] is None
     assert loaded[ids.index("c7")]["prefix"] is None
+
+
+def long(number: int, *, tool: bool = False) -> Record:
+    """A conversation of 11 MB, which is more than `datasets` looks at."""
+    record = chat(number, tool=tool)
+    assert record.messages is not None
+    record.messages[0].content = "x y " * (11 << 18)
+    return record
+
+
+def test_rows_that_are_longer_than_what_the_library_looks_at_come_after_short_ones(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    records = [long(0), long(1, tool=True), fim(2), chat(3), chat(4, tool=True), chat(5)]
+    facts = write_rows(tmp_path / "a.jsonl", lambda: records)
+    written = [json.loads(line)["id"] for line in (tmp_path / "a.jsonl").open("rb")]
+    assert written == ["f2", "c3", "c4", "c0", "c1", "c5"]
+    assert facts.sha256 == files.sha256_file(tmp_path / "a.jsonl")
+    loaded = datasets.load_dataset("json", data_files=str(tmp_path / "a.jsonl"), cache_dir=str(tmp_path / "cache"))
+    assert loaded["train"]["id"][:] == written
+
+
+def test_a_column_that_only_a_long_row_has_comes_right_after_the_short_ones(tmp_path: Path) -> None:
+    records = [chat(0), chat(1), long(2, tool=True), chat(3), fim(4)]
+    facts = write_rows(tmp_path / "a.jsonl", lambda: records)
+    assert [json.loads(line)["id"] for line in (tmp_path / "a.jsonl").open("rb")] == ["c0", "f4", "c2", "c1", "c3"]
+    assert facts.sha256 == files.sha256_file(tmp_path / "a.jsonl")
 
 
 def test_the_folder_opens_by_its_card_with_both_splits(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from seedbed.config.preparing import QualityConfig
 from seedbed.curation.drops import Drops
-from seedbed.curation.quality import QualityOptions, QualityStep, comment_share, reason_of
+from seedbed.curation.quality import QualityStep, comment_share, reason_of
 from seedbed.curation.record import Function, Message, Provenance, Record, Role, ToolCall
 
 CODE = "def area(width: float, height: float) -> float:\n    return width * height\n\n"
@@ -64,14 +65,14 @@ def chat(*turns: tuple[Role, str], calls: int = 0) -> Record:
     ],
 )  # fmt: skip
 def test_each_filter_has_a_reason(record: Record, reason: str | None) -> None:
-    assert reason_of(record, QualityOptions()) == reason
+    assert reason_of(record, QualityConfig()) == reason
 
 
 def test_a_turn_that_is_not_trained_is_no_answer() -> None:
     record = chat(("user", "Why?"), ("assistant", "Because."))
     assert record.messages
     record.messages[1].trained = False
-    assert reason_of(record, QualityOptions()) == "no answer"
+    assert reason_of(record, QualityConfig()) == "no answer"
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,8 @@ def test_a_turn_that_is_not_trained_is_no_answer() -> None:
 )
 def test_conversations_that_end_in_an_error_are_left_out_if_asked(ending: str) -> None:
     record = chat(("user", "Fix it"), ("assistant", "I try."), ("tool", ending), ("assistant", "Hm."), calls=1)
-    assert reason_of(record, QualityOptions()) is None
-    assert reason_of(record, QualityOptions(ends_in_error=True)) == "ends in an error"
+    assert reason_of(record, QualityConfig()) is None
+    assert reason_of(record, QualityConfig(drop_errors=True)) == "ends in an error"
     good = chat(
         ("user", "Fix it"),
         ("assistant", "I try."),
@@ -94,22 +95,22 @@ def test_conversations_that_end_in_an_error_are_left_out_if_asked(ending: str) -
         ("tool", "0 failed, 13 passed"),
         ("assistant", "Done."),
     )
-    assert reason_of(good, QualityOptions(ends_in_error=True)) is None
+    assert reason_of(good, QualityConfig(drop_errors=True)) is None
 
 
 @pytest.mark.parametrize(
     ("options", "record"),
     [
-        (QualityOptions(line=2000, mean_line=1000), code(CODE + "x = '" + "a" * 1001 + "'\n")),
-        (QualityOptions(words=3), prose("Long enough to say something now.")),
-        (QualityOptions(small_talk=False), chat(("user", "hi"), ("assistant", "Hello!"))),
-        (QualityOptions(notices=False), chat(("user", "Fix it"), ("assistant", "Prompt is too long"))),
-        (QualityOptions(placeholders=1), code("key = <PRIVATE_KEY_1>\n")),
+        (QualityConfig(max_line=2000, max_mean_line=1000), code(CODE + "x = '" + "a" * 1001 + "'\n")),
+        (QualityConfig(min_words=3), prose("Long enough to say something now.")),
+        (QualityConfig(drop_small_talk=False), chat(("user", "hi"), ("assistant", "Hello!"))),
+        (QualityConfig(drop_notices=False), chat(("user", "Fix it"), ("assistant", "Prompt is too long"))),
+        (QualityConfig(max_placeholders=1), code("key = <PRIVATE_KEY_1>\n")),
     ],
 )
-def test_each_threshold_is_an_option(options: QualityOptions, record: Record) -> None:
+def test_each_threshold_is_an_option(options: QualityConfig, record: Record) -> None:
     assert reason_of(record, options) is None
-    assert reason_of(record, QualityOptions()) is not None
+    assert reason_of(record, QualityConfig()) is not None
 
 
 def test_rows_with_a_gap_are_judged_by_the_whole_piece() -> None:
@@ -121,9 +122,9 @@ def test_rows_with_a_gap_are_judged_by_the_whole_piece() -> None:
         language="Python",
         provenance=Provenance(source="git"),
     )
-    assert reason_of(record, QualityOptions()) is None
+    assert reason_of(record, QualityConfig()) is None
     record.suffix = "a" * 1001
-    assert reason_of(record, QualityOptions()) == "line longer than 1000 characters"
+    assert reason_of(record, QualityConfig()) == "line longer than 1000 characters"
 
 
 def test_the_share_of_comments_is_about_that_of_the_characters() -> None:
@@ -131,8 +132,8 @@ def test_the_share_of_comments_is_about_that_of_the_characters() -> None:
     assert comment_share("int x; // no whole line\n/* a\n b */\n", "C") == pytest.approx(6 / 24, abs=0.05)
     assert comment_share("x = 1\n", "Python") == 0
     licence = code("# All of this is a comment.\n" * 20 + "x = 1\n")
-    assert reason_of(licence, QualityOptions()) is None
-    assert reason_of(licence, QualityOptions(comments=0.8)) == "mostly comments"
+    assert reason_of(licence, QualityConfig()) is None
+    assert reason_of(licence, QualityConfig(max_comments=0.8)) == "mostly comments"
 
 
 def test_the_step_counts_what_it_leaves_out_and_where_it_was() -> None:
@@ -147,5 +148,5 @@ def test_most_modules_of_the_standard_library_are_kept() -> None:
     paths = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     if len(paths) < 50:
         pytest.skip("the standard library has no sources here")
-    reasons = [reason_of(code(path.read_text(encoding="utf-8", errors="replace")), QualityOptions()) for path in paths]
+    reasons = [reason_of(code(path.read_text(encoding="utf-8", errors="replace")), QualityConfig()) for path in paths]
     assert sum(reason is None for reason in reasons) >= 0.97 * len(reasons), [reason for reason in reasons if reason]

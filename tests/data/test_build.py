@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -632,13 +633,13 @@ def test_a_full_disk_keeps_the_finished_shards(tmp_path, monkeypatch):
     whole = contents(build.build_from(corpus(), BPE, workers=1, cache=tmp_path / "whole", emit=quiet).folder)
     write, room = files.write_atomic, [6]
 
-    def nearly_full(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+    def nearly_full(path: Path, data: bytes | str, **options: Any) -> None:
         if path.suffix == ".ds":
             room[0] -= 1
             if not room[0]:
                 with files.explained(path):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(path, data, durable=durable)
+        write(path, data, **options)
 
     monkeypatch.setattr(files, "write_atomic", nearly_full)
     with pytest.raises(DiskFullError, match="the disk is full"):

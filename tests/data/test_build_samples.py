@@ -69,6 +69,11 @@ def test_rows_of_every_kind_become_samples_with_their_mask(tmp_path: Path) -> No
     assert (f"<|endoftext|>{text}<|endoftext|>", f"{text}<|endoftext|>") in train
 
 
+def test_only_the_owner_can_read_the_shards_of_rows(tmp_path: Path) -> None:
+    made = built(row_datasets.mixed(tmp_path / "full"), tmp_path / "cache")
+    assert made.folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_the_loss_may_count_only_targets_or_everything(tmp_path: Path) -> None:
     folder = row_datasets.mixed(tmp_path / "full", "fim", "chat")
     targets = sample_texts(built(folder, tmp_path / "cache", data={"loss": "targets"}))

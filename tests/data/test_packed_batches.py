@@ -128,7 +128,7 @@ def test_a_part_of_the_validation_has_about_as_many_tokens_as_wanted(dataset):
     assert whole.compared_tokens == 0
 
 
-def test_a_plan_is_kept_and_one_of_other_samples_or_a_damaged_one_is_not_used(dataset, tmp_path, monkeypatch):
+def test_a_plan_is_kept_and_one_of_other_samples_or_a_damaged_one_is_replaced(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("seedbed.data.packed_batches.WINDOW", 10)
     samples = Samples.of(dataset, "train")
     made = PackedRows(samples, CONTEXT, fingerprint="one", folder=tmp_path)
@@ -139,10 +139,18 @@ def test_a_plan_is_kept_and_one_of_other_samples_or_a_damaged_one_is_not_used(da
     assert not packed
     assert np.array_equal(again.plan.members, made.plan.members)
     assert np.array_equal(again.plan.starts, made.plan.starts)
-    PackedRows(samples, CONTEXT, fingerprint="other", folder=tmp_path)
-    path.write_bytes(path.read_bytes()[:-8])
-    PackedRows(samples, CONTEXT, fingerprint="one", folder=tmp_path)
-    assert len(packed) == 2
+    good = path.read_bytes()
+    changed = bytearray(good)
+    changed[-4 * 8] ^= 1  # where a row begins
+    twice = bytearray(good)
+    at = len(good) - 8 * (len(made.plan.starts) + 2)  # the last sample but one becomes the last one
+    twice[at : at + 8] = good[at + 8 : at + 16]
+    for content, fingerprint in ((good, "other"), (good[:-8], "one"), (changed, "one"), (twice, "one")):
+        path.write_bytes(content)
+        PackedRows(samples, CONTEXT, fingerprint=fingerprint, folder=tmp_path)
+        assert packed.pop() == 1
+        PackedRows(samples, CONTEXT, fingerprint=fingerprint, folder=tmp_path)
+        assert not packed, "the plan that could not be used was replaced"
 
 
 def test_a_changed_mask_is_found_when_the_dataset_is_opened(tmp_path):

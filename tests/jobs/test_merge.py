@@ -59,6 +59,33 @@ def test_rows_of_more_than_one_range_are_split_without_a_given_number_of_workers
     assert (some / TRAIN).read_bytes() == (one / TRAIN).read_bytes()
 
 
+def test_only_the_owner_can_read_what_a_merge_writes_but_a_shared_dataset_stays_shared(
+    tmp_path: Path, inputs: list[Path]
+) -> None:
+    task = new_task(
+        tmp_path / "runs", "merge", Merging(merge=MergeConfig(inputs=(str(inputs[0]),), workers=1)), tmp_path / "full"
+    )
+    seen: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        remember = merging.remember
+        patch.setattr(merging, "remember", lambda *each: (seen.append(modes(task.path / WORK)[0]), remember(*each)))
+        run_task(task)
+    assert seen == [0o700]
+    assert {0o700, 0o600} == set(modes(tmp_path / "full"))
+    assert modes(inputs[0])[0] == 0o700
+    assert modes(tmp_path / "eval-ledger.jsonl") == [0o600]
+    (tmp_path / "full").chmod(0o755)
+    (tmp_path / "eval-ledger.jsonl").chmod(0o644)
+    merged(tmp_path / "runs", tmp_path / "full", inputs[0])
+    assert {0o755, 0o644} == set(modes(tmp_path / "full"))
+    assert modes(tmp_path / "eval-ledger.jsonl") == [0o644]
+
+
+def modes(path: Path) -> list[int]:
+    """The permissions of a file or folder, and of all that is in it."""
+    return [each.stat().st_mode & 0o777 for each in (path, *path.rglob("*"))]
+
+
 def test_rows_once_in_eval_never_enter_train_when_data_are_added(tmp_path: Path, inputs: list[Path]) -> None:
     first = merged(tmp_path / "runs", tmp_path / "first", inputs[0])
     second = merged(tmp_path / "runs", tmp_path / "second", first, inputs[1])

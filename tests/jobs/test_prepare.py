@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from git_repositories import GitRepository
 from prepared import KEY, new_task, preparation, prepared, repository, rows, run_task, write_messages
+from seedbed.config.preparing import Preparation, QualityConfig
 from seedbed.curation import preparing
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import RECORDS, describe, verify
@@ -46,6 +51,9 @@ def test_no_file_of_a_dataset_or_of_the_cache_has_a_secret(tmp_path: Path, folde
     made = prepared(tmp_path / "runs", preparation("harvest", folder), tmp_path / "data" / "all")
     written = [path for place in (made, cache) for path in place.rglob("*") if path.is_file()]
     assert len(written) > 10
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (made, made / "rejects", cache / "records"))
+    rows_and_more = [*made.rglob("*.*"), *(cache / "records").glob("*.json*")]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in rows_and_more), "only the owner can read them"
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
     assert any("<AWS_KEY" in json.dumps(row) or row["redactions"] for row in rows(made / RECORDS))
 
@@ -79,6 +87,38 @@ def test_equal_bytes_under_the_local_executor_of_datatrove(
     config = preparation("harvest", folder, executor=str(executor))
     made = prepared(tmp_path / "runs", config, tmp_path / "data" / "two")
     assert (made / RECORDS).read_bytes() == (one / RECORDS).read_bytes()
+
+
+def test_the_inputs_are_not_looked_at_again_while_an_executor_works(
+    tmp_path: Path, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "executor.toml").write_text('kind = "local"\ntasks = 2\n')
+    config = preparation("harvest", folder, executor=str(tmp_path / "executor.toml"))
+    rank = Preparer(config, cache)
+    made, key = rank.make_rank(0, 1, lambda: None), Preparer.key
+    looked: list[int] = []
+
+    class Executor:
+        """Stands for the process of the executor: makes a part between two looks, and then ends."""
+
+        def __init__(self, *_: object) -> None:
+            self.looks: list[int] = []
+
+        def poll(self) -> int | None:
+            self.looks.append(len(looked))
+            return 0 if next(made, None) is None else None
+
+        def kill(self) -> None:
+            assert len(self.looks) == 6
+            assert set(self.looks) == {12}, "once to find what is missing, once before the executor works"
+
+        def wait(self) -> int:
+            return 0
+
+    monkeypatch.setattr(prepare, "_EXECUTOR_POLL_S", 0)
+    monkeypatch.setattr(prepare, "subprocess", SimpleNamespace(Popen=Executor))
+    monkeypatch.setattr(Preparer, "key", lambda self, unit: (self is rank or looked.append(1), key(self, unit))[1])
+    prepared(tmp_path / "runs", config, tmp_path / "data" / "all")
 
 
 def test_only_what_has_changed_is_read_again(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +176,64 @@ def test_a_stopped_preparation_leaves_nothing_half_written_and_goes_on(
     assert len(rows(output / RECORDS)) == describe(output).files[RECORDS].rows > 20
 
 
+def test_a_shallow_clone_is_told_with_the_command_that_gets_the_rest(tmp_path: Path) -> None:
+    source = repository(tmp_path / "app", 0)
+    source.git("clone", "-q", "--depth", "3", f"file://{source.path}", str(tmp_path / "shallow"))
+    task = new_task(
+        tmp_path / "runs", "prepare", preparation("commits", tmp_path / "shallow"), tmp_path / "data" / "all"
+    )
+    run_task(task)
+    logged = [json.loads(line) for line in task.events.read_bytes().splitlines()]
+    [warning] = [each for each in logged if each.get("level") == "warning"]
+    assert "history is cut" in warning["text"]
+    assert f"git -C {tmp_path / 'shallow'} fetch --unshallow" in warning["hint"]
+    source.git("clone", "-q", "--depth", "1", f"file://{source.path}", str(tmp_path / "one"))
+    with pytest.raises(SeedbedError, match=r"history is cut.*--unshallow"):
+        prepared(tmp_path / "runs", preparation("commits", tmp_path / "one"), tmp_path / "data" / "one")
+
+
+def test_a_partial_clone_is_told_once_files_are_missing(tmp_path: Path) -> None:
+    source = repository(tmp_path / "app", 0)
+    source.git("config", "uploadpack.allowFilter", "true")
+    source.git("clone", "-q", "--filter=blob:none", f"file://{source.path}", str(tmp_path / "partial"))
+    config = preparation("harvest", tmp_path / "partial")
+    told = []
+    for name in ("before", "after"):
+        task = new_task(tmp_path / "runs", "prepare", config, tmp_path / "data" / name)
+        run_task(task)
+        told.append("--refetch --no-filter" in task.events.read_text())
+        source.git("-C", str(tmp_path / "partial"), "fetch", "-q", "--refetch", "--no-filter")
+    assert told == [True, False]
+
+
+def test_a_branch_that_only_one_repository_has_leaves_out_the_commits_of_others(tmp_path: Path, folder: Path) -> None:
+    app = GitRepository(folder / "app1")
+    app.git("branch", "wanted")
+    config = preparation("harvest", folder)
+    config = replace(config, commits=replace(config.commits, branch="wanted"))
+    made = prepared(tmp_path / "runs", config, tmp_path / "data" / "all")
+    assert {row["provenance"]["repository"] for row in rows(made / RECORDS) if row["kind"] == "chat"} == {"app1"}
+    counts = Drops.from_json(describe(made).drops).counts
+    assert counts["harvest", "no branch with this name: commits are not read"] == 2
+
+
+def test_the_limits_of_the_filters_of_quality_can_be_set(tmp_path: Path, folder: Path, cache: Path) -> None:
+    def config(**limits: Any) -> Preparation:
+        return replace(preparation("fim", folder / "app1"), quality=QualityConfig(**limits))
+
+    def key(**limits: Any) -> str:
+        preparer = Preparer(config(**limits), cache)
+        return preparer.key(preparer.units[0])
+
+    (folder / "app1" / "src" / "part_0.py").write_text(f"name = '{'long ' * 30}'\n" + "one = two\n" * 20)
+    made = prepared(tmp_path / "runs", config(filters=True, max_line=100), tmp_path / "data" / "one")
+    assert Drops.from_json(describe(made).drops).counts["quality", "line longer than 100 characters"] == 1
+    again = prepared(tmp_path / "runs", config(filters=True), tmp_path / "data" / "two")
+    assert not [step for step, _ in Drops.from_json(describe(again).drops).counts if step == "quality"]
+    assert len({key(filters=True), key(filters=True, max_line=2000), key()}) == 3
+    assert key(max_line=2000) == key(), "a limit of filters that are off changes nothing"
+
+
 def test_a_part_that_cannot_be_read_is_counted_and_the_rest_is_kept(tmp_path: Path, folder: Path) -> None:
     for path in (folder / "app1" / ".git" / "objects").rglob("*"):
         if path.is_file():
@@ -167,7 +265,7 @@ def test_a_full_disk_in_a_worker_pauses_the_task_and_what_is_finished_is_kept(
     """A worker's answer said only that there was an error, so that the task failed."""
     monkeypatch.setattr("seedbed.jobs.prepare._SMALL_BYTES", 0)
     answered = prepare._part_of
-    full = json.dumps({"error": "No space.", "hint": "", "reason": "full", "passing": True, "full": True})
+    full = json.dumps({"error": "No space.", "hint": "", "reason": "full", "passing": True, "kind": "DiskFullError"})
     lines = [full, full]
     waited: list[str] = []
 

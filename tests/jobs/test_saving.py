@@ -240,10 +240,10 @@ def test_preparing_data_pauses_while_writes_fail_and_then_continues(
     broken = [number]
     write = files.write_atomic
 
-    def failing(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+    def failing(path: Path, data: bytes | str, **options: Any) -> None:
         if broken and path.suffix == ".ds":
             raise files.storage_error(str(path), OSError(number, os.strerror(number)))
-        write(path, data, durable=durable)
+        write(path, data, **options)
 
     monkeypatch.setattr(files, "write_atomic", failing)
     monkeypatch.setattr(waiting, "_MARGIN_BYTES", 0)

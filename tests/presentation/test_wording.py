@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from seedbed.events import Eval, Event, Phase, Run, Step, encode
-from seedbed.presentation.wording import progress, score, until_it_pauses, until_it_stops
+from seedbed.presentation.wording import pause_or_resume, progress, score, until_it_pauses, until_it_stops
 from seedbed.runs.log import Reader
 from seedbed.runs.store import Store
 from seedbed.runs.view import View
@@ -101,3 +101,8 @@ def test_the_text_about_a_stop_or_pause_request_fits_the_phase_of_the_job(
 @pytest.fixture
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("runs"))
+
+
+def test_a_task_which_has_no_steps_is_not_resumed_at_one() -> None:
+    assert pause_or_resume(Run(status="running", session=1)) == "resumed"
+    assert pause_or_resume(Run(status="running", session=1, step=7)) == "resumed at step 7"

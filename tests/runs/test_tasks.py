@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import DiskFullError, SeedbedError, UsageError
 from seedbed.runs.labels import rename
 from seedbed.runs.retention import delete
 from seedbed.runs.store import TASKS, Store
@@ -54,6 +56,19 @@ def test_a_task_that_cannot_be_linked_leaves_no_files(tmp_path: Path) -> None:
     with pytest.raises(SeedbedError, match="tasks"):
         create_task(store, "count", "words", "", tmp_path / "out")
     assert list((tmp_path / FOLDER).iterdir()) == []
+
+
+def test_a_task_for_which_there_is_no_space_names_the_folder_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(DiskFullError) as raised:
+        create_task(Store(tmp_path / "runs"), "prepare", "one", "", tmp_path / "data" / "one")
+    assert raised.value.message == f'Cannot write "{tmp_path / "data" / FOLDER}": the disk is full.'
+    assert raised.value.hint == "Free some space on it. You can also give another output."
 
 
 def test_a_task_cannot_be_renamed_to_the_name_of_a_run(tmp_path: Path) -> None:

@@ -10,24 +10,28 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from seedbed.actions import launching
 from seedbed.actions.models import child
 from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.config.environment import env
-from seedbed.config.preparing import Clipping, Merging, Preparation
+from seedbed.config.preparing import Clipping, Merging, Preparation, QualityConfig
 from seedbed.config.resolving import Resolved
 from seedbed.curation.executors import read_executor
 from seedbed.curation.folder import describe, refuse_existing
 from seedbed.curation.repositories.git import without_credentials
-from seedbed.curation.repositories.harvest import check_url, is_url
+from seedbed.curation.repositories.harvest import check_url, find_repositories, is_url, remote_refs
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, normal_path
 from seedbed.runs.kinds import KINDS
 from seedbed.runs.store import Store
-from seedbed.text import is_utf_8, quoted
+from seedbed.text import is_utf_8, listed, plural, quoted
 from seedbed.tokenizer.model_files import missing_tokenizer
+
+LEAST_CLIPPED_TOKENS = 32
+"""The fewest tokens that rows may be cut to: ChatML with a short system message, a question and an answer has as many."""
 
 
 def models_in_logs(config: Preparation) -> Counter[str]:
@@ -107,6 +111,7 @@ def start_dataset_task(
 
 def check_preparation(config: Preparation, store: Store) -> None:
     """Raise UsageError or SeedbedError if a quick check shows that a preparation cannot work."""
+    _check_quality(config.quality)
     for name in config.prepare.inputs:
         if is_url(name):
             _check_address(name, config.prepare.what)
@@ -126,6 +131,18 @@ def check_preparation(config: Preparation, store: Store) -> None:
         raise SeedbedError("--executor needs the package datatrove.", "Install it: pip install 'seedbed[cluster]'.")
 
 
+def _check_quality(quality: QualityConfig) -> None:
+    """Refuse limits of the filters of quality that change nothing, since the filters are off."""
+    if quality.filters or quality == QualityConfig():
+        return
+    standard, asked = to_builtins(QualityConfig()), to_builtins(quality)
+    given = [f"quality.{name}" for name, value in asked.items() if value != standard[name]]
+    raise UsageError(
+        f"The filters of quality are off, so {listed(given)} would change nothing.",
+        "Add --set quality.filters=true, or leave that out.",
+    )
+
+
 def _check_address(address: str, what: str) -> None:
     """Refuse an address that cannot be cloned, and one with a password, which would stand in the files of the task."""
     shown = quoted(without_credentials(address))
@@ -141,25 +158,50 @@ def _check_address(address: str, what: str) -> None:
 
 def _check_code(config: Preparation) -> None:
     """Refuse what cannot work with source files and commits: names, missing packages, folders that are no repositories."""
-    from seedbed.curation.fim.family_table import family_named
-    from seedbed.curation.repositories import git
+    from seedbed.curation.fim.family_table import check_context, family_named
     from seedbed.curation.repositories.licences import gate
 
     asked = config.prepare
     gate(asked.licences)
-    if config.fim.family:
-        family_named(config.fim.family)
+    family = family_named(config.fim.family) if config.fim.family else None
+    if config.fim.context == "repository":
+        check_context(family)
     if asked.what in ("fim", "harvest") and find_spec("tree_sitter") is None:
         raise SeedbedError("Source files need the package tree-sitter.", "Install it: pip install 'seedbed[prepare]'.")
-    if asked.what == "commits":
-        for name in asked.inputs:
-            git.open_repository(Path(name))
+    if asked.what in ("commits", "harvest"):
+        _check_commits(config)
     if asked.tokenizer_folder and not (Path(asked.tokenizer_folder) / TOKENIZER_JSON).is_file():
         raise missing_tokenizer(Path(asked.tokenizer_folder))
 
 
+def _check_commits(config: Preparation) -> None:
+    """Refuse a date that is none, folders that are no repositories, and a branch that no repository of an input has."""
+    from seedbed.curation.drops import Drops
+    from seedbed.curation.repositories import branches, git, history
+
+    if config.commits.since:
+        history.check_since(config.commits.since)
+    branch = config.commits.branch
+    for name in config.prepare.inputs:
+        if config.prepare.what == "commits":
+            repository = git.open_repository(Path(name))
+            if branch:
+                branches.check_branch(repository, branch)
+        elif branch and is_url(name):
+            refs = remote_refs(name)
+            if not branches.is_listed(branch, refs):
+                names = [ref.removeprefix("refs/heads/") for ref in refs if ref.startswith("refs/heads/")]
+                raise branches.no_branch(branch, quoted(without_credentials(name)), names)
+        elif branch:
+            found = [each.repository for each in find_repositories(Path(name), Drops())]
+            if all(git.commit_hash(each, branch) is None for each in found):
+                names = [each for repository in found for each in branches.branch_names(repository)]
+                raise branches.no_branch(branch, f"the repositories in {quoted(name)}", sorted(names))
+
+
 def check_merge(config: Merging, store: Store) -> None:
     """Raise UsageError or SeedbedError if a quick check shows that a merge cannot work."""
+    _check_quality(config.quality)
     for name in config.merge.inputs:
         describe(Path(name))
     for name in config.decontamination.against:
@@ -172,6 +214,11 @@ def check_clip(config: Clipping, store: Store) -> None:
     if len(config.clip.inputs) != 1:
         raise UsageError("One dataset is clipped at a time.", "Give one folder.")
     describe(Path(config.clip.inputs[0]))
+    if config.clip.most_tokens < LEAST_CLIPPED_TOKENS:
+        raise UsageError(
+            f"Rows of {plural(config.clip.most_tokens, 'token')} are too short: only fragments would be left.",
+            f"Give --max-tokens {LEAST_CLIPPED_TOKENS} or more. A system message, a question and its answer need about that.",
+        )
     if not config.clip.model:
         raise UsageError("No model is given, whose tokenizer measures the rows.", "Give one with --model.")
     if not (Path(config.clip.model) / TOKENIZER_JSON).is_file():

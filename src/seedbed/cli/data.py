@@ -73,7 +73,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     clips = _verb(verbs, "clip", "cut rows to a number of tokens, at turns and lines only")
     _dataset_option(clips)
     _model_options(clips, required=True)
-    clips.add_argument("--max-tokens", metavar="N", required=True, help="the most tokens of a row")
+    clips.add_argument("--max-tokens", metavar="N", required=True, help="the most tokens of a row: 32 or more")
     clips.add_argument("--out", metavar="DIR", type=file_path, required=True, help="the folder of the new dataset")
     shared_options(clips)
     measures = _verb(verbs, "lengths", "show how many tokens the rows have")
@@ -86,7 +86,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     peeks.add_argument("--rows", metavar="N", type=whole(1), default=3, help="how many rows (default: 3)")
     peeks.add_argument("--skip", metavar="N", type=whole(0), default=0, help="pass over the first N rows")
     peeks.add_argument("--kind", choices=("chat", "text", "fim"), default="", help="only rows of this kind")
-    peeks.add_argument("--contains", metavar="TEXT", default="", help="only rows with this text")
+    peeks.add_argument(
+        "--contains",
+        metavar="TEXT",
+        default="",
+        help="only rows with this text, or from such a path, commit or session",
+    )
     json_option(peeks, "the rows")
     checks = _verb(verbs, "check", "check the files, and whether evaluation answers are visible in the training rows")
     _dataset_option(checks)
@@ -175,9 +180,7 @@ def merge(arguments: argparse.Namespace) -> int:
 
     if arguments.out is None:
         if arguments.name is None:
-            raise UsageError(
-                "Where to? The new dataset has no folder.", "Give --out DIR, or --name NAME for data/NAME."
-            )
+            raise UsageError("The new dataset has no folder.", "Give --out DIR, or --name NAME for data/NAME.")
         arguments.out = _FOLDER / arguments.name
     wanted = with_inputs(resolved(arguments), "merge", inputs(arguments.inputs, arguments.out))
     return start_and_follow(arguments, "merge", wanted)
@@ -186,24 +189,33 @@ def merge(arguments: argparse.Namespace) -> int:
 def inputs(names: list[str], output: Path) -> list[str]:
     """The inputs without what a pattern such as data/* also names: the output itself, and what is no dataset.
 
-    Raises UsageError if a single path that is no dataset was given.
+    A dataset that is given twice is taken once, and the user is told. A single path is kept, whatever it is.
     """
     from seedbed.cli.console import note
-    from seedbed.curation.folder import is_dataset
+    from seedbed.curation.folder import describe, is_dataset
     from seedbed.files import normal_path
     from seedbed.text import quoted
 
     if len(names) == 1:
         return names
-    kept = []
+    kept: list[str] = []
+    known: dict[str | Path, str] = {}
     for name in names:
         path = normal_path(name)
+        if (earlier := known.get(path.resolve())) is not None:
+            same = "" if normal_path(earlier) == path else f" is {quoted(earlier)}, which"
+            note(f"{quoted(name)}{same} is given twice; it is read once.")
+            continue
+        known[path.resolve()] = name
         if path == normal_path(output):
             note(f"{quoted(name)} is the output, so it is not an input.")
         elif path.is_dir() and not is_dataset(path):
             note(f"{quoted(name)} is not a dataset, so it is left out.")
         else:
             kept.append(name)
+            fingerprint = describe(path).fingerprint if is_dataset(path) else name
+            if (earlier := known.setdefault(fingerprint, name)) != name:
+                note(f"{quoted(name)} has the same rows as {quoted(earlier)}: duplicates are left out.")
     return kept
 
 
@@ -290,7 +302,7 @@ def peek(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(rows)
     elif not rows:
-        note("No row fits.")
+        note("No row matches.")
     for reason in dropped:
         note(reason)
     return 0

@@ -81,7 +81,7 @@ _HELP = {
     "--context": ("WHAT", "file (default), or repository: show other files of the repository before the gap"),
     "--edits": ("N", "also up to N gaps from each commit: the lines that it added to a file (default: 0)"),
     "--branch": ("NAME", "the branch to read (default: the current one)"),
-    "--since": ("DATE", "only commits after this date"),
+    "--since": ("DATE", "only commits after this date, such as 2026-11-01 or '90 days'"),
     "--max-commits": ("N", "the most commits, newest first (default: all)"),
     "--answer": ("FORM", "edits (default): search/replace edits; diff: a unified diff"),
     "--format": ("NAME", "the format of the logs (default: recognised)"),
@@ -148,8 +148,8 @@ def run(arguments: argparse.Namespace) -> int:
     from seedbed.runs.store import chosen_store
 
     wanted = with_inputs(resolved(arguments), "prepare", arguments.inputs)
-    check_preparation(wanted.config, chosen_store(arguments.runs))
     if arguments.what == "logs" and not arguments.yes:
+        check_preparation(wanted.config, chosen_store(arguments.runs))
         confirm_models(wanted.config)
     return start_and_follow(arguments, "prepare", wanted)
 
@@ -196,7 +196,7 @@ def confirm_models(config: Preparation) -> None:
     terms = "The terms of some providers do not allow training other models on the output of theirs."
     hint = "If you may train on these answers, add --yes."
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(f"{terms} Nobody can be asked here.", hint)
+        raise UsageError(f"{terms} This is not a terminal, so you cannot be asked.", hint)
     note(terms)
     sys.stderr.write("May you train on these answers? [y/N] ")
     sys.stderr.flush()

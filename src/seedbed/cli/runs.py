@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List the runs, the newest last. A run must match all filters: one of the --status values, and every --tag.
-Archived runs are listed only with --all or --archived. Tasks, such as preparing data, are listed while they are active,
-and with --all.
+Archived runs are listed only with --all or --archived. Tasks, such as preparing data, are listed unless they are
+completed or stopped; --all lists these, too.
 """
 EXAMPLES = """\
   seedbed runs                                   every run in ./runs
@@ -68,7 +68,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--tag", metavar="T", action="append", default=[], help="only runs with this tag; may be repeated")
     add("--name", metavar="TEXT", help="only runs with this text in their name, ignoring case")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--all", action="store_true", help="also list archived runs and ended tasks")
+    which.add_argument(
+        "--all", action="store_true", help="also list archived runs, and tasks that are completed or stopped"
+    )
     which.add_argument("--archived", action="store_true", help="list only archived runs")
     add("--sort", metavar="KEY", choices=SORTS, help=f"order by one of: {', '.join(SORTS)} (default: created)")
     add("--reverse", action="store_true", help="reverse the order")
@@ -148,15 +150,16 @@ def select(store: Store, arguments: argparse.Namespace) -> tuple[list[dict[str, 
 
 
 def tasks(store: Store, *, ended: bool) -> list[dict[str, Any]]:
-    """The statuses of the active tasks (work that writes an output instead of training); with `ended`, of all tasks."""
-    from seedbed.runs.statuses import LIVE
+    """The statuses of tasks (work that writes an output instead of training) that are neither completed nor stopped.
 
+    With `ended`, of all tasks.
+    """
     known = store.tasks()
     if not known:
         return []
     from seedbed.runs.status import status
 
-    return [found for found in map(status, known) if ended or found["status"] in LIVE]
+    return [found for found in map(status, known) if ended or found["status"] not in ("completed", "stopped")]
 
 
 def write_csv(found: list[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from seedbed.config.schema import PATH, Fraction, NonNegativeInt, PositiveInt, Table
+from seedbed.config.schema import PATH, Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt, Table
 
 What = Literal["logs", "fim", "commits", "harvest"]
 
@@ -100,7 +100,12 @@ class CommitsConfig(Table, frozen=True, kw_only=True):
 
     branch: Annotated[str, Meta(description="The branch to read; by default the current one.")] = ""
     all_branches: Annotated[bool, Meta(description="Read all branches, those of remotes included.")] = False
-    since: Annotated[str, Meta(description="Only commits after this date, in a form that git reads.")] = ""
+    since: Annotated[
+        str,
+        Meta(
+            description="Only commits after this date: 2026-11-01, 2026-11-01 18:30, or 90 days (weeks, months, years)."
+        ),
+    ] = ""
     max_commits: Annotated[NonNegativeInt, Meta(description="The most commits, newest first; 0: all.")] = 0
     max_files: Annotated[PositiveInt, Meta(description="Commits that touch more files are left out.")] = 10
     max_lines: Annotated[PositiveInt, Meta(description="Commits that change more lines are left out.")] = 400
@@ -122,11 +127,57 @@ class RedactionConfig(Table, frozen=True, kw_only=True):
 
 
 class QualityConfig(Table, frozen=True, kw_only=True):
-    """The table `quality`: filters that are off unless they are asked for."""
+    """The table `quality`: filters that are off unless they are asked for, and their limits.
 
-    filters: Annotated[bool, Meta(description="Leave out rows of low quality, such as data files and empty talk.")] = (
-        False
+    Code: the limits of lines and letters of StarCoder (Li et al. 2023, arXiv 2305.06161, section 3.2). Prose: those of
+    Gopher (Rae et al. 2021, arXiv 2112.11446, table A1) that hold for any language. Conversations: our own.
+    """
+
+    filters: Annotated[
+        bool,
+        Meta(description="Leave out rows of low quality, such as data files and empty talk; the limits are below."),
+    ] = False
+    max_line: Annotated[PositiveInt, Meta(description="Code: the most characters of a line.")] = 1000
+    max_mean_line: Annotated[PositiveInt, Meta(description="Code: the most characters of a line on average.")] = 100
+    min_letters: Annotated[Fraction, Meta(description="Code: the least share of letters and digits.")] = 0.25
+    max_comments: Annotated[
+        Fraction, Meta(description="Code: the greatest share of comments; 1: all are kept. StarCoder has 0.8.")
+    ] = 1.0
+    min_characters: Annotated[NonNegativeInt, Meta(description="Code: the fewest characters besides white space.")] = 1
+    min_words: Annotated[NonNegativeInt, Meta(description="Prose: the fewest words.")] = 20
+    max_repeated_lines: Annotated[
+        Fraction, Meta(description="Prose: the greatest share of lines that repeat earlier ones.")
+    ] = 0.3
+    max_repeated_characters: Annotated[
+        Fraction, Meta(description="Prose: the greatest share of characters in lines that repeat earlier ones.")
+    ] = 0.2
+    max_symbols: Annotated[NonNegativeFloat, Meta(description="Prose: the most hash signs and ellipses per word.")] = (
+        0.1
     )
+    min_word_length: Annotated[
+        NonNegativeFloat, Meta(description="Prose: the fewest characters of a word on average.")
+    ] = 3.0
+    max_word_length: Annotated[
+        NonNegativeFloat, Meta(description="Prose: the most characters of a word on average.")
+    ] = 10.0
+    max_placeholders: Annotated[
+        Fraction, Meta(description="Code and prose: the greatest share of placeholders of redaction.")
+    ] = 0.2
+    min_answer_characters: Annotated[
+        NonNegativeInt, Meta(description="Conversations: the fewest characters that are trained.")
+    ] = 1
+    drop_small_talk: Annotated[
+        bool, Meta(description="Conversations: leave out those whose user only greets or thanks.")
+    ] = True
+    drop_notices: Annotated[
+        bool, Meta(description="Conversations: leave out those whose answers are notices only.")
+    ] = True
+    drop_tool_output: Annotated[
+        bool, Meta(description="Conversations: leave out those in which only tools say anything.")
+    ] = True
+    drop_errors: Annotated[
+        bool, Meta(description="Conversations: leave out those that end in an error or were interrupted.")
+    ] = False
 
 
 class Preparation(Table, frozen=True, kw_only=True):

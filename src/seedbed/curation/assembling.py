@@ -38,8 +38,8 @@ def assemble(
     if not numbers:
         raise SeedbedError(
             "Nothing of the input can be used: " + (most_frequent(drops) or "it has no content") + ".",
-            "A shallow clone has no history: `git fetch --unshallow` gets it."
-            if any("shallow" in reason for _, reason in drops.counts)
+            f"{missing[0].text} {missing[0].hint}"
+            if (missing := preparer.missing(drops))
             else "Look at the reasons, and give another path or other options.",
         )
 

@@ -8,7 +8,8 @@
       README.md         a short description, in the form of a dataset card
 
 Rows are records (see record.py). The first rows of a file have, between them, every column that the file uses, so that
-`datasets.load_dataset("json", ...)`, which takes the types of columns from the first 10 MB, opens files of any size.
+`datasets.load_dataset("json", ...)`, which takes the types of columns from the first 10 MB, opens files of any size. If only
+rows of more than 10 MB have a column, it needs `chunksize`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from seedbed.curation.record import Record, decode, encode
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import plural, quoted
 
+PRIVATE_DIR, PRIVATE_FILE = 0o700, 0o600
+"""Permissions of what may have private texts: conversations, code, and what was left out of them."""
 DESCRIPTION = "dataset.json"
 KIND = "seedbed-records"
 """The value of `kind` in dataset.json."""
@@ -41,6 +44,8 @@ REJECTS, REPORT_JSON, REPORT_HTML, CARD, LEDGER = (
     "eval-ledger.jsonl",
 )
 _COPIED_BYTES = 1 << 20
+_SHORT_BYTES = 64 << 10
+"""The size of rows that may be the first ones of a file: one for each column has room in 10 MB."""
 _REMEDY = "Make the dataset again, or restore the folder from a copy."
 
 
@@ -144,32 +149,65 @@ def verify(folder: Path, description: Description) -> None:
 
 
 class RowWriter:
-    """Writes a file of rows. The first rows have, between them, every column that any row uses; the others keep their order."""
+    """Writes a file of rows. The first rows have, between them, every column that any row uses; the others keep their order.
+
+    Short rows show the columns if there are any that do: `datasets` looks at the first 10 MB only.
+    """
 
     def __init__(self, handle: BinaryIO, others: BinaryIO) -> None:
         """Use `row_writer`. `others`: a temporary file in which rows wait that show no new column."""
         self._handle, self._others = handle, others
         self._digest, self._size, self._rows = hashlib.sha256(), 0, 0
-        self._known: set[str] = set()
+        self._waiting_bytes = 0
+        self._shown: set[str] = set()
+        """The columns of the rows that are written already, all of which are short."""
+        self._long: list[tuple[int, int, set[str]]] = []
+        """Long rows that waited as the first with a column: their places and sizes in `others`, and their columns."""
 
     def add(self, record: Record) -> None:
         """Write a record."""
         line = encode(record) + b"\n"
         self._size, self._rows = self._size + len(line), self._rows + 1
         used = _columns(record)
-        if used <= self._known:
-            self._others.write(line)
-            return
-        self._known |= used
-        self._handle.write(line)
-        self._digest.update(line)
+        if used <= self._shown:
+            self._wait(line)
+        elif len(line) <= _SHORT_BYTES:
+            self._shown |= used
+            self._write(line)
+        else:  # a shorter one with the same columns may come: long ones would fill what `datasets` looks at
+            if not any(used <= known for _, _, known in self._long):
+                self._long.append((self._waiting_bytes, len(line), used))
+            self._wait(line)
 
     def finish(self) -> None:
-        """Write the rows that wait."""
-        self._others.seek(0)
-        while chunk := self._others.read(_COPIED_BYTES):
-            self._handle.write(chunk)
-            self._digest.update(chunk)
+        """Write the rows that wait: first the long ones with columns that no other row has."""
+        first: list[tuple[int, int]] = []
+        for start, size, used in sorted(self._long, key=lambda each: each[1]):
+            if not used <= self._shown:
+                self._shown |= used
+                first.append((start, size))
+        for start, size in first:
+            self._copy(start, start + size)
+        place = 0
+        for start, size in sorted(first):
+            self._copy(place, start)
+            place = start + size
+        self._copy(place, self._waiting_bytes)
+
+    def _write(self, data: bytes) -> None:
+        self._handle.write(data)
+        self._digest.update(data)
+
+    def _wait(self, line: bytes) -> None:
+        self._others.write(line)
+        self._waiting_bytes += len(line)
+
+    def _copy(self, start: int, end: int) -> None:
+        """Write the bytes of the waiting rows from `start` to `end`."""
+        self._others.seek(start)
+        while start < end and (chunk := self._others.read(min(_COPIED_BYTES, end - start))):
+            self._write(chunk)
+            start += len(chunk)
 
     @property
     def facts(self) -> FileFacts:
@@ -233,7 +271,8 @@ def write_description(folder: Path, description: Description) -> None:
 def publish(prepared: Path, output: Path, description: Description, meta: Mapping[str, Any]) -> None:
     """Put the finished folder `prepared` in the place of `output`, as a whole or not at all.
 
-    `meta`: the task's meta.json. Raises SeedbedError for what was put there since the task was created: only what was there
+    Only its owner can read it; a folder that is replaced keeps its permissions. `meta`: the task's meta.json. Raises
+    SeedbedError for what was put there since the task was created: only what was there
     before was allowed to be replaced. The same rows, which the task itself has made before a kill, are replaced.
     """
     if output.is_symlink() or output.is_file() or (output.is_dir() and any(output.iterdir())):
@@ -244,7 +283,7 @@ def publish(prepared: Path, output: Path, description: Description, meta: Mappin
                 f"{quoted(output)} was made by something else while this task ran, so it is not replaced.",
                 "Move it away, and resume the task: what is done is kept.",
             )
-    files.replace_dir(prepared, output)
+    files.replace_dir(prepared, output, PRIVATE_DIR)
 
 
 def _card(description: Description) -> str:

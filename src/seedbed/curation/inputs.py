@@ -14,7 +14,7 @@ from seedbed.curation.fim.edit_units import EditOptions, edit_units
 from seedbed.curation.fim.samples import SampleOptions
 from seedbed.curation.fim.units import FimOptions, fim_units
 from seedbed.curation.logs.configured import log_units
-from seedbed.curation.repositories import harvest
+from seedbed.curation.repositories import git, harvest
 from seedbed.curation.repositories.harvest import Found
 from seedbed.curation.repositories.history import HistoryOptions
 from seedbed.curation.repositories.licence_gate import licence_at_head
@@ -99,9 +99,13 @@ def _commit_options(config: Preparation) -> CommitOptions:
 
 def _harvest(name: str, config: Preparation, drops: Drops, update: bool) -> Sequence[Unit]:
     found: list[Unit] = []
+    branch = config.commits.branch
     for each in _repositories(name, drops, update):
         place = each.repository.place
         found += fim_units(place, _fim_options(config), name=each.name)
+        if branch and git.commit_hash(each.repository, branch) is None:
+            drops.drop(harvest.STEP, "no branch with this name: commits are not read", each.name)
+            continue
         found += _edits(place, config, each.name)
         found += commit_units(place, _commit_options(config), name=each.name, licence_of=licence_at_head)
     return found

@@ -63,7 +63,7 @@ class Merger:
 
     def __init__(self, config: Merging, work: Path, report: Report) -> None:
         """`work`: the folder of the phases' files. Raises SeedbedError if an input is no dataset or is damaged."""
-        self.config, self.work, self._report = config, files.make_dir(work), report
+        self.config, self.work, self._report = config, files.make_dir(work, layout.PRIVATE_DIR), report
         self.inputs = [Path(name) for name in config.merge.inputs]
         self.described: list[Description] = []
         for path in self.inputs:
@@ -171,7 +171,7 @@ class Merger:
         if self.config.quality.filters:
             from seedbed.curation.quality import QualityStep
 
-            yield QualityStep()
+            yield QualityStep(self.config.quality)
         if self.config.decontamination.against:
             from seedbed.curation.decontamination import Decontaminate, index_items
             from seedbed.curation.evaluation_sets import Reading, read_items
@@ -240,8 +240,9 @@ def remember(ledger: Path, entries: bytes) -> None:
     try:
         with files.explained(ledger):
             before = ledger.read_bytes() if ledger.is_file() else b""
+            mode = ledger.stat().st_mode & 0o777 if ledger.is_file() else layout.PRIVATE_FILE
         lines = dict.fromkeys((*before.splitlines(), *entries.splitlines()))
-        files.write_atomic(ledger, b"".join(line + b"\n" for line in lines))
+        files.write_atomic(ledger, b"".join(line + b"\n" for line in lines), mode=mode)
     finally:
         lock.remove()
 

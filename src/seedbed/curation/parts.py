@@ -3,13 +3,14 @@
     cache/records/KEY.jsonl     the records of a unit after all steps, redacted
     cache/records/KEY.json      what was left out; written last, so a part without it is not finished
 
-KEY hashes the fingerprint of the unit, the settings and the versions of the steps, so that work is repeated only where
-something has changed.
+Only their owner can read them. KEY hashes the fingerprint of the unit, the settings and the versions of the steps, so that
+work is repeated only where something has changed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import msgspec
 from seedbed import files, locks
 from seedbed.config.directories import RECORDS_CACHE, RECORDS_LOCK, cache_dir
 from seedbed.curation.drops import Drops
+from seedbed.curation.folder import PRIVATE_DIR, PRIVATE_FILE
 from seedbed.curation.record import Record, content_id, decode, encode
 from seedbed.curation.steps import Step, Unit, through
 from seedbed.errors import SeedbedError
@@ -33,7 +35,7 @@ _TICK_S = 0.2
 @contextmanager
 def parts_in_use() -> Iterator[None]:
     """A context in which `seedbed prune` does not delete the parts in the cache."""
-    lock = files.make_dir(cache_dir() / RECORDS_CACHE) / RECORDS_LOCK
+    lock = files.make_dir(cache_dir() / RECORDS_CACHE, PRIVATE_DIR) / RECORDS_LOCK
     with files.explained(lock):
         lock.touch()
     release = locks.share_lock(lock)
@@ -78,6 +80,15 @@ def key_of(unit: Unit, settings: Any, steps: Sequence[Step]) -> str:
     return hashlib.blake2b(content, digest_size=_KEY_BYTES).hexdigest()
 
 
+def finished_keys(cache: Path) -> set[str]:
+    """The keys of all finished parts in the cache: a look at names alone, which is cheap enough to be repeated."""
+    try:
+        names = os.listdir(cache / RECORDS_CACHE)  # noqa: PTH208  # names alone
+    except FileNotFoundError:
+        return set()
+    return {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")}
+
+
 def find_part(cache: Path, key: str) -> Part | None:
     """The finished part with this key; None if the cache does not have it, or if it cannot be read."""
     path = cache / RECORDS_CACHE / f"{key}.jsonl"
@@ -98,9 +109,9 @@ def make_part(
     `mask` redacts the samples of what was left out, since these are written, too. `tick` is called after each record.
     Raises SeedbedError if nothing of the unit can be read, or if the part cannot be written.
     """
-    folder = files.make_dir(cache / RECORDS_CACHE)
+    folder = files.make_dir(cache / RECORDS_CACHE, PRIVATE_DIR)
     path, drops, rows = folder / f"{key}.jsonl", Drops(), 0
-    with files.replacing(path, durable=False) as handle:
+    with files.replacing(path, durable=False, mode=PRIVATE_FILE) as handle:
         for record in through(unit.read(drops), steps, drops):
             record.id = content_id(record)
             handle.write(encode(record) + b"\n")
@@ -108,5 +119,5 @@ def make_part(
             tick()
     drops.mask(mask)
     facts = {"rows": rows, "size_bytes": path.stat().st_size, "drops": drops.as_json()}
-    files.write_json(path.with_suffix(".json"), facts, durable=False)
+    files.write_json(path.with_suffix(".json"), facts, durable=False, mode=PRIVATE_FILE)
     return Part(path, rows, drops)

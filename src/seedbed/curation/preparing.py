@@ -10,12 +10,14 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from seedbed.config.preparing import Preparation
+from seedbed.curation.commits.units import CommitUnit
 from seedbed.curation.drops import Drops
 from seedbed.curation.inputs import units_of
 from seedbed.curation.parts import Part, Ticker, find_part, key_of, make_part
 from seedbed.curation.record import Record
 from seedbed.curation.redaction.redactor import RedactionOptions, Redactor
 from seedbed.curation.redaction.step import RedactStep, project_key
+from seedbed.curation.repositories.completeness import Missing, missing_of
 from seedbed.curation.repositories.git import Repository, authors
 from seedbed.curation.repositories.licence_gate import LicenceGate
 from seedbed.curation.steps import Step, Unit, units_of_rank
@@ -25,7 +27,12 @@ _KEY_FILE = "redaction.key"
 _NOT_IN_SETTINGS = ("inputs", "workers", "executor")
 """Keys of the table `prepare` that do not change what a part contains."""
 _READ, _UNREADABLE = "read", "cannot be read"
-"""Step and reason of a unit of which nothing can be read. Its part is made again the next time."""
+"""Step and reason of a unit of which nothing can be read."""
+
+
+def is_unreadable(drops: Drops) -> bool:
+    """Whether something was left out because it could not be read; it may be readable the next time."""
+    return any(key == (_READ, _UNREADABLE) or key[1].startswith("unreadable") for key in drops.counts)
 
 
 class Preparer:
@@ -42,6 +49,8 @@ class Preparer:
         settings: dict[str, Any] = msgspec.to_builtins(config)
         for name in _NOT_IN_SETTINGS:
             settings["prepare"].pop(name)
+        if not config.quality.filters:
+            settings["quality"] = {"filters": False}  # limits that are not used change nothing
         self._settings = settings
         self._names: tuple[str, ...] = ()
         """The names of the authors of the repository whose unit is being made."""
@@ -50,6 +59,16 @@ class Preparer:
     def units(self) -> list[Unit]:
         """The units of all inputs, in order. Raises UsageError if there are none."""
         return units_of(self.config, self.found, update=self._update)
+
+    @cached_property
+    def _clones(self) -> list[Missing]:
+        """What the shallow and partial clones lack whose commits are read."""
+        repositories = dict.fromkeys(unit.repository for unit in self.units if isinstance(unit, CommitUnit))
+        return [found for each in repositories if (found := missing_of(each)) is not None]
+
+    def missing(self, drops: Drops) -> list[Missing]:
+        """What the clones lack. A partial clone may have all that is needed: only what was left out (`drops`) tells."""
+        return [each for each in self._clones if each.kind == "shallow" or is_unreadable(drops)]
 
     @cached_property
     def _redact(self) -> RedactStep:
@@ -74,7 +93,7 @@ class Preparer:
         if self.config.quality.filters:
             from seedbed.curation.quality import QualityStep
 
-            steps.append(QualityStep())
+            steps.append(QualityStep(self.config.quality))
         return steps
 
     def mask(self, text: str) -> str:
@@ -87,9 +106,16 @@ class Preparer:
         return key_of(unit, [self._settings, rules, self._names_of(unit)], self.steps)
 
     def find(self, unit: Unit) -> Part | None:
-        """The finished part of a unit as it is now, if the cache has it. One that could not be read is made again."""
-        part = find_part(self.cache, self.key(unit))
-        return part if part is not None and not part.drops.counts[_READ, _UNREADABLE] else None
+        """The finished part of a unit as it is now, if the cache has it. What could not be read is tried again.
+
+        Whether objects of git are there, or a file can be read, is no part of a unit's fingerprint.
+        """
+        return self.finished(self.key(unit))
+
+    def finished(self, key: str) -> Part | None:
+        """The finished part with this key, if the cache has it and all of its unit could be read."""
+        part = find_part(self.cache, key)
+        return None if part is None or is_unreadable(part.drops) else part
 
     def made(self, unit: Unit) -> Part | None:
         """The part of a unit that was made now, also if nothing of the unit could be read."""

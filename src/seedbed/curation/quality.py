@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
-import msgspec
-
+from seedbed.config.preparing import QualityConfig
 from seedbed.curation.drops import Drops
 from seedbed.curation.duplicates.content import is_code, place_of, whole_text
 from seedbed.curation.record import Message, Record, is_trained
@@ -25,56 +24,14 @@ _HASH_COMMENTS = re.compile(r"""(?m)^[ \t]*#.*$|"{3}[\s\S]*?"{3}|'{3}[\s\S]*?'{3
 _SLASH_COMMENTS = re.compile(r"(?m)^[ \t]*(?://|--|;).*$|/\*[\s\S]*?\*/")
 
 
-class QualityOptions(msgspec.Struct, kw_only=True, frozen=True):
-    """The thresholds of the filters. Each filter has a reason of its own in the counts of what was left out.
-
-    Code: the limits of lines and letters of StarCoder (Li et al. 2023, arXiv 2305.06161, section 3.2). Prose: those of
-    Gopher (Rae et al. 2021, arXiv 2112.11446, table A1) that hold for any language. Conversations: our own.
-    """
-
-    line: int = 1000
-    """Code: characters in the longest line."""
-    mean_line: int = 100
-    """Code: characters in a line on average."""
-    letters: float = 0.25
-    """Code: the least share of letters and digits."""
-    comments: float = 1.0
-    """Code: the greatest share of comments; 0.8 is StarCoder's. 1 keeps all."""
-    code_characters: int = 1
-    """Code: the fewest characters besides blanks."""
-    words: int = 20
-    """Prose: the fewest words."""
-    repeated_lines: float = 0.3
-    """Prose: the greatest share of lines that stood before."""
-    repeated_characters: float = 0.2
-    """Prose: the greatest share of characters in lines that stood before."""
-    symbols: float = 0.1
-    """Prose: the most hash signs and ellipses per word."""
-    word_length_least: float = 3
-    word_length_most: float = 10
-    """Prose: characters in a word on average."""
-    placeholders: float = 0.2
-    """Code and prose: the greatest share of placeholders of redaction."""
-    answer_characters: int = 1
-    """Conversations: the fewest characters that are trained."""
-    small_talk: bool = True
-    """Conversations: leave out those whose user only greets or thanks."""
-    notices: bool = True
-    """Conversations: leave out those whose answers are notices, such as of a limit that is reached."""
-    tool_output: bool = True
-    """Conversations: leave out those in which nobody says anything but tools."""
-    ends_in_error: bool = False
-    """Conversations: leave out those whose last output of a tool is an error, or that the user interrupted at the end."""
-
-
 class QualityStep:
-    """Leaves out records of low quality. Records with a gap are judged by the whole piece, as code."""
+    """Leaves out records of low quality, each with a reason. Records with a gap are judged by the whole piece, as code."""
 
     name = "quality"
     version = 1
 
-    def __init__(self, options: QualityOptions | None = None) -> None:
-        self.options = options or QualityOptions()
+    def __init__(self, options: QualityConfig | None = None) -> None:
+        self.options = options or QualityConfig(filters=True)
 
     def __call__(self, records: Iterator[Record], drops: Drops) -> Iterator[Record]:
         """Yield the records that no filter leaves out."""
@@ -86,7 +43,7 @@ class QualityStep:
                 drops.drop(self.name, reason, place_of(record), whole_text(record))
 
 
-def reason_of(record: Record, options: QualityOptions) -> str | None:
+def reason_of(record: Record, options: QualityConfig) -> str | None:
     """Why a record is left out; None if it is kept."""
     if record.kind == "chat":
         return conversation_reason(record.messages or [], options)
@@ -94,25 +51,25 @@ def reason_of(record: Record, options: QualityOptions) -> str | None:
     if not text.strip():
         return "empty text"
     hidden = sum(map(len, _PLACEHOLDER.findall(text)))
-    if hidden > options.placeholders * len(text):
+    if hidden > options.max_placeholders * len(text):
         return "mostly redacted"
     if is_code(record):
         return code_reason(text, record.language, options)
     return prose_reason(text, options)
 
 
-def code_reason(text: str, language: str | None, options: QualityOptions) -> str | None:
+def code_reason(text: str, language: str | None, options: QualityConfig) -> str | None:
     """Why a text is no code to learn from: long lines, few letters, few characters, or mostly comments."""
     lines = text.splitlines()
-    if len("".join(text.split())) < options.code_characters:
+    if len("".join(text.split())) < options.min_characters:
         return "too short"
-    if max(map(len, lines)) > options.line:
-        return f"line longer than {options.line} characters"
-    if len(text) > options.mean_line * max(len(lines), 10):  # a short text may be one long line
-        return f"lines longer than {options.mean_line} characters on average"
-    if sum(map(str.isalnum, text)) < options.letters * len(text):
+    if max(map(len, lines)) > options.max_line:
+        return f"line longer than {options.max_line} characters"
+    if len(text) > options.max_mean_line * max(len(lines), 10):  # a short text may be one long line
+        return f"lines longer than {options.max_mean_line} characters on average"
+    if sum(map(str.isalnum, text)) < options.min_letters * len(text):
         return "few letters and digits"
-    if options.comments < 1 and comment_share(text, language) > options.comments:
+    if options.max_comments < 1 and comment_share(text, language) > options.max_comments:
         return "mostly comments"
     return None
 
@@ -125,50 +82,50 @@ def comment_share(text: str, language: str | None) -> float:
     return marked / whole if whole else 0.0
 
 
-def prose_reason(text: str, options: QualityOptions) -> str | None:
+def prose_reason(text: str, options: QualityConfig) -> str | None:
     """Why a text is no prose to learn from: too short, repeated lines, symbols, or words that are none."""
     words = text.split()
     spaced = len(words) * 12 > len(text)
     """Whether words stand between blanks, which they do not in Chinese or Japanese."""
-    if len(words) < options.words and len(text) < 5 * options.words:
-        return f"fewer than {options.words} words"
+    if len(words) < options.min_words and len(text) < 5 * options.min_words:
+        return f"fewer than {options.min_words} words"
     lines = [line for line in (each.strip() for each in text.splitlines()) if len(line) >= _SHORT_LINE]
     counted = Counter(lines)
     if len(lines) >= 5:
         again = sum(count - 1 for count in counted.values())
         characters = sum((count - 1) * len(line) for line, count in counted.items())
-        if again > options.repeated_lines * len(lines):
+        if again > options.max_repeated_lines * len(lines):
             return "repeated lines"
-        if characters > options.repeated_characters * sum(map(len, lines)):
+        if characters > options.max_repeated_characters * sum(map(len, lines)):
             return "repeated text"
     marks = len(_SYMBOLS.findall(text))
-    if marks > options.symbols * max(len(words), len(text) // 12):
+    if marks > options.max_symbols * max(len(words), len(text) // 12):
         return "many symbols"
     if spaced and text.isascii():
         found = _WORD.findall(text)
         mean = sum(map(len, found)) / max(len(found), 1)
-        if not options.word_length_least <= mean <= options.word_length_most:
+        if not options.min_word_length <= mean <= options.max_word_length:
             return "unusual words"
     return None
 
 
-def conversation_reason(messages: list[Message], options: QualityOptions) -> str | None:
+def conversation_reason(messages: list[Message], options: QualityConfig) -> str | None:
     """Why there is nothing to learn from a conversation: no answer, only tool output, small talk, notices, or an error."""
     answers = [message for message in messages if is_trained(message)]
     if not answers:
         return "no answer"
     said = [message.content.strip() for message in answers if message.content.strip()]
     calls = sum(len(message.tool_calls or ()) for message in answers)
-    if not calls and sum(map(len, said)) < options.answer_characters:
+    if not calls and sum(map(len, said)) < options.min_answer_characters:
         return "empty answers"
     asked = [message.content.strip() for message in messages if message.role == "user" and message.content.strip()]
-    if options.tool_output and not asked and not said:
+    if options.drop_tool_output and not asked and not said:
         return "only tool output"
-    if options.notices and said and not calls and all(_whole("notices", text) for text in said):
+    if options.drop_notices and said and not calls and all(_whole("notices", text) for text in said):
         return "only notices"
-    if options.small_talk and asked and not calls and all(_whole("small_talk", text) for text in asked):
+    if options.drop_small_talk and asked and not calls and all(_whole("small_talk", text) for text in asked):
         return "small talk"
-    if options.ends_in_error and _ends_in_error(messages):
+    if options.drop_errors and _ends_in_error(messages):
         return "ends in an error"
     return None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import PREPARE
 from seedbed.curation.preparing import Preparer
-from seedbed.errors import DiskFullError, SeedbedError, StorageError
+from seedbed.errors import SeedbedError, StorageError
 
 
 def main(config: str, cache: str) -> None:
@@ -31,7 +31,7 @@ def main(config: str, cache: str) -> None:
         except SeedbedError as error:
             answer = {"error": error.message, "hint": error.hint}
             if isinstance(error, StorageError):  # the parent waits, if it can
-                answer |= {"reason": error.reason, "passing": error.passing, "full": isinstance(error, DiskFullError)}
+                answer |= {"reason": error.reason, "passing": error.passing, "kind": type(error).__name__}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

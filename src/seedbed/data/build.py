@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 import time
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed import __version__, files
+from seedbed import files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.config.source import is_rows
 from seedbed.data import shards
@@ -24,7 +23,7 @@ from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
 from seedbed.data.source import FolderSource, Source, SplitName, open_source
 from seedbed.data.tokenise import TextBlock, Tokeniser
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import UsageError
 from seedbed.events import Data, Emit, Message
 from seedbed.hardware.cpu import usable_cores
 from seedbed.text import quoted
@@ -216,37 +215,18 @@ class _TextBuilder(Builder):
             drops["empty"] += self._empty
         splits: dict[str, Any] = {split: writer.totals(split) for split in shards.SPLITS}
         self._check_splits(splits)
-        manifest = {
-            "kind": shards.KIND,
-            "format": shards.FORMAT,
-            "name": self._source.name,
-            "made_by": f"seedbed {__version__}",
-            "source": self._fingerprint,
-            "tokenizer": tokenizer.fingerprint,
-            "vocab_size": tokenizer.vocab_size,
-            "eot_id": tokenizer.eot_id,
-            "dtype": dtype.str,
-            "drops": dict(sorted(drops.items())),
-            "messages": self._emit.finish(),
-            "splits": splits,
-        }
-        shards.save_stamps(self._partial, writer.stamps())
-        files.write_json(self._partial / shards.MANIFEST, shards.seal(manifest))
+        facts = {"drops": dict(sorted(drops.items())), "messages": self._emit.finish(), "splits": splits}
+        self._finish(writer, tokenizer, shards.FORMAT, self._fingerprint, facts)
 
     def _tokenizer(self) -> Tokenizer:
         """Return the given tokenizer, the one of an interrupted build, or a new one; it is saved in the hidden folder."""
-        folder = self._partial / shards.TOKENIZER
-        if self._reused is not None:
-            self._reused.save(folder)
-            return self._reused
-        if (folder / "tokenizer_config.json").exists():
-            with contextlib.suppress(SeedbedError):  # damaged by a power cut: train it again
-                return Tokenizer.load(folder)
+        if (kept := self._kept_tokenizer(self._reused)) is not None:
+            return kept
         documents = _ByteCounter(self._documents("train"))
         tokenizer = train_tokenizer(documents, self._config, self._emit, self._check)
         if documents.exhausted:
             self._train_bytes = documents.size_bytes
-        tokenizer.save(folder)
+        tokenizer.save(self._partial / shards.TOKENIZER)
         return tokenizer
 
     def _fill_split(self, split: SplitName, writer: ShardWriter, tokeniser: Tokeniser) -> None:

@@ -5,7 +5,6 @@ See building.py for the files in the cache. Rows of train.jsonl become training 
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
 from collections import Counter
@@ -15,10 +14,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from seedbed import __version__, files
+from seedbed import files
 from seedbed.config.schema import DataConfig, TokenizerConfig
 from seedbed.curation.fim.families import families_of
-from seedbed.curation.folder import EVAL, TRAIN, Description, describe, read_rows, verify
+from seedbed.curation.folder import EVAL, PRIVATE_DIR, TRAIN, Description, describe, read_rows, verify
 from seedbed.curation.record import Record, texts_of
 from seedbed.data import row_fit, shards
 from seedbed.data.building import MESSAGES, Base, Builder, emit_contents, open_or_build
@@ -106,6 +105,8 @@ def count_kinds(folder: Path, check: Check = never_stop) -> Counter[str]:
 
 class _SamplesBuilder(Builder):
     """Builds the dataset of a folder of rows."""
+
+    folder_mode = PRIVATE_DIR
 
     def __init__(
         self,
@@ -199,16 +200,7 @@ class _SamplesBuilder(Builder):
         for message in row_fit.messages(Fit(context, writer.counted("rows"), longer, drops, notes, self._positions)):
             self._emit(message)
         kinds = writer.counted("kinds")
-        manifest = {
-            "kind": shards.KIND,
-            "format": shards.SAMPLES_FORMAT,
-            "name": self.name,
-            "made_by": f"seedbed {__version__}",
-            "source": self._description.fingerprint,
-            "tokenizer": tokenizer.fingerprint,
-            "vocab_size": tokenizer.vocab_size,
-            "eot_id": tokenizer.eot_id,
-            "dtype": dtype.str,
+        facts = {
             "samples": dict(sorted(kinds.items())),
             "answers": self._answers,
             "opening": self._opening(),
@@ -216,22 +208,16 @@ class _SamplesBuilder(Builder):
             "messages": self._emit.finish(),
             "splits": splits,
         }
-        shards.save_stamps(self._partial, writer.stamps())
-        files.write_json(self._partial / shards.MANIFEST, shards.seal(manifest))
+        self._finish(writer, tokenizer, shards.SAMPLES_FORMAT, self._description.fingerprint, facts)
 
     def _tokenizer(self) -> Tokenizer:
         """Return the given tokenizer, the one of an interrupted build, or a new one; it is saved in the hidden folder."""
-        folder = self._partial / shards.TOKENIZER
-        if self._reused is not None:
-            self._reused.save(folder)
-            return self._reused
-        if (folder / "tokenizer_config.json").exists():
-            with contextlib.suppress(SeedbedError):  # damaged by a power cut: train it again
-                return Tokenizer.load(folder)
+        if (kept := self._kept_tokenizer(self._reused)) is not None:
+            return kept
         tokenizer = train_tokenizer(self._documents(), self._config, self._emit, self._check)
         if self._template is not None:
             tokenizer = tokenizer.with_chat_template(self._template)
-        tokenizer.save(folder)
+        tokenizer.save(self._partial / shards.TOKENIZER)
         return tokenizer
 
     def _documents(self) -> Iterator[str]:

@@ -12,15 +12,16 @@ from __future__ import annotations
 import contextlib
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seedbed import files, locks
+from seedbed import __version__, files, locks
 from seedbed.data import shards
 from seedbed.data.dataset_cache import find_folder
 from seedbed.data.interruption import Check, run_interruptibly, wait_for_lock
 from seedbed.data.sample_prompt import sample_prompt
-from seedbed.data.shard_writer import PROGRESS
+from seedbed.data.shard_writer import PROGRESS, ShardWriter
 from seedbed.data.shards import Dataset
 from seedbed.errors import SeedbedError
 from seedbed.events import Data, Emit, Message
@@ -45,6 +46,9 @@ class Base(NamedTuple):
 class Builder(ABC):
     """Builds one dataset in a hidden folder of the cache. `key`: its name in the cache; `final`: its folder when complete."""
 
+    folder_mode = 0o755
+    """The permissions of the folder."""
+
     def __init__(self, cache: Path, content: list[Any], name: str) -> None:
         """`content`: a JSON value that decides what the dataset contains. `name`: of its source, in messages."""
         self.name, self.cache = name, cache
@@ -63,7 +67,7 @@ class Builder(ABC):
     def make(self) -> None:
         """Build the dataset in the hidden folder, then rename it to `final`. The caller must hold the lock of `key`."""
         if not (self._partial / shards.MANIFEST).exists():
-            files.make_dir(self._partial)
+            files.make_dir(self._partial, self.folder_mode)
             try:
                 self._fill()
             except BaseException as error:
@@ -77,7 +81,40 @@ class Builder(ABC):
             for temporary in self._partial.glob(".*.tmp"):
                 temporary.unlink()
         files.remove_tree(self.final)  # a folder without a manifest is unusable
-        files.publish_dir(self._partial, self.final)
+        files.publish_dir(self._partial, self.final, mode=self.folder_mode)
+
+    def _kept_tokenizer(self, reused: Tokenizer | None) -> Tokenizer | None:
+        """The given tokenizer, which is saved in the hidden folder, or that of an interrupted build; None without either."""
+        folder = self._partial / shards.TOKENIZER
+        if reused is not None:
+            reused.save(folder)
+            return reused
+        if (folder / "tokenizer_config.json").exists():
+            with contextlib.suppress(SeedbedError):  # damaged by a power cut: it is trained again
+                return Tokenizer.load(folder)
+        return None
+
+    def _finish(
+        self, writer: ShardWriter, tokenizer: Tokenizer, layout: int, source: str, facts: Mapping[str, Any]
+    ) -> None:
+        """Write the manifest, last of all.
+
+        `layout`: the number of its format; `source`: the fingerprint of the source; `facts`: further values.
+        """
+        manifest = {
+            "kind": shards.KIND,
+            "format": layout,
+            "name": self.name,
+            "made_by": f"seedbed {__version__}",
+            "source": source,
+            "tokenizer": tokenizer.fingerprint,
+            "vocab_size": tokenizer.vocab_size,
+            "eot_id": tokenizer.eot_id,
+            "dtype": shards.index_dtype(tokenizer.vocab_size).str,
+            **facts,
+        }
+        shards.save_stamps(self._partial, writer.stamps())
+        files.write_json(self._partial / shards.MANIFEST, shards.seal(manifest))
 
 
 def open_or_build(builder: Builder, emit: Emit, check: Check, expected_fingerprint: str | None) -> tuple[Dataset, bool]:

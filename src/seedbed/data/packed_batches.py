@@ -31,8 +31,9 @@ class PackedRows:
         self.samples, self.context = samples, context
         self.fitting = np.flatnonzero(samples.positions <= context)
         """The numbers of the samples that fit into a row."""
-        self.plan = self._stored(fingerprint, folder) or self._packed()
-        if folder is not None and len(self.fitting) > WINDOW:
+        stored = self._stored(fingerprint, folder)
+        self.plan = stored or self._packed()
+        if stored is None and folder is not None and len(self.fitting) > WINDOW:
             self._store(fingerprint, folder)
 
     @property
@@ -56,21 +57,18 @@ class PackedRows:
         return key_of("plan", _PLAN_VERSION, WINDOW, fingerprint, self.samples.name, self.context)
 
     def _store(self, fingerprint: str, folder: Path) -> None:
-        """Keep the plan with the shards, if the folder can be written."""
-        path = self._path(folder)
-        if path.exists():
-            return
+        """Keep the plan with the shards, if the folder can be written. A plan that cannot be used is replaced."""
         counts = np.array([len(self.plan.members), len(self.plan.starts)], dtype="<i8")
         parts = [counts, self.plan.members.astype("<i8"), self.plan.starts.astype("<i8")]
         try:
             files.write_atomic(
-                path, self._head(fingerprint) + b"".join(part.tobytes() for part in parts), durable=False
+                self._path(folder), self._head(fingerprint) + b"".join(part.tobytes() for part in parts), durable=False
             )
         except SeedbedError:
             return
 
     def _stored(self, fingerprint: str, folder: Path | None) -> Plan | None:
-        """The plan that `_store` kept; None if there is none, or it is of other samples or incomplete."""
+        """The plan that `_store` kept; None if there is none, or it is of other samples, incomplete or damaged."""
         head = self._head(fingerprint)
         try:
             content = self._path(folder).read_bytes() if folder is not None else b""
@@ -82,7 +80,17 @@ class PackedRows:
         if len(numbers) < 2 or len(numbers) != 2 + numbers[0] + numbers[1] or numbers[0] != len(self.fitting):
             return None
         members, starts = np.split(numbers[2:], [int(numbers[0])])
-        return Plan(members, starts)
+        plan = Plan(members, starts)
+        return plan if self._is_whole(plan) else None
+
+    def _is_whole(self, plan: Plan) -> bool:
+        """Whether each sample that fits is in one row of a plan, and no row is too long."""
+        starts = plan.starts
+        if not len(starts) or starts[0] != 0 or starts[-1] != len(plan.members) or (np.diff(starts) < 1).any():
+            return False
+        if not np.array_equal(np.sort(plan.members), self.fitting):
+            return False
+        return bool((np.add.reduceat(self.samples.positions[plan.members], starts[:-1]) <= self.context).all())
 
     def batch(self, rows: np.ndarray) -> Batch:
         """The batch with these rows of the plan, in this order."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from seedbed import files
 from seedbed.config.directories import RECORDS_CACHE
 from seedbed.curation.drops import Drops
-from seedbed.curation.folder import EVAL, RECORDS, TRAIN, Description, verify
+from seedbed.curation.folder import EVAL, PRIVATE_DIR, RECORDS, TRAIN, Description, verify
 from seedbed.curation.record import encode
 from seedbed.curation.splitting.split import SplitOptions, rows_of, split
 from seedbed.data.interruption import Check, run_interruptibly
@@ -44,7 +44,7 @@ def split_folder(folder: Path, description: Description, cache: Path, emit: Emit
 
 def _split(folder: Path, place: Path, check: Check) -> None:
     parts = [folder / RECORDS]
-    prepared = files.temporary_dir(files.make_dir(place.parent), place.name)
+    prepared = files.temporary_dir(files.make_dir(place.parent, PRIVATE_DIR), place.name)
     try:
         found = split(parts, SplitOptions(), Drops(), lambda _: check(), prepared)
         for name, wanted in ((TRAIN, "train"), (EVAL, "eval")):

@@ -104,7 +104,9 @@ def _write(
             facts[name] = layout.write_rows(prepared / name, partial(layout.read_rows, prepared, part.name))
             part.unlink()
     if not any(each.rows for each in facts.values()):
-        raise SeedbedError("No row fits.", "Allow more tokens: --max-tokens.")
+        raise SeedbedError(
+            f"No row fits into {config.clip.most_tokens:,} tokens.", "Allow more tokens with --max-tokens."
+        )
     return facts
 
 

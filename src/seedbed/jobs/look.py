@@ -14,11 +14,11 @@ import msgspec
 
 from seedbed.config.directories import cache_dir
 from seedbed.curation.drops import Drops
-from seedbed.curation.duplicates.content import place_of
+from seedbed.curation.duplicates.content import place_of, whole_text
 from seedbed.curation.fim.families import families_of
 from seedbed.curation.folder import EVAL, REPORT_JSON, TRAIN, Description, describe, read_rows, verify
 from seedbed.curation.parts import Ticker
-from seedbed.curation.record import Record, encode
+from seedbed.curation.record import Record, encode, texts_of
 from seedbed.curation.rendering.lengths import EDGES, lengths
 from seedbed.curation.rendering.peek import peek
 from seedbed.curation.rendering.renderer import Renderer
@@ -47,7 +47,7 @@ class Request(msgspec.Struct, kw_only=True):
     """What is trained (report)."""
     rows: int = 3
     contains: str = ""
-    """Only rows with this text (peek)."""
+    """Only rows with this text (peek); see `contains`."""
     kind: str = ""
     """Only rows of this kind: chat, text or fim (peek)."""
     skip: int = 0
@@ -119,7 +119,7 @@ def _peek(request: Request, folder: Path, description: Description) -> Iterator[
         for name in dict.fromkeys(names)
         for record in read_rows(folder, name)
         if (not request.kind or record.kind == request.kind)
-        and (not request.contains or request.contains in encode(record).decode())
+        and (not request.contains or contains(record, request.contains))
     )
     chosen = itertools.islice(wanted, request.skip, request.skip + request.rows)
     with ModelRenderer(Path(request.model), request.family) as renderer:
@@ -135,11 +135,40 @@ def _peek(request: Request, folder: Path, description: Description) -> Iterator[
     yield {"drops": drops.as_json()["counts"]}
 
 
+def contains(record: Record, wanted: str) -> bool:
+    """Whether a text is in a row: in what it says, or in where it came from, such as its path or commit.
+
+    The parts of a row with a gap are one text. Arguments of tool calls are searched as JSON and as the values in it.
+    """
+    origin = record.provenance
+    places = (origin.repository, origin.path, origin.commit, origin.session, origin.agent, origin.file)
+    if any(wanted in text for text in (whole_text(record), *texts_of(record), record.tools, *places) if text):
+        return True
+    calls = [call.function for message in record.messages or () for call in message.tool_calls or ()]
+    return any(wanted in call.name or any(wanted in text for text in _values(call.arguments)) for call in calls)
+
+
+def _values(arguments: str) -> Iterator[str]:
+    """The texts in the arguments of a tool call, at any depth."""
+    try:
+        waiting: list[object] = [msgspec.json.decode(arguments)]
+    except (msgspec.DecodeError, RecursionError):
+        return
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
 def _check(request: Request, folder: Path, description: Description) -> Iterator[Line]:
     verify(folder, description)
     if not description.is_split:
         raise UsageError(
-            "The files are as they were written. The dataset is not split, so there are no leaks to measure.",
+            "The files are unchanged. The dataset is not split, so there are no leaks to measure.",
             "Split it: seedbed data merge.",
         )
     done, total = 0, 2 * sum(facts.size_bytes for facts in description.files.values())

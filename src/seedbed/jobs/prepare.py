@@ -14,10 +14,12 @@ from queue import Empty, SimpleQueue
 from seedbed.config.directories import cache_dir
 from seedbed.config.preparing import Preparation
 from seedbed.curation import assembling
-from seedbed.curation.parts import Part, find_part, parts_in_use
+from seedbed.curation.drops import Drops
+from seedbed.curation.parts import Part, find_part, finished_keys, parts_in_use
 from seedbed.curation.preparing import Preparer
+from seedbed.curation.repositories.completeness import Missing
 from seedbed.curation.result import sentences
-from seedbed.errors import DiskFullError, SeedbedError, StorageError
+from seedbed.errors import DiskFullError, FileLimitError, SeedbedError, StorageError, file_limit_hint
 from seedbed.events import RESULT, Data, Message
 from seedbed.hardware.cpu import usable_cores
 from seedbed.jobs.waiting import until_written
@@ -29,6 +31,8 @@ from seedbed.train.hooks import phase
 
 _POLL_S = 0.1
 _EXECUTOR_POLL_S = 1.0
+_WARNINGS = 5
+"""Shallow and partial clones that are named."""
 _SMALL_BYTES = 4 << 20
 """Inputs of fewer bytes are read in this process: starting others takes longer."""
 
@@ -48,8 +52,14 @@ def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle) -> str:
         units = preparer.units
     total = sum(unit.size_bytes for unit in units)
     lifecycle.emit(Message(level="info", code="units", text=f"Reading {plural(len(units), 'part')} of the input."))
+    shallow = preparer.missing(Drops())
+    _warn(shallow, lifecycle)
     with phase(lifecycle.emit, "prepare"):
         parts = until_written(lifecycle, preparer.cache, lambda: _parts(preparer, lifecycle, total), "the preparation")
+    drops = Drops()
+    for part in parts:
+        drops.add(part.drops)
+    _warn([each for each in preparer.missing(drops) if each not in shallow], lifecycle)
     with phase(lifecycle.emit, "prepare"):
         description = until_written(
             lifecycle,
@@ -60,6 +70,15 @@ def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle) -> str:
     for line in sentences(description):
         lifecycle.emit(Message(level="info", code=RESULT, text=line))
     return "completed"
+
+
+def _warn(clones: Sequence[Missing], lifecycle: Lifecycle) -> None:
+    """Name clones that have only a part of the history or of the files."""
+    for missing in clones[:_WARNINGS]:
+        lifecycle.emit(Message(level="warning", code="clone", text=missing.text, hint=missing.hint))
+    if len(clones) > _WARNINGS:
+        others = plural(len(clones) - _WARNINGS, "other clone")
+        lifecycle.emit(Message(level="warning", code="clone", text=f"{others}: {clones[-1].kind}, too."))
 
 
 def _parts(preparer: Preparer, lifecycle: Lifecycle, total: int) -> list[Part]:
@@ -133,7 +152,11 @@ def _in_processes(
 
 
 def _in_executor(preparer: Preparer, numbers: Sequence[int], lifecycle: Lifecycle) -> Iterator[tuple[int, Part]]:
-    """Yield the parts that the ranks of an executor of datatrove make, in the order in which they are finished."""
+    """Yield the parts that the ranks of an executor of datatrove make, in the order in which they are finished.
+
+    While it works, only the names in the cache are looked at: the inputs may be many, and far away.
+    """
+    keys = {number: preparer.key(preparer.units[number]) for number in numbers}
     logs = lifecycle.run.path / "executor"
     words = [str(lifecycle.run.config), str(preparer.cache), preparer.config.prepare.executor, str(logs)]
     process = subprocess.Popen([sys.executable, "-P", "-m", "seedbed.curation.cluster", *words])
@@ -142,8 +165,12 @@ def _in_executor(preparer: Preparer, numbers: Sequence[int], lifecycle: Lifecycl
         while missing:
             lifecycle.check_requests()
             ended = process.poll()
+            there = finished_keys(preparer.cache) if ended is None else set()
             for number in list(missing):
-                part = preparer.find(preparer.units[number]) if ended is None else preparer.made(preparer.units[number])
+                if ended is not None:
+                    part = preparer.made(preparer.units[number])
+                else:
+                    part = preparer.finished(keys[number]) if keys[number] in there else None
                 if part is not None:
                     missing.remove(number)
                     yield number, part
@@ -169,8 +196,10 @@ def _part_of(line: str, preparer: Preparer, worker: _Worker) -> Part:
         )
     answer = json.loads(line)
     if "passing" in answer:
-        kind = DiskFullError if answer["full"] else StorageError
-        raise kind(answer["error"], answer["hint"], answer["reason"], passing=answer["passing"])
+        kind = {each.__name__: each for each in (DiskFullError, FileLimitError)}.get(answer["kind"], StorageError)
+        # The limit of this process is that of the processes that it starts next.
+        hint = file_limit_hint() if kind is FileLimitError else answer["hint"]
+        raise kind(answer["error"], hint, answer["reason"], passing=answer["passing"])
     if "error" in answer:
         raise SeedbedError(answer["error"], answer["hint"])
     part = find_part(preparer.cache, answer["key"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from seedbed.curation.folder import describe
+from seedbed.curation.report.terminal import wrapped
 from seedbed.curation.result import sentences
 from seedbed.errors import SeedbedError
 from seedbed.runs.store import RunDir
@@ -27,20 +28,29 @@ def summary(task: RunDir, width: int) -> list[str]:
 
 
 def length_lines(found: Mapping[str, Any], width: int) -> list[str]:
-    """The lengths of rows as lines: a table for each file, and a histogram of all."""
+    """The lengths of rows as lines: a table for each file, and a histogram of all. On narrow screens, figures are listed."""
     made: list[str] = []
     for name, kinds in found["lengths"].items():
-        made += [
-            f"{printable(name)}, in tokens:",
-            f"{'':15}" + "".join(f"{each:>9}" for each in _COLUMNS) + "  trained",
-        ]
-        for kind in (each for each in _KINDS if each in kinds):
-            row = kinds[kind]
-            share = row["trained_tokens"] / max(row["tokens"], 1)
-            made.append(f"{_KINDS[kind]:15}" + "".join(f"{row[each]:>9,}" for each in _COLUMNS) + f"{share:>9.0%}")
+        made.append(f"{printable(name)}, in tokens:")
+        shown = [kind for kind in _KINDS if kind in kinds]
+        table = [["", *_COLUMNS, "trained"], *([_KINDS[kind], *_figures(kinds[kind])] for kind in shown)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        if sum(widths) + 2 * len(widths) - 2 <= width:
+            for name, *figures in table:
+                cells = (f"{each:>{size}}" for each, size in zip(figures, widths[1:], strict=True))
+                made.append("  ".join((f"{name:{widths[0]}}", *cells)))
+        else:
+            for kind in shown:
+                pairs = (f"{name} {value}" for name, value in zip(table[0][1:], _figures(kinds[kind]), strict=True))
+                made += [f"{_KINDS[kind]}:", *wrapped("  " + ", ".join(pairs), width)]
         if "all" in kinds:
             made += ["", *_histogram(kinds["all"]["histogram"], found["edges"], width), ""]
-    return made + dropped_lines(found["drops"])
+    return made + [part for line in dropped_lines(found["drops"]) for part in wrapped(line, width)]
+
+
+def _figures(row: Mapping[str, Any]) -> list[str]:
+    """The figures of one kind of rows, as in the columns."""
+    return [*(f"{row[each]:,}" for each in _COLUMNS), f"{row['trained_tokens'] / max(row['tokens'], 1):.0%}"]
 
 
 def _histogram(counts: Sequence[int], edges: Sequence[int], width: int) -> Iterator[str]:
@@ -90,7 +100,7 @@ def is_sound(found: Mapping[str, Any]) -> bool:
 def check_lines(found: Mapping[str, Any]) -> list[str]:
     """What a check found, as lines."""
     rows = ", ".join(f"{count:,} rows in {printable(name)}" for name, count in found["rows"].items())
-    made = [f"The files are as they were written: {rows}."]
+    made = [f"The files are unchanged: {rows}."]
     if found["rows_in_both"]:
         made.append(f"{plural(found['rows_in_both'], 'row')} of the evaluation part are in the training part, too.")
     if found["groups_in_both"]:

@@ -172,7 +172,7 @@ def pause_or_resume(event: events.Run) -> str:
     # A session that begins logs its pid, and then its number of steps, which it may settle again.
     plain = event.steps is None and event.pid is None and event.settled_steps is None
     resumes = event.status == "running" and plain
-    return f"resumed at step {event.step}" if resumes else ""
+    return f"resumed{at_step(event.step)}" if resumes else ""
 
 
 def end(event: events.Run) -> str:

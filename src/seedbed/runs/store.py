@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from seedbed import text
 from seedbed.config.environment import env
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import SeedbedError, UsageError, storage_error
 from seedbed.files import expand_home, make_dir, publish_dir, read_json, temporary_dir, write_json
 from seedbed.locks import is_locked
 from seedbed.text import printable, shorten
@@ -146,8 +146,13 @@ class Store:
                 "Give a folder with --runs DIR or SEEDBED_RUNS, or move that file.",
             )
 
-    def create(self, kind: str, name: str, config_toml: str, meta: Mapping[str, Any]) -> RunDir:
-        """Create the directory of a run, complete or not at all. Raises SeedbedError if that fails."""
+    def create(
+        self, kind: str, name: str, config_toml: str, meta: Mapping[str, Any], elsewhere: str = "use --runs DIR"
+    ) -> RunDir:
+        """Create the directory of a run, complete or not at all. Raises StorageError if that fails.
+
+        `elsewhere`: how the user chooses another folder, for the hint.
+        """
         self.refuse_file()
         make_dir(self.root)
         created = time.time()
@@ -165,10 +170,9 @@ class Store:
                     publish_dir(building, path)
                     return RunDir(path.absolute())
         except OSError as error:
-            raise SeedbedError(
-                f"Cannot write a new run in {text.quoted(self.root)}: {error.strerror}.",
-                "Check space and permissions, or use --runs DIR.",
-            ) from error
+            found = storage_error(text.quoted(self.root), error)
+            found.hint = f"{found.hint} You can also {elsewhere}."
+            raise found from error
         finally:
             import shutil
 

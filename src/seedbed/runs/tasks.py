@@ -32,7 +32,9 @@ def create_task(
     target = normal_path(output)
     with explained(output):
         (target.parent / FOLDER).mkdir(parents=True, exist_ok=True)
-    made = Store(target.parent / FOLDER).create(kind, name, config_toml, {"output": str(target), **(meta or {})})
+    made = Store(target.parent / FOLDER).create(
+        kind, name, config_toml, {"output": str(target), **(meta or {})}, "give another output"
+    )
     try:
         links = make_dir(store.root / TASKS)
         with explained(links):

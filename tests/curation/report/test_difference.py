@@ -49,6 +49,10 @@ def test_rows_reasons_distributions_and_settings_are_compared(tmp_path: Path) ->
     for shown in ("Rows: 9 in both, 1 added, 1 removed", "1 moved from eval to train", "split.salt: x -> y", "5 -> 1"):
         assert shown in " ".join(text.split())
     assert all(len(line) <= 80 for line in text.splitlines())
+    narrow = difference_lines(found, 40)
+    assert all(len(line) <= 40 for line in narrow)
+    assert "…" not in "".join(narrow)
+    assert "prefix of a longer row (split)" in "\n".join(narrow)
 
 
 def test_leaks_duplicates_sets_mixes_and_time_are_compared(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from reported import chat_with_tools, dataset, measured
 from seedbed.curation.drops import Drops
 from seedbed.curation.report.summary import Summary, summarise
-from seedbed.curation.report.terminal import lines
+from seedbed.curation.report.terminal import lines, wrapped
 from split_rows import chat, fim
 
 
@@ -74,6 +74,20 @@ def test_tokens_leaks_sets_and_duplicates_are_said(summary: Summary) -> None:
         assert shown in text
     summary.tokens = measured(problem="Two ways disagree.")
     assert "chat template refused for default: Two ways disagree." in "\n".join(lines(summary, 100))
+
+
+def test_nothing_is_cut_on_a_narrow_terminal(summary: Summary) -> None:
+    shown = "".join("".join(lines(summary, 40)).split())
+    assert "…" not in shown
+    for text in ("0 of 2 evaluation answers visible in training rows", "repository-2" * 3):
+        assert text.replace(" ", "") in shown
+
+
+def test_a_long_line_is_cut_at_spaces_and_keeps_its_beginning() -> None:
+    assert wrapped("  one two three", 9) == ["  one two", "  three"]
+    assert wrapped("  abcdefghij k", 8) == ["  abcdef", "  ghij k"]
+    assert wrapped("漢字漢字", 4) == ["漢字", "漢字"]
+    assert wrapped("a   b", 5) == ["a   b"]
 
 
 def test_bars_are_to_scale(summary: Summary) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import pytest
 
 from git_repositories import GitRepository
 from seedbed.curation.drops import Drops
-from seedbed.curation.repositories import git
-from seedbed.curation.repositories.harvest import STEP, check_url, clone, clone_name, find_repositories, is_url
+from seedbed.curation.repositories import git, harvest
+from seedbed.curation.repositories.harvest import (
+    STEP,
+    check_url,
+    clone,
+    clone_name,
+    find_repositories,
+    is_url,
+    remote_refs,
+)
 from seedbed.curation.repositories.history import HistoryOptions, list_commits
 from seedbed.errors import SeedbedError, UsageError
 
@@ -82,6 +94,34 @@ def test_all_branches_of_a_cloned_url_are_seen(tmp_path: Path) -> None:
     again = clone(f"file://{source.path}", tmp_path / "clones")
     assert again == found
     assert len(list_commits(again.repository, HistoryOptions(all_branches=True))[0]) == 23
+
+
+def test_two_processes_that_clone_one_address_use_one_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = repository(tmp_path / "app")
+    both, begun = Barrier(2), []
+    run = harvest._git
+
+    def meeting(url: str, protocol: str, *arguments: str, **others: Any) -> bytes:
+        begun.append(arguments[0])
+        with suppress(BrokenBarrierError):
+            both.wait(timeout=0.3)  # both are here at once, if nothing keeps them apart
+        return run(url, protocol, *arguments, **others)
+
+    monkeypatch.setattr(harvest, "_git", meeting)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda _: clone(f"file://{source.path}", tmp_path / "clones"), range(2)))
+    assert found[0] == found[1]
+    assert begun == ["clone", "fetch"]
+    assert [path.name for path in (tmp_path / "clones").iterdir()] == [found[0].repository.git_dir.name]
+
+
+def test_the_branches_of_an_address_are_known_without_a_clone(tmp_path: Path) -> None:
+    source = repository(tmp_path / "app")
+    source.git("branch", "feature/new")
+    source.git("tag", "v1")
+    assert remote_refs(f"file://{source.path}") == ["refs/heads/feature/new", "refs/heads/main", "refs/tags/v1"]
+    with pytest.raises(SeedbedError, match="could not be read"):
+        remote_refs(f"file://{tmp_path}/missing")
 
 
 def test_two_urls_of_one_name_are_kept_apart(tmp_path: Path) -> None:

@@ -216,8 +216,9 @@ def test_selections_of_commits(tmp_path: Path) -> None:
     assert listed(since="9 years", all_branches=True) == [first, second, third]
     with pytest.raises(UsageError, match="no branch"):
         listed(branch="--all")
-    with pytest.raises(UsageError, match="no date"):
+    with pytest.raises(UsageError, match="not a date"):
         listed(since="yesterday's noon --all")
+    assert listed(since="2026-01-02") == [first, third], "from the first second of the day, whatever time it is now"
     assert list_commits(git.open_repository(GitRepository(tmp_path / "e").path), HistoryOptions()) == ([], 0)
 
 

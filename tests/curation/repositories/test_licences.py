@@ -12,7 +12,9 @@ from seedbed.curation.record import Licence
 from seedbed.curation.repositories.licences import (
     Licences,
     gate,
+    identifiers,
     is_licence_file,
+    known_licences,
     licence_in_metadata,
     licence_of_header,
     licence_of_text,
@@ -147,6 +149,11 @@ def test_the_nearest_statement_counts() -> None:
         ("permissive", "MIT MIT", False),
         ("mit, Apache-2.0", "MIT", True),
         ("MIT", "Apache-2.0", False),
+        ("GPL-2.0", "GPL-2.0-only", True),
+        ("GPL-2.0-only", "GPL-2.0", True),
+        ("GPL-2.0+", "GPL-2.0-or-later", True),
+        ("GPL-2.0-only", "GPL-2.0-or-later", False),
+        ("LicenseRef-Ours", "LicenseRef-Ours", True),
     ],
 )
 def test_the_gate(wanted: str, spdx: str, passes: bool) -> None:
@@ -156,3 +163,28 @@ def test_the_gate(wanted: str, spdx: str, passes: bool) -> None:
 def test_what_is_no_identifier_is_refused() -> None:
     with pytest.raises(UsageError, match="SPDX"):
         gate("MIT;rm")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [
+        ("MIT,Apache2", "Apache-2.0"),
+        ("BSD", "BSD-2-Clause, BSD-3-Clause or BSD-4-Clause"),
+        ("gpl-3", "GPL-3.0-only"),
+        ("MIT License", "MIT"),
+        ("IPSC", "ISC"),
+    ],
+)
+def test_a_name_that_spdx_does_not_know_is_refused_with_what_was_meant(wanted: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"Did you mean [^?]*{meant}") as raised:
+        gate(wanted)
+    assert wanted.rpartition(",")[2] in raised.value.message
+
+
+def test_without_a_similar_name_nothing_is_suggested() -> None:
+    with pytest.raises(UsageError, match=r'"Foobarbaz" is not an SPDX identifier.* Write any, permissive'):
+        gate("Foobarbaz")
+
+
+def test_every_licence_that_is_recognised_has_an_identifier_of_spdx() -> None:
+    assert set(known_licences()) <= set(identifiers())

@@ -51,6 +51,15 @@ def families() -> dict[str, Family]:
     return msgspec.convert(tomllib.loads(text), dict[str, Family])
 
 
+def check_context(family: str | None) -> None:
+    """Raise UsageError if a family, by its own name, has no markers for other files of the repository; None has none."""
+    if family is None or not families()[family].has_context:
+        raise UsageError(
+            "Other files of a repository can be shown only with the markers of a family that has some.",
+            f"Name one with --for: {listed([name for name, row in families().items() if row.has_context])}.",
+        )
+
+
 def family_named(name: str) -> str:
     """The family that a name means: its own name, another one, or that of a model, such as Qwen/Qwen2.5-Coder-1.5B.
 

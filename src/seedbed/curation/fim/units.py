@@ -13,7 +13,7 @@ import msgspec
 from seedbed.curation.drops import Drops
 from seedbed.curation.fim import syntax
 from seedbed.curation.fim.families import markers
-from seedbed.curation.fim.family_table import families, family_named
+from seedbed.curation.fim.family_table import check_context, family_named
 from seedbed.curation.fim.neighbours import Neighbours
 from seedbed.curation.fim.samples import SampleOptions, Sampler
 from seedbed.curation.record import Licence, Provenance, Record
@@ -32,8 +32,7 @@ from seedbed.curation.repositories.files import (
 from seedbed.curation.repositories.filters import Limits, path_reason
 from seedbed.curation.repositories.git import Repository
 from seedbed.curation.repositories.licences import LICENCE_BYTES, Licences, gate, licence_paths
-from seedbed.errors import UsageError
-from seedbed.text import legible, listed
+from seedbed.text import legible
 
 if TYPE_CHECKING:
     from seedbed.tokenizer.tokenizer import Tokenizer
@@ -167,11 +166,8 @@ def fim_units(path: Path, options: FimOptions, *, name: str | None = None) -> li
     """
     if options.family is not None:
         options = msgspec.structs.replace(options, family=family_named(options.family))
-    if options.context == "repository" and not (options.family and families()[options.family].has_context):
-        raise UsageError(
-            "Other files of a repository can be shown only with the markers of a family that has some.",
-            f"Name one with --for: {listed([name for name, row in families().items() if row.has_context])}.",
-        )
+    if options.context == "repository":
+        check_context(options.family)
     gate(options.licences)
     syntax.require()
     sampler_of(options)  # refuses a tokenizer that does not fit before anything is read

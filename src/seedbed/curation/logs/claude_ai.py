@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from seedbed.curation.drops import Drops
+from seedbed.curation.logs.blocks import AnyBlock
 from seedbed.curation.logs.chatgpt import export_objects, members_of
 from seedbed.curation.logs.conversation import IMAGE, Conversation, call, model_note
 from seedbed.curation.logs.head import HEAD_BYTES, Head, parse_head
@@ -38,18 +39,11 @@ class Attachment(msgspec.Struct, gc=False):
     extracted_content: str | None = None
 
 
-class Block(msgspec.Struct, gc=False):
+class Block(AnyBlock, gc=False):
     """A part of a message."""
 
-    type: str = ""
-    text: str | None = None
-    thinking: str | None = None
-    id: str | None = None
-    name: str | None = None
     input: Any = None
-    tool_use_id: str | None = None
     content: Any = None
-    is_error: bool | None = None
 
 
 class Said(msgspec.Struct, gc=False):

@@ -10,15 +10,14 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.drops import Drops
+from seedbed.curation.logs.blocks import Block, Inner
 from seedbed.curation.logs.characters import decoded
 from seedbed.curation.logs.claude_index import Index, Node, Segment
 from seedbed.curation.logs.claude_records import (
     Attachment,
-    Block,
     Content,
     Entries,
     Entry,
-    Inner,
     edited_file,
     structured,
 )

@@ -8,32 +8,12 @@ from contextlib import suppress
 import msgspec
 
 from seedbed.curation.drops import Drops
+from seedbed.curation.logs.blocks import Block, Inner
 from seedbed.curation.logs.claude_index import Index, Node
 from seedbed.curation.logs.lines import open_file, repaired, with_valid_characters
 from seedbed.curation.logs.options import STEP
 
 _OPEN_FILES = 32
-
-
-class Inner(msgspec.Struct, gc=False):
-    """A block within the result of a tool."""
-
-    type: str = ""
-    text: str | None = None
-
-
-class Block(msgspec.Struct, gc=False):
-    """A block of content."""
-
-    type: str = ""
-    text: str | None = None
-    thinking: str | None = None
-    id: str | None = None
-    name: str | None = None
-    input: msgspec.Raw = msgspec.Raw(b"{}")
-    tool_use_id: str | None = None
-    content: str | list[Inner | str] | None = None
-    is_error: bool | None = None
 
 
 class Content(msgspec.Struct, gc=False):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.drops import Drops
+from seedbed.curation.logs.blocks import Block, Inner
 from seedbed.curation.logs.conversation import IMAGE, Conversation, call, model_note
 from seedbed.curation.logs.elements import objects_of
 from seedbed.curation.logs.head import Head
@@ -51,27 +52,6 @@ _DETAILS = re.compile(r"\s*<environment_details>.*?</environment_details>\s*", r
 _RESULT = re.compile(r"\[(\w+)(?: for .*?)?\] Result:\s*", re.DOTALL)
 _WRAPPED = re.compile(r"\s*<(task|feedback|user_message|answer)>\s*(.*?)\s*</\1>\s*", re.DOTALL)
 _FOLDER = re.compile(r"# Current (?:Working|Workspace) Directory \((.*?)\) Files")
-
-
-class Inner(msgspec.Struct, gc=False):
-    """A block within the result of a tool."""
-
-    type: str = ""
-    text: str | None = None
-
-
-class Block(msgspec.Struct, gc=False):
-    """A block of content."""
-
-    type: str = ""
-    text: str | None = None
-    thinking: str | None = None
-    id: str | None = None
-    name: str | None = None
-    input: msgspec.Raw = msgspec.Raw(b"{}")
-    tool_use_id: str | None = None
-    content: str | list[Inner | str] | None = None
-    is_error: bool | None = None
 
 
 class Turn(msgspec.Struct, gc=False):

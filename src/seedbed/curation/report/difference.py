@@ -13,8 +13,9 @@ from seedbed.curation.folder import Description
 from seedbed.curation.record import content_id
 from seedbed.curation.report.drawing import large
 from seedbed.curation.report.summary import Summary
+from seedbed.curation.report.terminal import NARROWEST, cells, filled, wrapped
 from seedbed.curation.report.wording import DIMENSIONS, KINDS, mappings, number
-from seedbed.text import listed, printable, shorten
+from seedbed.text import listed, printable
 
 ID_BYTES = 8
 _SPLITS = {layout.TRAIN: "train", layout.EVAL: "eval", layout.RECORDS: "records"}
@@ -249,7 +250,8 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
 
 
 def difference_lines(found: Difference, width: int = 80) -> list[str]:
-    """A difference in lines of at most `width` characters."""
+    """A difference in lines of at most `width` characters (at least NARROWEST)."""
+    width = max(width, NARROWEST)
     made = [f"{printable(found.before)} -> {printable(found.after)}"]
     if found.same_rows:
         made.append("Both have the same rows in the same order.")
@@ -258,18 +260,18 @@ def difference_lines(found: Difference, width: int = 80) -> list[str]:
     made += [f"  {count:,} moved from {name}" for name, count in found.moved.items()]
     if found.times:
         made.append(f"Made: {printable(found.times[0])} -> {printable(found.times[1])}")
-    made += _block("", found.counts)
-    made += _block("Characters of a row", found.lengths)
-    made += _block("Tokens", found.tokens)
+    made += _block("", found.counts, width)
+    made += _block("Characters of a row", found.lengths, width)
+    made += _block("Tokens", found.tokens, width)
     if found.fill:
         made.append("  pack fill: " + " -> ".join(f"{int(fill * 10_000) / 100:.2f} %" for fill in found.fill))
     if found.not_compared:
         made += ["", f"Tokens are not compared: {printable(found.not_compared)}."]
     for name, changes in found.by.items():
-        made += _block(DIMENSIONS[name], changes)
+        made += _block(DIMENSIONS[name], changes, width)
     for title, changes in found.mixes.items():
-        made += _block(title, changes)
-    made += _block("Left out", found.left_out)
+        made += _block(title, changes, width)
+    made += _block("Left out", found.left_out, width)
     if found.settings:
         made += ["", "Settings"]
         made += [
@@ -278,21 +280,24 @@ def difference_lines(found: Difference, width: int = 80) -> list[str]:
         ]
         if len(found.settings) > MOST_LINES:
             made.append(f"  and {listed([name for name, _, _ in found.settings[MOST_LINES:]])}")
-    return [shorten(line, max(width, 20)) for line in made]
+    return [part for line in made for part in wrapped(line, width)]
 
 
-def _block(title: str, changes: list[Change]) -> list[str]:
+def _block(title: str, changes: list[Change], width: int) -> list[str]:
+    """Names and counts in columns; where there is no room for that, each name stands above its counts."""
     if not changes:
         return []
     shown = changes[:MOST_LINES]
     names = [printable(KINDS.get(each.name, each.name)) for each in shown]
     values = [(large(each.before), large(each.after), f"{each.after - each.before:+,}") for each in shown]
     widths = [max(len(value[place]) for value in values) for place in range(3)]
-    name_width = min(max(map(len, names)), 36)
+    counts = [f"{old:>{widths[0]}} -> {new:>{widths[1]}}  {change:>{widths[2]}}" for old, new, change in values]
+    name_width = max(map(cells, names))
     made = ["", *([title] if title else [])]
-    for name, (before, after, change) in zip(names, values, strict=True):
-        made.append(
-            f"  {shorten(name, name_width):<{name_width}}  {before:>{widths[0]}} -> {after:>{widths[1]}}  {change:>{widths[2]}}"
-        )
+    for name, count in zip(names, counts, strict=True):
+        if name_width + len(count) + 4 <= width:
+            made.append(f"  {filled(name, name_width)}  {count}")
+        else:
+            made += [f"  {name}", f"    {count.strip()}"]
     rest = len(changes) - len(shown)
     return [*made, f"  and {rest:,} more"] if rest > 0 else made

@@ -31,10 +31,10 @@ class _Line(NamedTuple):
 def lines(summary: Summary, width: int = 80) -> list[str]:
     """The report card in lines of at most `width` characters (at least NARROWEST), without colours."""
     width = max(width, NARROWEST)
-    made = [_fitted(line, width).rstrip() for line in _head(summary)]
+    made = [part for line in _head(summary) for part in wrapped(line, width)]
     for title, rows in _parts(summary):
-        made += ["", _fitted(title, width).rstrip(), *_bars(rows, width)]
-    made += ["", *(_fitted(line, width).rstrip() for line in _foot(summary))]
+        made += ["", *wrapped(title, width), *_bars(rows, width)]
+    made += ["", *(part for line in _foot(summary) for part in wrapped(line, width))]
     return made
 
 
@@ -172,10 +172,10 @@ def _histogram(lengths: Lengths) -> Iterator[_Line]:
 
 
 def _bars(rows: Sequence[_Line], width: int) -> list[str]:
-    """Names, bars and numbers in columns; names get at most two fifths of the width."""
+    """Names, bars and numbers in columns; names get at most two fifths of the width, and longer ones lines of their own."""
     names = [printable(each.name) for each in rows]
     numbers = [large(each.number) for each in rows]
-    name_width = min(max(map(_cells, names), default=0), width * 2 // 5)
+    name_width = min(max(map(cells, names), default=0), width * 2 // 5)
     number_width = max(map(len, numbers), default=0)
     beside_width = max((len(each.beside) for each in rows), default=0)
     bar_width = min(max(width - name_width - number_width - beside_width - 8, 0), LONGEST_BAR)
@@ -183,23 +183,45 @@ def _bars(rows: Sequence[_Line], width: int) -> list[str]:
     made = []
     for row, name, shown in zip(rows, names, numbers, strict=True):
         bar = _BAR * max(round(row.number / most * bar_width), 1 if row.number else 0)
+        if cells(name) > name_width:
+            made += wrapped(f"  {name}", width)
+            name = ""
         line = (
-            f"  {_fitted(name, name_width)}  {bar[:bar_width]:<{bar_width}}  "
+            f"  {filled(name, name_width)}  {bar[:bar_width]:<{bar_width}}  "
             f"{shown:>{number_width}}  {row.beside:>{beside_width}}"
         )
         made.append(line.rstrip())
     return made
 
 
-def _cells(text: str) -> int:
+def cells(text: str) -> int:
     """How many columns a text takes: wide characters take two, combining ones none."""
     return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
 
 
-def _fitted(text: str, width: int) -> str:
-    """A text cut or filled with spaces to `width` columns."""
-    if _cells(text) > width:
-        while text and _cells(text) > width - 1:
-            text = text[:-1]
-        text += "…"
-    return text + " " * (width - _cells(text))
+def filled(text: str, width: int) -> str:
+    """A text filled with spaces to `width` columns."""
+    return text + " " * (width - cells(text))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A line as lines of at most `width` columns, cut at spaces, and within words that are longer. All begin as it begins."""
+    if cells(text) <= width:
+        return [text]
+    begin = text[: len(text) - len(text.lstrip(" "))]
+    made, line = [], begin
+    for word in text.split():
+        joined = line + (" " if line != begin else "") + word
+        if cells(joined) <= width:
+            line = joined
+            continue
+        if line != begin:
+            made.append(line)
+        line = begin + word
+        while cells(line) > width:
+            part = line
+            while cells(part) > width:
+                part = part[:-1]
+            made.append(part)
+            line = begin + line[len(part) :]
+    return [*made, line]

@@ -244,6 +244,15 @@ def shallow_commits(repository: Repository) -> frozenset[str]:
     return frozenset(lines)
 
 
+def is_partial(repository: Repository) -> bool:
+    """Whether files or folders of its history were left out when it was cloned (`--filter`); git would fetch them later."""
+    pattern = r"^(extensions\.partialclone|remote\..*\.(promisor|partialclonefilter))$"
+    try:
+        return bool(run(repository, "config", "--local", "--get-regexp", pattern).strip())
+    except GitError:
+        return False
+
+
 def commit_hash(repository: Repository, revision: str = "HEAD") -> str | None:
     """The hash of the commit that a revision names; None if there is none, such as in an empty repository."""
     try:

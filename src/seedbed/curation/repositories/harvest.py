@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from seedbed import locks
+from seedbed.config.spelling import any_of
 from seedbed.curation.drops import Drops
 from seedbed.curation.repositories import git
 from seedbed.curation.repositories.git import GitError, Repository
@@ -111,7 +113,9 @@ def check_url(url: str) -> str:
     match = _URL.fullmatch(url)
     protocol = match[1] if match else "ssh" if _SCP.fullmatch(url) else ""
     if protocol not in PROTOCOLS or printable(url) != url or url.startswith("-"):
-        raise UsageError(f"{shown} cannot be cloned.", f"Give a URL that begins with {', '.join(PROTOCOLS)}.")
+        raise UsageError(
+            f"{shown} cannot be cloned.", f"Give a URL that begins with {any_of([f'{each}://' for each in PROTOCOLS])}."
+        )
     rest = match[2] if match else url
     if rest.startswith("-") or "@-" in rest:
         raise UsageError(f"{shown} has a host that looks like an option.", "Check the URL.")
@@ -126,21 +130,40 @@ def clone_name(url: str) -> str:
     return f"{last}-{hashlib.blake2b(plain.encode('utf-8', 'replace'), digest_size=4).hexdigest()}.git"
 
 
+def remote_refs(url: str) -> list[str]:
+    """The names of all branches and tags of the repository at an address, such as refs/heads/main; it is not cloned.
+
+    Raises UsageError for other protocols, and SeedbedError with what git says if it fails.
+    """
+    said = _git(url, check_url(url), "ls-remote", "--heads", "--tags", "--quiet", "--", url, what="read")
+    return [line.partition("\t")[2] for line in said.decode("utf-8", "replace").splitlines()]
+
+
 def clone(url: str, folder: Path, *, update: bool = True) -> Found:
     """Clone a repository, bare, with all its branches and its whole history, into a folder of its own below `folder`.
 
     Nothing is checked out, and nothing of it can start a program. A clone that is there already gets what is new, unless
-    `update` is False. Stored passwords are not used. Raises UsageError for other protocols, and SeedbedError with what git
-    says if it fails; then nothing is left behind.
+    `update` is False. If another process clones the same address, this one waits for it and uses its clone. Stored
+    passwords are not used. Raises UsageError for other protocols, and SeedbedError with what git says if it fails; then
+    nothing is left behind.
     """
     protocol = check_url(url)
-    target = make_dir(folder) / clone_name(url)
+    target = make_dir(folder, 0o700) / clone_name(url)
+    if not update and (repository := git.repository_at(target)) is not None:
+        return Found(repository=repository, name=git.name_of(repository))
+    with locks.alone(target.with_name(f".{target.name}.lock")):
+        repository = _cloned(url, protocol, target, update=update)
+    return Found(repository=repository, name=git.name_of(repository))
+
+
+def _cloned(url: str, protocol: str, target: Path, *, update: bool) -> Repository:
+    """The clone of an address at `target`, made or updated. Only one process at a time may do that."""
     repository = git.repository_at(target)
     if repository is not None:
         if update:
             _update(repository, url, protocol)
     else:
-        prepared = temporary_dir(folder, target.name)
+        prepared = temporary_dir(target.parent, target.name)
         try:
             _git(url, protocol, "clone", "--bare", "--no-local", "--template=", "--quiet", "--", url, str(prepared))
             # The URL is stored without its credentials: they are in no file of ours.
@@ -151,7 +174,7 @@ def clone(url: str, folder: Path, *, update: bool = True) -> Found:
             remove_tree(prepared)
             raise
         repository = git.Repository(git_dir=target, top=None)
-    return Found(repository=repository, name=git.name_of(repository))
+    return repository
 
 
 def _update(repository: Repository, url: str, protocol: str) -> None:
@@ -160,14 +183,15 @@ def _update(repository: Repository, url: str, protocol: str) -> None:
     _git(url, protocol, "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--", url, *refs, repository=repository)
 
 
-def _git(url: str, protocol: str, *arguments: str, repository: Repository | None = None) -> None:
+def _git(url: str, protocol: str, *arguments: str, repository: Repository | None = None, what: str = "cloned") -> bytes:
+    """What git prints. `what`: what could not be done with the address if it fails."""
     shown = git.without_credentials(url)
     try:
-        git.run(repository, *arguments, protocol=protocol)
+        return git.run(repository, *arguments, protocol=protocol)
     except GitError as error:
         said = error.message.partition("failed")[2].replace(url, shown)
         raise SeedbedError(
-            f"{quoted(printable(shown))} could not be cloned{said or '.'}",
+            f"{quoted(printable(shown))} could not be {what}{said or '.'}",
             "Check the URL and the connection. Stored passwords are not used: clone a private repository yourself, and give"
             " its folder.",
         ) from None

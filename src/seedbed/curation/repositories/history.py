@@ -20,6 +20,7 @@ from typing import IO, TypeAlias
 import msgspec
 
 from seedbed.curation.repositories import git
+from seedbed.curation.repositories.branches import check_branch
 from seedbed.curation.repositories.git import GitError, Repository
 from seedbed.curation.repositories.patches import Change, Patch, Texts, patch_of
 from seedbed.errors import UsageError
@@ -30,7 +31,9 @@ _BATCH = 390
 _CHUNK = 1 << 20
 _GROUP_COMMITS = 16
 _GROUP_BYTES = 2 << 20
-_SINCE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:?\d\d)?)?|\d+ (day|week|month|year)s?( ago)?")
+_SINCE = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)([T ](?P<time>\d\d:\d\d(:\d\d)?)(Z|[+-]\d\d:?\d\d)?)?|\d{1,4} (day|week|month|year)s?( ago)?"
+)
 _LAST_SECOND = 253402300799
 """Of the year 9999, the last that dates can have."""
 _MEAN_COMMITS = 512
@@ -46,7 +49,7 @@ class HistoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     all_branches: bool = False
     """Also those of remotes that were fetched."""
     since: str | None = None
-    """A date such as 2026-11-01, or `90 days`."""
+    """A date such as 2026-11-01, or `90 days`; see `check_since`."""
     max_commits: int | None = None
     """Only the newest ones."""
 
@@ -82,25 +85,43 @@ class TooLarge(msgspec.Struct, frozen=True):
 _Listed: TypeAlias = tuple[str, tuple[list[Change], bytes] | Unreadable | TooLarge]
 
 
+def check_since(since: str) -> None:
+    """Raise UsageError if a text is neither a date nor a span of time."""
+    match = _SINCE.fullmatch(since)
+    try:
+        if match is None:
+            raise ValueError
+        if match["date"]:
+            datetime.fromisoformat(f"{match['date']} {match['time'] or '00:00'}")
+    except ValueError:
+        raise UsageError(
+            f"{quoted(printable(since))} is not a date.",
+            "Write a date such as 2026-11-01, a date with a time such as 2026-11-01 18:30, or how long ago: 90 days, "
+            "6 weeks, 3 months, 1 year.",
+        ) from None
+
+
+def _as_git_reads(since: str) -> str:
+    """A date with its first second: without a time, git takes that of now."""
+    return f"{since} 00:00:00" if re.fullmatch(r"\d{4}-\d\d-\d\d", since) else since
+
+
 def list_commits(repository: Repository, options: HistoryOptions, below: str = "") -> tuple[list[str], int]:
     """The hashes of the commits that the options select, the oldest first, and how many commits git could not read.
 
     `below`: only commits that change something in this folder of the repository, if all commits can be read. Raises
     UsageError for an unknown branch or date. A repository without commits has none.
     """
-    if options.since is not None and not _SINCE.fullmatch(options.since):
-        raise UsageError(
-            f"{quoted(printable(options.since))} is no date.",
-            "Write it as 2026-11-01 or `90 days` (weeks, months, years).",
-        )
+    if options.since is not None:
+        check_since(options.since)
+    if options.branch is not None:
+        check_branch(repository, options.branch)
     tip = git.commit_hash(repository, options.branch or "HEAD")
-    if options.branch is not None and tip is None:
-        raise UsageError(f"There is no branch {quoted(printable(options.branch))} in {quoted(repository.place)}.")
     selection = ["--branches", "--remotes"] if options.all_branches else []
     selection += [tip] if tip else []
     if not selection:
         return [], 0
-    limits = [f"--since={options.since}"] if options.since else []
+    limits = [f"--since={_as_git_reads(options.since)}"] if options.since else []
     limits += [f"--max-count={options.max_commits}"] if options.max_commits is not None else []
     try:
         folder = ("--", below) if below else ()
@@ -176,7 +197,7 @@ def _walk(repository: Repository, tips: Sequence[str], options: HistoryOptions) 
 
 
 def _since_s(repository: Repository, since: str) -> int:
-    found = git.run(repository, "rev-parse", f"--since={since}").decode("ascii")
+    found = git.run(repository, "rev-parse", f"--since={_as_git_reads(since)}").decode("ascii")
     return int(found.strip().removeprefix("--max-age="))
 
 

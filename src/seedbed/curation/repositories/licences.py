@@ -20,9 +20,10 @@ from importlib.resources import files as package_files
 
 import msgspec
 
+from seedbed.config.spelling import did_you_mean, nearest
 from seedbed.curation.record import Licence
 from seedbed.errors import UsageError
-from seedbed.text import listed, quoted
+from seedbed.text import printable, quoted
 
 UNKNOWN = "unknown"
 _SPDX = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+() \t-]+)")
@@ -35,6 +36,9 @@ LICENCE_BYTES = 200_000
 """The most bytes of a licence file or of package metadata."""
 _ENOUGH = 0.85
 """The share of a phrase's groups of three words that a text must have."""
+_OWN = re.compile(r"LicenseRef-[A-Za-z0-9.-]+", re.IGNORECASE)
+"""The identifiers that SPDX leaves to everyone."""
+_OLD = re.compile(r"([al]?gpl-\d\.\d|gfdl-1\.\d)(\+?)")
 _TOKEN = re.compile(r"\(|\)|[A-Za-z0-9.+-]+")
 
 
@@ -271,7 +275,7 @@ class Gate(msgspec.Struct, frozen=True):
                 raise IndexError
             return value
         assert self.allowed is not None
-        value = word.lower() in self.allowed
+        value = _comparable(word) in self.allowed
         if tokens and tokens[0] == "WITH":
             del tokens[:2]
         return value
@@ -283,12 +287,36 @@ def gate(wanted: str) -> Gate:
         return Gate()
     if wanted == "permissive":
         names = [spdx for spdx, row in known_licences().items() if row.permissive]
-        return Gate(frozenset(each.lower() for each in names))
+        return Gate(frozenset(map(_comparable, names)))
     names = [each.strip() for each in wanted.split(",")]
-    odd = [each for each in names if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", each)]
-    if odd:
-        raise UsageError(
-            f"{quoted(listed(odd))} is no SPDX identifier of a licence.",
-            "Write any, permissive, or identifiers separated by commas, such as MIT,Apache-2.0.",
-        )
-    return Gate(frozenset(each.lower() for each in names))
+    known = {each.lower() for each in identifiers()}
+    for name in names:
+        if name.lower() not in known and not _OWN.fullmatch(name):
+            raise UsageError(
+                f"{quoted(printable(name))} is not an SPDX identifier of a licence.",
+                f"{did_you_mean(_similar(name))}Write any, permissive, or identifiers separated by commas, such as "
+                "MIT,Apache-2.0. spdx.org/licenses lists them.",
+            )
+    return Gate(frozenset(map(_comparable, names)))
+
+
+@cache
+def identifiers() -> tuple[str, ...]:
+    """The identifiers of licences that SPDX knows."""
+    text = package_files("seedbed.curation.repositories").joinpath("spdx.toml").read_text(encoding="utf-8")
+    return tuple(tomllib.loads(text)["identifiers"])
+
+
+def _similar(name: str) -> list[str]:
+    """Identifiers that a name may mean, at most three: those it begins, such as BSD, or is the beginning of; else the nearest."""
+    lower = name.lower()
+    begun = [each for each in (*known_licences(), *identifiers()) if lower and each.lower().startswith(lower)]
+    ends = [each for each in identifiers() if lower.startswith(each.lower())]
+    return list(dict.fromkeys(begun))[:3] or sorted(ends, key=len)[-1:] or nearest(name, identifiers())
+
+
+def _comparable(identifier: str) -> str:
+    """An identifier in small letters; old ones of the GNU licences, such as GPL-2.0 and GPL-2.0+, as they are written now."""
+    lower = identifier.lower()
+    found = _OLD.fullmatch(lower)
+    return f"{found[1]}-{'or-later' if found[2] else 'only'}" if found else lower

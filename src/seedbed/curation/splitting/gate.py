@@ -231,10 +231,12 @@ class Gate:
         if everywhere > ACT * total:
             return None
         order = sorted(shown, key=lambda row: (-len(shown[row]), row))
-        for count in range(len(order) + 1):
-            if everywhere + len(set().union(*(shown[row] for row in order[count:]))) <= ACT * total:
+        seen: set[int] = set()
+        for count in range(len(order), 0, -1):  # from the end, so that each row is looked at once
+            seen |= shown[order[count - 1]]
+            if everywhere + len(seen) > ACT * total:
                 return order[:count]
-        return None
+        return []
 
     def _most(self, shown: dict[int, set[int]]) -> int:
         return min(shown, key=lambda row: (-len(shown[row]), row))

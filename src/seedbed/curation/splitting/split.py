@@ -248,7 +248,7 @@ def _check(leakage: Leakage, outcome: Outcome, most: float) -> None:
         raise SeedbedError(
             f"{leakage.leaked:,} of {leakage.answers:,} evaluation answers ({leakage.rate:.1%}) are more than half visible in "
             f"training rows; at most {most:.0%} may be.{pairs}",
-            "Add data of other sources or repositories, or choose another level of groups.",
+            "Add data of other sources or repositories, or choose another --level of groups.",
         )
     if leakage.leaked_before and not (outcome.split == EVAL).any():
         raise SeedbedError(
