@@ -206,3 +206,9 @@ def test_many_names_beside_many_addresses_take_time_in_proportion() -> None:
     assert time.process_time() - began < 4  # 0.3 s here; 7 s before
     assert "Vogel" not in text
     assert text.count("<EMAIL_") == text.count("<NAME_") == 6000
+
+
+def test_me_at_a_domain_of_ones_own_is_an_address_and_at_an_example_it_is_none() -> None:
+    assert REDACTOR.redact("Author: <me@quent.uy>, see me@example.com and git@github.com").text == (
+        "Author: <<EMAIL_1>>, see me@example.com and git@github.com"
+    )

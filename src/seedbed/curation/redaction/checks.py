@@ -210,7 +210,7 @@ _EXAMPLE_DOMAINS = re.compile(
     r"(?:your|my|some)-?(?:domain|company|org|site|host)\.\w+|host\.com|company\.com|server\.com|users\.noreply\.github)(?:\.[a-z]{2,3})?$"
 )
 _NO_PERSON = re.compile(
-    r"(?i)^(?:git|hg|svn|ssh|no-?reply|do-?not-?reply|root|user|username|name|you|your|me|foo|bar|test|someone|somebody|xxx+|email|nobody)$"
+    r"(?i)^(?:git|hg|svn|ssh|no-?reply|do-?not-?reply|root|user|username|name|you|your|foo|bar|test|someone|somebody|xxx+|email|nobody)$"
 )
 
 
