@@ -53,7 +53,9 @@ def test_jobs_find_the_programs_of_datatrove_beside_python(commands: Path, tmp_p
     pytest.importorskip("datatrove")
     with pytest.raises(SeedbedError):
         slurm(tmp_path)
-    assert f"export PATH={Path(sys.executable).parent}:$PATH" in next(tmp_path.rglob("launch_script.slurm")).read_text()
+    script = next(tmp_path.rglob("launch_script.slurm")).read_text()
+    assert f"export PATH={Path(sys.executable).parent}:$PATH" in script
+    assert "#SBATCH --kill-on-invalid-dep=yes" in script
     with pytest.raises(SeedbedError):
         slurm(tmp_path / "second", env_command="module load python")
     script = next((tmp_path / "second").rglob("launch_script.slurm")).read_text()

@@ -64,7 +64,11 @@ def run(config: Path, cache: Path, executor: ExecutorConfig, logs: Path) -> None
     except ImportError:
         raise SeedbedError("The package datatrove is not installed.", _INSTALL) from None
     made = getattr(executors, _CLASSES[executor.kind])
-    options = {"env_command": _PATH, **executor.options} if _needs_path(executor) else executor.options
+    options = dict(executor.options)
+    if _needs_path(executor):
+        options["env_command"] = _PATH
+    if executor.kind == "slurm":  # else the job that sums up statistics would wait for ever after one that failed
+        options["sbatch_args"] = {"kill-on-invalid-dep": "yes", **options.get("sbatch_args", {})}
     try:
         started = made(pipeline=[RankStep(config, cache)], tasks=executor.tasks, logging_dir=str(logs), **options)
         started.run()
