@@ -98,4 +98,4 @@ def test_the_step_of_a_started_executor_can_be_read_by_a_job(tmp_path: Path) -> 
     )
     written = next(tmp_path.rglob("executor.pik"))
     made = dill.loads(written.read_bytes())
-    assert type(made.pipeline[0]).__module__ == "seedbed.curation.cluster"
+    assert type(made.pipeline[0]).__module__ == "seedbed.curation.rank_step"

@@ -20,13 +20,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from seedbed.config.frozen import load_frozen
-from seedbed.config.roots import PREPARE
 from seedbed.curation.executors import ExecutorConfig, read_executor
-from seedbed.curation.preparing import Preparer
+from seedbed.curation.rank_step import RankStep
 from seedbed.errors import SeedbedError
 from seedbed.text import plural
 
@@ -35,23 +33,6 @@ _CLASSES = {"local": "LocalPipelineExecutor", "slurm": "SlurmPipelineExecutor", 
 _POLL_S = 5.0
 _PATH = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
 """Finds datatrove's launch_pickled_pipeline in a job of Slurm: beside the Python that runs this, at the same path."""
-
-
-class RankStep:
-    """The step that datatrove calls once for each rank: it makes the parts of that rank in the cache."""
-
-    name = "seedbed: parts of a rank"
-
-    def __init__(self, config: Path, cache: Path) -> None:
-        """`config`: the frozen config of the task. Both paths must be the same on all machines."""
-        self._config, self._cache = str(config), str(cache)
-
-    def __call__(self, data: object, rank: int = 0, world_size: int = 1) -> Iterator[object]:
-        """Make the parts; yields nothing."""
-        preparer = Preparer(load_frozen(Path(self._config), PREPARE), Path(self._cache), update=False)
-        for _ in preparer.make_rank(rank, world_size, _nothing):
-            pass
-        yield from ()
 
 
 def run(config: Path, cache: Path, executor: ExecutorConfig, logs: Path) -> None:
@@ -117,10 +98,6 @@ def _has_ended(job: str) -> bool:
     return all("DependencyNeverSatisfied" in line for line in found.stdout.splitlines())
 
 
-def _nothing() -> None:
-    """The process that started the executor ends it when it is asked to stop."""
-
-
 def main(config: str, cache: str, executor: str, logs: str) -> int:
     """Run the executor; an error is written to stderr, and the exit status is 1."""
     try:
@@ -132,7 +109,4 @@ def main(config: str, cache: str, executor: str, logs: str) -> int:
 
 
 if __name__ == "__main__":
-    # Under its own name, since a step of the module __main__ cannot be read by the jobs of Slurm.
-    from seedbed.curation import cluster
-
-    sys.exit(cluster.main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))
