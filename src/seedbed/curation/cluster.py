@@ -15,37 +15,24 @@ any callable of (data, rank, world_size); ranks that are completed are files in 
 
 from __future__ import annotations
 
+import shlex
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from seedbed.config.frozen import load_frozen
-from seedbed.config.roots import PREPARE
 from seedbed.curation.executors import ExecutorConfig, read_executor
-from seedbed.curation.preparing import Preparer
+from seedbed.curation.rank_step import RankStep
 from seedbed.errors import SeedbedError
+from seedbed.text import plural
 
 _INSTALL = "Install it: pip install 'seedbed[cluster]'."
 _CLASSES = {"local": "LocalPipelineExecutor", "slurm": "SlurmPipelineExecutor", "ray": "RayPipelineExecutor"}
 _POLL_S = 5.0
-
-
-class RankStep:
-    """The step that datatrove calls once for each rank: it makes the parts of that rank in the cache."""
-
-    name = "seedbed: parts of a rank"
-
-    def __init__(self, config: Path, cache: Path) -> None:
-        """`config`: the frozen config of the task. Both paths must be the same on all machines."""
-        self._config, self._cache = str(config), str(cache)
-
-    def __call__(self, data: object, rank: int = 0, world_size: int = 1) -> Iterator[object]:
-        """Make the parts; yields nothing."""
-        preparer = Preparer(load_frozen(Path(self._config), PREPARE), Path(self._cache), update=False)
-        for _ in preparer.make_rank(rank, world_size, _nothing):
-            pass
-        yield from ()
+_PATH = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+"""Finds datatrove's launch_pickled_pipeline in a job of Slurm: beside the Python that runs this, at the same path."""
 
 
 def run(config: Path, cache: Path, executor: ExecutorConfig, logs: Path) -> None:
@@ -58,19 +45,57 @@ def run(config: Path, cache: Path, executor: ExecutorConfig, logs: Path) -> None
     except ImportError:
         raise SeedbedError("The package datatrove is not installed.", _INSTALL) from None
     made = getattr(executors, _CLASSES[executor.kind])
+    options = dict(executor.options)
+    if _needs_path(executor):
+        options["env_command"] = _PATH
+    if executor.kind == "slurm":  # else the job that sums up statistics would wait for ever after one that failed
+        options["sbatch_args"] = {"kill-on-invalid-dep": "yes", **options.get("sbatch_args", {})}
     try:
-        started = made(
-            pipeline=[RankStep(config, cache)], tasks=executor.tasks, logging_dir=str(logs), **executor.options
-        )
+        started = made(pipeline=[RankStep(config, cache)], tasks=executor.tasks, logging_dir=str(logs), **options)
         started.run()
     except (TypeError, ValueError) as error:
         raise SeedbedError(f"The executor {executor.kind} cannot be started: {error}.", "Correct [options].") from error
-    while executor.kind == "slurm" and started.get_incomplete_ranks(skip_completed=True):
-        time.sleep(_POLL_S)
+    except (OSError, subprocess.CalledProcessError) as error:
+        hint = "Slurm's commands must be on this machine." if executor.kind == "slurm" else "Correct [options]."
+        raise SeedbedError(f"The executor {executor.kind} cannot be started: {error}.", hint) from error
+    if executor.kind == "slurm" and started.job_id:
+        _wait_for_slurm(str(started.job_id), logs, lambda: len(started.get_incomplete_ranks(skip_completed=True)))
 
 
-def _nothing() -> None:
-    """The process that started the executor ends it when it is asked to stop."""
+def _needs_path(executor: ExecutorConfig) -> bool:
+    """Whether jobs of Slurm are not told where the programs of datatrove are."""
+    return executor.kind == "slurm" and not {"env_command", "condaenv", "venv_path"} & executor.options.keys()
+
+
+def _wait_for_slurm(job: str, logs: Path, incomplete: Callable[[], int]) -> None:
+    """Wait until all ranks are completed. If this process ends before, the job is cancelled.
+
+    Raises SeedbedError if the job has ended, and ranks are not completed.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    missing = incomplete()
+    try:
+        while missing:
+            ended = _has_ended(job)
+            missing = incomplete()
+            if ended and missing:
+                raise SeedbedError(
+                    f"Slurm's job {job} has ended, and {plural(missing, 'rank')} did not succeed.",
+                    f"Messages of the ranks are in {logs / 'slurm_logs'}.",
+                )
+            time.sleep(_POLL_S if missing else 0)
+    finally:
+        if missing:
+            subprocess.run(["scancel", job], check=False, capture_output=True)
+
+
+def _has_ended(job: str) -> bool:
+    """Whether nothing of a job waits or runs. A queue that does not answer counts as no."""
+    asked = ["squeue", "--noheader", "--format=%T %r", f"--jobs={job}"]
+    found = subprocess.run(asked, check=False, capture_output=True, text=True)
+    if found.returncode and "Invalid job id" not in found.stderr:
+        return False
+    return all("DependencyNeverSatisfied" in line for line in found.stdout.splitlines())
 
 
 def main(config: str, cache: str, executor: str, logs: str) -> int:

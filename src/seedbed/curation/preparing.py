@@ -13,6 +13,7 @@ from seedbed.config.preparing import Preparation
 from seedbed.curation.commits.units import CommitUnit
 from seedbed.curation.drops import Drops
 from seedbed.curation.inputs import units_of
+from seedbed.curation.logs.shortening import ShortenStep
 from seedbed.curation.parts import Part, Ticker, find_part, key_of, make_part
 from seedbed.curation.record import Record
 from seedbed.curation.redaction.redactor import RedactionOptions, Redactor
@@ -90,6 +91,8 @@ class Preparer:
         if asked.licences != "any" and asked.what in ("commits", "harvest"):
             steps.append(LicenceGate(asked.licences))
         steps.append(self._redact)
+        if asked.what == "logs":
+            steps.append(ShortenStep(self.config.logs.max_result_characters))
         if self.config.quality.filters:
             from seedbed.curation.quality import QualityStep
 

@@ -168,8 +168,8 @@ class _SamplesBuilder(Builder):
             raise UsageError(
                 f"{quoted(self._folder)} has {plural(self._kinds['fim'], 'row')} of code with a gap to fill in, but the "
                 "tokenizer has the markers of no known model family.",
-                "Train on from a model that was trained to fill in the middle, such as Qwen2.5-Coder or StarCoder2, or train "
-                "from scratch with a tokenizer of its own.",
+                "Train on from a model that was trained to fill in the middle, such as Qwen2.5-Coder or StarCoder2, train from "
+                "scratch with a tokenizer of its own, or prepare the code without gaps: `--fim-rate 0`.",
             )
         return name if name in fitting else fitting[0]
 

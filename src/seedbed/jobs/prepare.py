@@ -30,6 +30,7 @@ from seedbed.text import plural
 from seedbed.train.hooks import phase
 
 _POLL_S = 0.1
+_EXECUTOR_END_S = 10.0
 _EXECUTOR_POLL_S = 1.0
 _WARNINGS = 5
 """Shallow and partial clones that are named."""
@@ -184,8 +185,12 @@ def _in_executor(preparer: Preparer, numbers: Sequence[int], lifecycle: Lifecycl
             time.sleep(_EXECUTOR_POLL_S if missing else 0)
         process.wait()
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # it cancels what runs on a cluster
+        try:
+            process.wait(_EXECUTOR_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _part_of(line: str, preparer: Preparer, worker: _Worker) -> Part:

@@ -297,22 +297,6 @@ def test_records_that_are_their_own_ancestors_end(tmp_path: Path) -> None:
     assert notes(drops)["record that is its own ancestor"] == 2
 
 
-def test_long_results_keep_both_ends_and_say_how_much_is_missing(tmp_path: Path) -> None:
-    log = Session()
-    log.user("q")
-    log.call("c1")
-    log.result("c1", "A" * 500 + "B" * 500)
-    log.assistant("a")
-    log.write(tmp_path / "p")
-    (record,), drops = read(tmp_path, max_tool_characters=300)
-    assert record.messages is not None
-    assert record.messages[2].content == "A" * 200 + "\n[... 700 characters cut ...]\n" + "B" * 100
-    assert notes(drops)["tool result shortened"] == 1
-    (whole,), _ = read(tmp_path, max_tool_characters=0)
-    assert whole.messages is not None
-    assert whole.messages[2].content == "A" * 500 + "B" * 500
-
-
 def test_a_log_with_only_tool_output_gives_no_record_and_is_counted(tmp_path: Path) -> None:
     log = Session()
     log.result("c1", "output")

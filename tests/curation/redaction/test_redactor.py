@@ -221,3 +221,35 @@ def test_many_names_beside_many_addresses_take_time_in_proportion() -> None:
     assert time.process_time() - began < 4  # 0.3 s here; 7 s before
     assert "Vogel" not in text
     assert text.count("<EMAIL_") == text.count("<NAME_") == 6000
+
+
+def test_me_at_a_domain_of_ones_own_is_an_address_and_at_an_example_it_is_none() -> None:
+    assert REDACTOR.redact("Author: <me@quent.uy>, see me@example.com and git@github.com").text == (
+        "Author: <<EMAIL_1>>, see me@example.com and git@github.com"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is a novel written by Zebulon Quarles and published in 1960.",
+        "The hero was created by Zebulon Quarles.",
+        '{"books": [{"title": "The Ridge", "author": "Zebulon Quarles", "genre": "mystery"}]}',
+    ],
+)
+def test_authors_of_books_stay(text: str) -> None:
+    assert REDACTOR.redact(text).text == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Written by Zebulon Quarles, 2019",
+        " * Created by Zebulon Quarles on 3/4/15.",
+        "Contributed by Zebulon Quarles",
+        '{"name": "shop", "author": "Zebulon Quarles", "license": "MIT"}',
+        "---\ntitle: My week\nauthor: Zebulon Quarles\n---\n",
+    ],
+)
+def test_authors_of_files_are_replaced(text: str) -> None:
+    assert REDACTOR.redact(text).text == text.replace("Zebulon Quarles", "<NAME_1>")

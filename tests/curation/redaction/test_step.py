@@ -12,7 +12,6 @@ import pytest
 
 from planted_secrets import filled
 from seedbed.curation.drops import Drops
-from seedbed.curation.logs.conversation import shortened
 from seedbed.curation.record import (
     ContextFile,
     Function,
@@ -301,7 +300,6 @@ def test_halves_of_a_token_beside_the_mark_of_a_shortened_output_are_replaced() 
         made = Redactor(KEY).redact_text(cut)
         left = max((TOKEN[n : n + 10] in made for n in range(len(TOKEN) - 9)), default=False)
         assert not left, at
-    assert shortened(whole, 100).count("characters cut ...]\n") == 1
 
 
 def test_names_that_belong_to_a_record_are_replaced() -> None:

@@ -60,7 +60,7 @@ def markers(family: str, tokenizer: Tokenizer) -> Markers:
     context = all(each[1:] in ids for each in (*row.header, *row.file) if each.startswith("@"))
     end_id = tokenizer.eot_id if row.end is None else _id(tokenizer, row.end)
     assert end_id is not None
-    stops = {found for text in row.stops if (found := _id(tokenizer, text)) is not None}
+    stops = {id_ for text in row.stops if (id_ := _id(tokenizer, text)) is not None}
     return Markers(
         family=name,
         ids=ids,
@@ -93,7 +93,7 @@ def adds_space(tokenizer: Tokenizer) -> bool:
 def _missing(row: Family, tokenizer: Tokenizer) -> list[str]:
     """The texts of the markers of a family that a tokenizer does not have, and that every row needs."""
     needed = {each[1:] for order in (row.psm, row.spm) for each in order if each.startswith("@")}
-    texts = [text for role, text in row.markers.items() if role in needed]
+    texts = [*(text for role, text in row.markers.items() if role in needed), *row.stops]
     if row.end is not None:
         texts.append(row.end)
     return [text for text in texts if _id(tokenizer, text) is None]

@@ -16,7 +16,6 @@ def log_units(inputs: Sequence[str], config: LogsConfig) -> list[Unit]:
     options = LogOptions(
         thinking=config.thinking,
         subagents="apart" if config.subagents == "separate" else "drop",
-        max_tool_characters=config.max_result_characters,
         failed_sessions=config.failed == "keep",
     )
     wanted = None if config.format == "auto" else config.format

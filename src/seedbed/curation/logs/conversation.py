@@ -30,15 +30,6 @@ def model_note(name: str) -> str:
     return MODEL + printable(name)[:100]
 
 
-def shortened(text: str, most: int) -> str:
-    """The text, or its beginning and end with a mark between them that says how many characters were cut."""
-    if not most or len(text) <= most:
-        return text
-    last = most // 3
-    cut = len(text) - most
-    return f"{text[: most - last]}\n[... {cut:,} characters cut ...]\n{text[len(text) - last :] if last else ''}"
-
-
 class Conversation:
     """The turns so far. Neighbouring turns of the user, or of the assistant, become one.
 
@@ -131,13 +122,10 @@ class Conversation:
             self.ends_badly = "error"
         else:
             self.ends_badly = ""
-        kept = shortened(text, self._options.max_tool_characters)
-        if kept is not text:
-            self._drops.note(STEP, "tool result shortened")
         if present is not None:
-            present.content = kept
+            present.content = text
             return
-        self._append_result(call_id, kept)
+        self._append_result(call_id, text)
         if not self._open:
             self._release()
 

@@ -15,8 +15,6 @@ class LogOptions(NamedTuple):
     """The reasoning before answers. Dropped by default: providers often forbid its use, and many templates drop it again."""
     subagents: Literal["apart", "drop"] = "apart"
     """Conversations of sub-agents: records of their own, linked to the session that started them, or dropped."""
-    max_tool_characters: int = 20_000
-    """A longer result of a tool keeps its beginning and its end, and a mark between them says how much was cut. 0: no limit."""
     rejected_branches: bool = False
     """Also make records of branches that the user abandoned by going back (rewinding)."""
     failed_sessions: bool = True

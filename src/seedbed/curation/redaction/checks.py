@@ -210,7 +210,7 @@ _EXAMPLE_DOMAINS = re.compile(
     r"(?:your|my|some)-?(?:domain|company|org|site|host)\.\w+|host\.com|company\.com|server\.com|users\.noreply\.github)(?:\.[a-z]{2,3})?$"
 )
 _NO_PERSON = re.compile(
-    r"(?i)^(?:git|hg|svn|ssh|no-?reply|do-?not-?reply|root|user|username|name|you|your|me|foo|bar|test|someone|somebody|xxx+|email|nobody)$"
+    r"(?i)^(?:git|hg|svn|ssh|no-?reply|do-?not-?reply|root|user|username|name|you|your|foo|bar|test|someone|somebody|xxx+|email|nobody)$"
 )
 
 
@@ -359,10 +359,26 @@ def _user(match: re.Match[str], value: str) -> bool:
     )
 
 
+_SENTENCE = re.compile(r"\w[^\n]{0,199} $")
+_BOOK = re.compile(r"(?i)[\"'](?:isbn|genre|books?|novel|publisher|pages)(?:_?\w{0,12})[\"']\s{0,3}:")
+
+
+def is_about_books(text: str, start: int, end: int) -> bool:
+    """Whether JSON around a place has a key that only data about books have, such as `isbn` or `genre`."""
+    return _BOOK.search(text[max(0, start - 300) : end + 300]) is not None
+
+
 def _name(match: re.Match[str], value: str) -> bool:
+    """A name of a person who wrote code: not that in the notice of a licence, nor the author of a book in prose or in data."""
     start = max(0, match.string.rfind("\n", 0, match.start()))
-    if re.search(r"(?i)copyright|\(c\)|©", match.string[start : match.start()][-200:]):
+    before = match.string[start : match.start()][-200:]
+    if re.search(r"(?i)copyright|\(c\)|©", before):
         return False  # the notice of a licence stays
+    found = match[0].lower()
+    if found.startswith(("written", "created", "contributed")) and _SENTENCE.search(before):
+        return False
+    if found.startswith("author") and is_about_books(match.string, match.start(), match.end()):
+        return False
     words = {word.lower() for word in re.findall(r"\w+", value)}
     return words.isdisjoint(known_words("impersonal_names")) and any(char.islower() for char in value)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from seedbed.curation.redaction.checks import is_assigned_secret
+from seedbed.curation.redaction.checks import is_about_books, is_assigned_secret
 from seedbed.curation.redaction.given_words import GivenWords, given_words
 from seedbed.curation.redaction.repeats import Repeats, is_common, spellings, united
 from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
@@ -201,7 +201,12 @@ class Redactor:
             value = json.loads(match[0])
             between = text[end : match.start()]
             is_value = between.strip() == ":"
-            changed = self._value(key, value, numbering, names) if is_value else self.redacted(value, numbering, names)
+            if is_value and key.lower().startswith("author") and is_about_books(text, *match.span()):
+                changed = value
+            else:
+                changed = (
+                    self._value(key, value, numbering, names) if is_value else self.redacted(value, numbering, names)
+                )
             key = "" if is_value else value
             pieces += [between, match[0] if changed == value else _as_literal(changed, match[0])]
             end = match.end()
