@@ -1,5 +1,5 @@
 # make quickstart   set up, train a model on the built-in stories for two minutes, show its curve and a sample
-# make test         set up and run the checks and the tests
+# make test         set up and run the checks and the tests (JOBS=2 tests at a time)
 # make test-slow    run the tests that take minutes
 # make check        check lint, format, types and import layers
 # make bench        measure the figures of benchmarks/RESULTS.md
@@ -14,7 +14,8 @@ VENV_OPTIONS ?=
 PIP_OPTIONS ?=
 # An installed torch is kept if pyproject.toml allows its version; the constraints apply only to a new installation.
 HAS_TORCH := $(BIN)/python -c 'import sys, importlib.util as found; sys.exit(found.find_spec("torch") is None)'
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS)
+# Modules are compiled when they are first imported: most of the 14,000 files of torch and the others never are.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_OPTIONS)
 CONSTRAINED := $$($(HAS_TORCH) || echo --constraint constraints.txt)
 JOBS ?= 2
 
@@ -23,8 +24,10 @@ ifneq ($(wildcard ../shared/data),)
 SEEDBED_TEST_DATA ?= $(abspath ../shared/data)
 endif
 export SEEDBED_TEST_DATA
+# With it, every process would compile all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart test test-slow check format bench clean
+.PHONY: quickstart test test-slow check lint types format bench clean
 .DEFAULT_GOAL := quickstart
 
 $(BIN)/python:
@@ -45,14 +48,24 @@ quickstart: $(VENV)/.core
 	@echo
 	@echo "Next: $(BIN)/seedbed generate latest --prompt 'Once upon a time'"
 
-check: $(VENV)/.dev
+check: lint types
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check
-	$(BIN)/pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+# mypy needs one core and a minute, so it runs beside the tests; its output follows theirs.
+test: lint
+	@echo "$(BIN)/mypy, beside the tests"; \
+	$(BIN)/mypy > $(VENV)/types.txt 2>&1 & types=$$!; \
+	$(BIN)/pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal; tests=$$?; \
+	wait $$types; types=$$?; \
+	echo "mypy:"; cat $(VENV)/types.txt; \
+	[ $$tests -eq 0 ] && [ $$types -eq 0 ]
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -m slow --numprocesses $(JOBS) --dist worksteal

@@ -1,4 +1,4 @@
-"""The child processes of a test's process, without the helper of multiprocessing that stays until the process ends."""
+"""The child processes of a test's process, without helpers that stay until the process ends."""
 
 from __future__ import annotations
 
@@ -15,4 +15,5 @@ def _is_helper(child: psutil.Process) -> bool:
         words = " ".join(child.cmdline())
     except psutil.Error:
         return False
-    return "multiprocessing.resource_tracker" in words or "multiprocessing.forkserver" in words
+    helpers = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "preloaded.py")
+    return any(helper in words for helper in helpers)

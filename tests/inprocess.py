@@ -24,17 +24,25 @@ def run(
     words: tuple[str, ...], folder: Path, environment: Mapping[str, str], stdin: bytes | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Exit status and output of `seedbed WORDS` in this folder and environment; the streams are UTF-8 pipes."""
+    done = run_raw(words, folder, environment, stdin)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def run_raw(
+    words: tuple[str, ...], folder: Path, environment: Mapping[str, str], stdin: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """As `run`, with the output as bytes."""
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
     with _patched_process(folder, environment, stdin), redirect_stdout(out), redirect_stderr(err):
         code = main(list(words))
-    return subprocess.CompletedProcess(list(words), code, _text(out), _text(err))
+    return subprocess.CompletedProcess(list(words), code, _bytes(out), _bytes(err))
 
 
-def _text(stream: io.TextIOWrapper) -> str:
+def _bytes(stream: io.TextIOWrapper) -> bytes:
     stream.flush()
     buffer = stream.buffer
     assert isinstance(buffer, io.BytesIO)
-    return buffer.getvalue().decode()
+    return buffer.getvalue()
 
 
 @contextmanager

@@ -17,9 +17,10 @@ import pytest
 import inprocess
 import patience
 from evaluated import saved_model, write_text
+from seedbed.actions import launching
 
-ENDLESS = ("--set", "evaluate.batch_tokens=1", "--context", "4", "--set", "evaluate.threads=1")
-"""Options with which the work takes many small batches: five seconds for the long text on an idle machine."""
+SMALL_BATCHES = ("--set", "evaluate.batch_tokens=64", "--set", "evaluate.threads=1")
+TESTS = Path(__file__).resolve().parents[1]
 
 
 class Desk:
@@ -32,7 +33,6 @@ class Desk:
         saved_model(folder / "words")
         saved_model(folder / "characters", "char", 2)
         write_text(folder / "texts")
-        write_text(folder / "long", 400)
 
     def seedbed(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         done = inprocess.run(words, self.folder, self.environment)
@@ -108,11 +108,14 @@ def test_a_finished_evaluation_is_a_task_in_the_lists(desk: Desk, measured: dict
     assert "nothing is left to do" in desk.seedbed("resume", "evaluate-texts", expect=2).stderr
 
 
-def test_a_killed_evaluation_continues_to_the_same_results(desk: Desk) -> None:
-    command = ("evaluate", "./words/step-00000001", "--data", "text:long", *ENDLESS)
+def test_a_killed_evaluation_continues_to_the_same_results(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("evaluate", "./words/step-00000001", "--data", "text:texts", *SMALL_BATCHES)
     whole = json.loads(desk.seedbed(*command, "--json").stdout)
-    desk.seedbed(*command, "--background", "--name", "killed")
-    patience.until(lambda: ((desk.status("killed")["progress"] or {}).get("done") or 0) > 0)
+    with monkeypatch.context() as held:
+        held.setattr(launching, "JOBS", (sys.executable, str(TESTS / "paced_job.py")))
+        held.setitem(desk.environment, "HOLD_SHARE", "0.4")
+        desk.seedbed(*command, "--background", "--name", "killed")
+    patience.until(lambda: share_done(desk, "killed") >= 0.4)
     os.kill(desk.status("killed")["pid"], signal.SIGKILL)
     patience.until(lambda: desk.status("killed")["status"] == "lost")
     assert "BITS PER BYTE" in desk.seedbed("resume", "killed").stdout
@@ -122,17 +125,17 @@ def test_a_killed_evaluation_continues_to_the_same_results(desk: Desk) -> None:
 
 
 def test_ctrl_c_stops_the_evaluation_and_says_how_to_resume(desk: Desk) -> None:
-    words = ["evaluate", "./words/step-00000001", "--data", "text:long", "--name", "interrupted", *ENDLESS]
+    words = ["evaluate", "./words/step-00000001", "--data", "text:texts", "--name", "interrupted", *SMALL_BATCHES]
     process = subprocess.Popen(
-        [sys.executable, "-m", "seedbed", *words],
+        [sys.executable, str(TESTS / "paced_seedbed.py"), *words],
         cwd=desk.folder,
-        env=desk.environment,
+        env={**desk.environment, "HOLD_SHARE": "0.4"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        patience.until(lambda: (desk.folder / "runs" / ".tasks").is_dir() and list_progress(desk))
+        patience.until(lambda: share_done(desk, "interrupted") >= 0.4)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=patience.HANG_S)
     finally:
@@ -142,11 +145,15 @@ def test_ctrl_c_stops_the_evaluation_and_says_how_to_resume(desk: Desk) -> None:
     assert "seedbed resume interrupted" in out
 
 
-def list_progress(desk: Desk) -> bool:
-    found = [
-        each for each in json.loads(desk.seedbed("runs", "--all", "--json").stdout) if each["name"] == "interrupted"
-    ]
-    return bool(found and (found[0]["progress"] or {}).get("done"))
+def share_done(desk: Desk, name: str) -> float:
+    """How much of the evaluation is done, from 0 to 1; 0 before it exists."""
+    if not (desk.folder / "runs" / ".tasks").is_dir():
+        return 0.0
+    for each in json.loads(desk.seedbed("runs", "--all", "--json").stdout):
+        progress = each["progress"] or {}
+        if each["name"] == name and progress.get("total"):
+            return float(progress["done"] / progress["total"])
+    return 0.0
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import inprocess
 import patience
 from seedbed.runs.store import Store
 
@@ -37,11 +38,9 @@ def test_printed_gives_the_same_last_lines_as_tail(desk: Any, log: Path, count: 
 
 
 def raw(desk: Any, *words: str) -> bytes:
-    process = desk.start("logs", "--printed", *words, text=False)
-    out, err = process.communicate(timeout=patience.HANG_S)
-    assert process.returncode == 0, err
-    assert isinstance(out, bytes)
-    return out
+    done = inprocess.run_raw(("logs", "--printed", *words), desk.folder, desk.environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_control_characters_in_job_output_are_removed_on_a_terminal(desk: Any, log: Path) -> None:

@@ -69,3 +69,38 @@ def test_options_are_passed_to_pip_and_venv(project: Path) -> None:
     pip = [each for each in installs if "pip install" in each]
     assert len(pip) == 2
     assert all("--extra-index-url https://a.example/cpu" in each for each in pip)
+
+
+@pytest.mark.parametrize("failing", ["", "ruff", "lint-imports", "mypy", "pytest"])
+def test_make_test_fails_if_a_check_or_a_test_fails(project: Path, failing: str) -> None:
+    programs = project / "venv" / "bin"
+    programs.mkdir(parents=True)
+    (project / "python").rename(programs / "python")
+    for name in ("ruff", "lint-imports", "mypy", "pytest"):
+        (programs / name).write_text(f'#!/bin/sh\necho "output of {name}"\n{"exit 1" if name == failing else ""}\n')
+        (programs / name).chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(
+        ["make", "VENV=venv", "test"],
+        cwd=project,
+        env={**environment, "CALLS": str(project / "calls"), "TORCH_MISSING": "0"},
+        capture_output=True,
+        text=True,
+        timeout=patience.HANG_S,
+    )
+    assert (done.returncode != 0) == bool(failing), done.stdout + done.stderr
+    if failing not in ("ruff", "lint-imports"):
+        assert "output of mypy" in done.stdout
+        assert "output of pytest" in done.stdout
+
+
+def test_bytecode_is_kept_whatever_the_environment_says(project: Path) -> None:
+    (project / "python").write_text('#!/bin/sh\necho "[$PYTHONDONTWRITEBYTECODE]" >> "$CALLS"\n')
+    subprocess.run(
+        ["make", "--silent", "PYTHON=./python", "VENV=venv", "venv/bin/python"],
+        cwd=project,
+        env={**os.environ, "CALLS": str(project / "calls"), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        timeout=patience.HANG_S,
+    )
+    assert (project / "calls").read_text().splitlines()[0] == "[]"

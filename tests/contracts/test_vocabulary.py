@@ -66,36 +66,52 @@ def dotted_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield ".".join([aliases.get(inner.id, inner.id), *reversed(parts)]), inner.lineno
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_path)
-def test_restricted_names_are_used_only_in_their_modules(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    here = module_path(path)
+# One test for all modules of a rule: a test for each of 600 modules would cost more than the rules. Problems name the module.
+@pytest.fixture(scope="module")
+def problems() -> dict[str, list[str]]:
+    """What is wrong in the source, by rule. Each module is parsed once, and no tree is kept."""
+    found: dict[str, list[str]] = {"names": [], "sizes": [], "docstrings": []}
+    for path in FILES:
+        here = module_path(path)
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        found["names"] += wrong_names(here, tree)
+        found["sizes"] += wrong_sizes(here, text, tree)
+        if not ast.get_docstring(tree):
+            found["docstrings"].append(f"{here} has no docstring")
+    return found
+
+
+def wrong_names(here: str, tree: ast.AST) -> Iterator[str]:
     used = list(dotted_names(tree))
     for restricted, allowed_in in ALLOWED_IN.items():
         if any(here == allowed or (allowed.endswith("/") and here.startswith(allowed)) for allowed in allowed_in):
             continue
-        lines = sorted({line for name, line in used if name == restricted or name.startswith(restricted + ".")})
-        assert not lines, (
-            f"{here}:{lines[0]} uses {restricted!r}, which is allowed in {', '.join(allowed_in) or 'no module'} only"
-        )
+        for line in sorted({line for name, line in used if name == restricted or name.startswith(restricted + ".")}):
+            yield f"{here}:{line} uses {restricted!r}, which is allowed in {', '.join(allowed_in) or 'no module'} only"
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_path)
-def test_files_and_functions_stay_within_their_size_limits(path: Path) -> None:
-    here = module_path(path)
-    text = path.read_text(encoding="utf-8")
+def wrong_sizes(here: str, text: str, tree: ast.AST) -> Iterator[str]:
     length = text.count("\n")
-    assert length <= LONGER_FILES.get(here, MAX_FILE_LINES), f"{here} has {length} lines; split it"
-    for node in ast.walk(ast.parse(text)):
+    if length > LONGER_FILES.get(here, MAX_FILE_LINES):
+        yield f"{here} has {length} lines; split it"
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             size = (node.end_lineno or node.lineno) - node.lineno + 1
-            limit = LONGER_FUNCTIONS.get(f"{here}:{node.name}", MAX_FUNCTION_LINES)
-            assert size <= limit, f"{here}:{node.lineno} {node.name} has {size} lines"
+            if size > LONGER_FUNCTIONS.get(f"{here}:{node.name}", MAX_FUNCTION_LINES):
+                yield f"{here}:{node.lineno} {node.name} has {size} lines"
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_path)
-def test_every_module_has_a_docstring(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{module_path(path)} has no docstring"
+def test_restricted_names_are_used_only_in_their_modules(problems: dict[str, list[str]]) -> None:
+    assert not problems["names"], "\n".join(problems["names"])
+
+
+def test_files_and_functions_stay_within_their_size_limits(problems: dict[str, list[str]]) -> None:
+    assert not problems["sizes"], "\n".join(problems["sizes"])
+
+
+def test_every_module_has_a_docstring(problems: dict[str, list[str]]) -> None:
+    assert not problems["docstrings"], "\n".join(problems["docstrings"])
 
 
 def test_no_module_has_a_generic_name() -> None:

@@ -29,10 +29,10 @@ from seedbed.curation.record import Function, Message, Provenance, Record, ToolC
 from seedbed.errors import SeedbedError, UsageError
 
 
-def chat(number: int, *, tool: bool = False) -> Record:
+def chat(number: int, *, tool: bool = False, length: int = 200) -> Record:
     calls = [ToolCall(id="c1", function=Function(name="Edit", arguments='{"path": "a.py"}'))] if tool else None
-    answer = Message(role="assistant", content="y" * 200, tool_calls=calls, reasoning="because" if tool else None)
-    turns = [Message(role="user", content=f"{number} " + "x" * 200), answer]
+    answer = Message(role="assistant", content="y" * length, tool_calls=calls, reasoning="because" if tool else None)
+    turns = [Message(role="user", content=f"{number} " + "x" * length), answer]
     return Record(id=f"c{number}", kind="chat", messages=turns, provenance=Provenance(source="codex", session="s"))
 
 
@@ -53,21 +53,21 @@ def test_rows_of_any_kind_and_size_open_in_the_library_datasets(tmp_path: Path) 
     datasets = pytest.importorskip("datasets")
 
     def records() -> Iterator[Record]:
-        for number in range(50_000):
-            yield chat(number)
-        for number in range(3_000):
+        for number in range(4_000):  # the library takes the types of all rows from the first 10 MB
+            yield chat(number, length=6_500)
+        for number in range(300):
             yield fim(number)
-        yield chat(50_000, tool=True)
+        yield chat(4_000, tool=True)
 
     path = tmp_path / "train.jsonl"
-    assert write_rows(path, records).rows == 53_001
+    assert write_rows(path, records).rows == 4_301
     assert path.stat().st_size > 50e6
     loaded = datasets.load_dataset("json", data_files=str(path), cache_dir=str(tmp_path / "cache"))["train"]
-    assert loaded.num_rows == 53_001
+    assert loaded.num_rows == 4_301
     ids = loaded["id"][:]
-    assert loaded[ids.index("c50000")]["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"path": "a.py"}'
-    assert loaded[ids.index("f2999")]["middle"] == "c2999"
-    assert loaded[ids.index("f2999")]["messages"] is None
+    assert loaded[ids.index("c4000")]["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{"path": "a.py"}'
+    assert loaded[ids.index("f299")]["middle"] == "c299"
+    assert loaded[ids.index("f299")]["messages"] is None
     assert loaded[ids.index("c7")]["prefix"] is None
 
 

@@ -1,6 +1,6 @@
 """Hub datasets through the real, unpatched `datasets` and `huggingface_hub`, against a small Hub on this machine.
 
-The clients read HF_ENDPOINT when they are imported, so they run in a process of their own.
+The clients read HF_ENDPOINT when they are imported, so they run in processes of their own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import patience
+import preloaded
 
 pytest.importorskip("datasets", reason="needs the extra data")
 pa = pytest.importorskip("pyarrow")
@@ -265,13 +266,8 @@ def read_sources(
         "READ_AGAIN": read_again,
     }
     start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", CLIENT, json.dumps(settings)],
-        env=kept | own | environment,
-        capture_output=True,
-        text=True,
-        timeout=patience.HANG_S,
-    )
+    client = preloaded.server(preloaded.DATASETS_CLIENT)
+    done = client.run(CLIENT, json.dumps(settings), environment=kept | own | environment)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return ClientRun(lines, done.stdout + done.stderr, time.monotonic() - start)
@@ -418,9 +414,7 @@ def test_a_hub_that_is_out_of_order_counts_as_unreachable(tmp_path: Path) -> Non
 def test_wikitext_in_the_cache_of_datasets_needs_no_network(small_hub: SmallHub, tmp_path: Path) -> None:
     environment = os.environ | {"HF_ENDPOINT": small_hub.endpoint, "HF_HOME": str(tmp_path / "hf")}
     load = "import datasets; datasets.load_dataset('Salesforce/wikitext', 'wikitext-2-raw-v1')"
-    subprocess.run(
-        [sys.executable, "-c", load], env=environment, check=True, capture_output=True, timeout=patience.HANG_S
-    )
+    preloaded.server(preloaded.DATASETS_CLIENT).run(load, environment=environment).check_returncode()
     result = read_sources(small_hub.endpoint, tmp_path, "wikitext-2", HF_HUB_OFFLINE="1").results[0]
     assert len(result["train"]) == 2
     assert result["messages"][0] == "hub-unreachable"
@@ -473,7 +467,7 @@ datasets.DatasetDict(test=table).save_to_disk(sys.argv[1] + "/other")
 
 
 def test_a_dataset_saved_to_disk_is_read_with_normalised_text(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", SAVE, str(tmp_path)], check=True, timeout=patience.HANG_S)
+    preloaded.server(preloaded.DATASETS_CLIENT).run(SAVE, str(tmp_path), environment=os.environ).check_returncode()
     alone, both, other, config = read_sources(
         "http://127.0.0.1:9",
         tmp_path,

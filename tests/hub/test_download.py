@@ -19,6 +19,7 @@ import pytest
 
 import hand_made_models as made
 import patience
+import preloaded
 from model_hub import COMMIT, OTHER_COMMIT, TOKEN, ModelHub
 
 pytest.importorskip("huggingface_hub", reason="needs the extra hub")
@@ -79,14 +80,8 @@ def resolve(
     hub: ModelHub, home: Path, *references: str, code: str = CLIENT, **environment: str
 ) -> list[dict[str, Any]]:
     """What each reference is resolved to, or the error, in a process whose Hub is `hub`."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(references)],
-        env=hub.environment(home, **environment),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=patience.HANG_S,
-    )
+    client = preloaded.server(preloaded.HUB_CLIENT)
+    done = client.run(code, json.dumps(references), environment=hub.environment(home, **environment), folder=home)
     assert done.returncode == 0, done.stderr
     assert TOKEN not in done.stdout + done.stderr
     assert done.stderr == "", "the client wrote something"

@@ -29,13 +29,13 @@ def only(kind: type[Event], events: list[Timed]) -> Iterator[tuple[float, Any]]:
     return ((t, event) for t, event in events if isinstance(event, kind))
 
 
-@pytest.fixture(scope="module", params=range(0, 200, 10))
+@pytest.fixture(scope="module", params=range(0, 80, 10))
 def seeds(request: pytest.FixtureRequest) -> list[tuple[ClusterRun, list[Timed]]]:
-    """Ten of two hundred runs, each with another seed."""
+    """Ten of eighty runs, each with another seed."""
     return [played(scenario(seed=seed)) for seed in range(request.param, request.param + 10)]
 
 
-def test_two_hundred_runs_keep_their_promises(seeds: list[tuple[ClusterRun, list[Timed]]]) -> None:
+def test_eighty_runs_keep_their_promises(seeds: list[tuple[ClusterRun, list[Timed]]]) -> None:
     for run, events in seeds:
         given = run.scenario
         assert run.step == given.steps

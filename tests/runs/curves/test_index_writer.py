@@ -330,7 +330,7 @@ def test_jobs_that_are_killed_repeatedly_leave_a_correct_index(
 ) -> None:
     monkeypatch.setattr(lifecycle, "POLL_S", 0.002)
     rng, first = random.Random(5), 0
-    for _ in range(6):
+    for _ in range(3):
         before = index_path(run).stat().st_size if index_path(run).exists() else 0
         child = multiprocessing.get_context("fork").Process(target=job, args=(run.path, first))
         child.start()
