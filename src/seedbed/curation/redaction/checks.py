@@ -360,12 +360,12 @@ def _user(match: re.Match[str], value: str) -> bool:
 
 
 _SENTENCE = re.compile(r"\w[^\n]{0,199} $")
-_BOOK = re.compile(r"(?i)[\"'](?:isbn|genre|books?|novel|publisher|pages)(?:_?\w{0,12})[\"']\s{0,3}:")
+_BOOK = re.compile(r"(?i)[\"'](?:isbn|genre|books?|novel|publisher)(?:_?\w{0,12})[\"']\s{0,3}:")
 
 
-def is_about_books(text: str, start: int, end: int) -> bool:
-    """Whether JSON around a place has a key that only data about books have, such as `isbn` or `genre`."""
-    return _BOOK.search(text[max(0, start - 300) : end + 300]) is not None
+def is_author_of_book(key: str, text: str, start: int, end: int) -> bool:
+    """Whether a key is `author` or `authors`, and JSON around it has one that only data about books have, such as `isbn`."""
+    return key.lower() in ("author", "authors") and _BOOK.search(text[max(0, start - 300) : end + 300]) is not None
 
 
 def _name(match: re.Match[str], value: str) -> bool:
@@ -377,7 +377,8 @@ def _name(match: re.Match[str], value: str) -> bool:
     found = match[0].lower()
     if found.startswith(("written", "created", "contributed")) and _SENTENCE.search(before):
         return False
-    if found.startswith("author") and is_about_books(match.string, match.start(), match.end()):
+    key = re.match("[a-z_]*", found)
+    if key is not None and is_author_of_book(key[0], match.string, match.start(), match.end()):
         return False
     words = {word.lower() for word in re.findall(r"\w+", value)}
     return words.isdisjoint(known_words("impersonal_names")) and any(char.islower() for char in value)

@@ -7,13 +7,14 @@ import json
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
 
-from seedbed.curation.redaction.checks import is_about_books, is_assigned_secret
+from seedbed.curation.redaction.checks import is_assigned_secret, is_author_of_book
+from seedbed.curation.redaction.escapes import LEVELS, View
 from seedbed.curation.redaction.given_words import GivenWords, given_words
 from seedbed.curation.redaction.repeats import Repeats, is_common, spellings, united
 from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
@@ -25,8 +26,8 @@ _PASSES = 3
 ROUNDS = 3
 """How often the texts of a record are redacted at most: again after secrets were found, for those in other texts."""
 _LITERAL = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_ESCAPE = re.compile(r'\\["/un]')
-"""An escape of JSON that may hide a part of a secret, or what stands before it."""
+_AUTHOR = "author-name"
+"""The rule for authors of code."""
 _FRAGMENT = "cut"
 """The check of the rule for halves of secrets, which are not looked for elsewhere."""
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_0-9]*_\d+>")
@@ -169,22 +170,26 @@ class Redactor:
             if not replacements:
                 break
             text = _replaced(text, replacements)
-        return self._decoded(text, numbering, names) if _ESCAPE.search(text) else text
+        return self._decoded(text, numbering, names)
 
     def _decoded(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
-        """A text with JSON in it, such as lines of JSON in the output of a tool, redacted in its decoded strings, too."""
-
-        def literal(match: re.Match[str]) -> str:
-            if "\\" not in match[0]:
-                return match[0]
-            try:
-                value = json.loads(match[0])
-            except ValueError:
-                return match[0]
-            changed = self.redacted(value, numbering, names)
-            return match[0] if changed == value else _as_literal(changed, match[0])
-
-        return _LITERAL.sub(literal, text)
+        """A text with escapes of JSON, such as lines of JSON in the output of a tool, redacted where they hide something."""
+        for _ in range(_PASSES):
+            view = View.of(text)
+            for _ in range(LEVELS):
+                if view is None:
+                    return text
+                found = [
+                    (*view.origin(start, end), new)
+                    for start, end, new in self._replacements(view.text, numbering, names)
+                ]
+                if found:
+                    text = _replaced(text, _apart(found))
+                    break
+                view = view.decoded()
+            else:
+                return text
+        return text
 
     def redact_json(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """A JSON text, redacted in its decoded strings, so that escapes hide nothing; the rest keeps its bytes.
@@ -201,19 +206,23 @@ class Redactor:
             value = json.loads(match[0])
             between = text[end : match.start()]
             is_value = between.strip() == ":"
-            if is_value and key.lower().startswith("author") and is_about_books(text, *match.span()):
-                changed = value
+            if is_value:
+                is_author = is_author_of_book(key, text, *match.span())
+                changed = self._value(key, value, numbering, names, is_author=is_author)
             else:
-                changed = (
-                    self._value(key, value, numbering, names) if is_value else self.redacted(value, numbering, names)
-                )
+                changed = self.redacted(value, numbering, names)
             key = "" if is_value else value
             pieces += [between, match[0] if changed == value else _as_literal(changed, match[0])]
             end = match.end()
         return "".join([*pieces, text[end:]])
 
-    def _value(self, key: str, value: str, numbering: Numbering, names: Sequence[str]) -> str:
-        """The value of a key of JSON, both decoded, redacted beside its key, since rules look at names."""
+    def _value(
+        self, key: str, value: str, numbering: Numbering, names: Sequence[str], *, is_author: bool = False
+    ) -> str:
+        """The value of a key of JSON, both decoded, redacted beside its key, since rules look at names.
+
+        `is_author`: the value names the author of a book, which the rule for authors of code must leave alone.
+        """
         if _is_json(value):
             return self.redact_json(value, numbering, names)
         before = f'"{key}": "'
@@ -221,7 +230,7 @@ class Redactor:
             spans = [
                 Span(max(start - len(before), 0), min(end - len(before), len(value)), rule)
                 for start, end, rule in self._spans(f'{before}{value}"', names, numbering.repeats)
-                if end > len(before)
+                if end > len(before) and not (is_author and rule.id == _AUTHOR)
             ]
             general = number == 0 and all(span.rule.id == "assignment" for span in spans)
             if general and self.options.secrets and is_assigned_secret(key, value):
@@ -229,7 +238,7 @@ class Redactor:
             if not spans:
                 break
             value = _replaced(value, [(s, e, self._placeholder(rule, value[s:e], numbering)) for s, e, rule in spans])
-        return self._decoded(value, numbering, names) if _ESCAPE.search(value) else value
+        return self._decoded(value, numbering, names)
 
     def redact_parts(self, parts: Sequence[str], numbering: Numbering, names: Sequence[str] = ()) -> list[str]:
         """The parts of one text, redacted as a whole, so that what crosses a cut is found; joined they are the result.
@@ -304,6 +313,15 @@ def _replaced(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:
         pieces += [text[at:start], new]
         at = end
     return "".join([*pieces, text[at:]]) if pieces else text
+
+
+def _apart(replacements: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    """The replacements without those that overlap an earlier one, which may come from one run of escapes."""
+    end = 0
+    for each in sorted(replacements):
+        if each[0] >= end:
+            yield each
+            end = each[1]
 
 
 def _recut(parts: Sequence[str], replacements: list[tuple[int, int, str]]) -> list[str]:
