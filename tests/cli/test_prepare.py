@@ -111,7 +111,12 @@ def test_lengths_peek_and_clip_use_the_tokenizer_of_a_model(desk: Desk) -> None:
     found = desk.json("data", "lengths", "data/full", "--model", model(desk))
     assert found["lengths"]["train.jsonl"]["text"]["max"] > 100
     assert {"chat", "text", "fim"} <= found["lengths"]["train.jsonl"].keys()
-    assert found["lengths"]["train.jsonl"]["fim"]["trained_tokens"] < found["lengths"]["train.jsonl"]["fim"]["tokens"]
+    gaps = found["lengths"]["train.jsonl"]["fim"]
+    assert gaps["trained_tokens"] == gaps["tokens"], "as a training counts them by default"
+    gaps = desk.json("data", "lengths", "data/full", "--model", model(desk), "--loss", "targets")["lengths"][
+        "train.jsonl"
+    ]["fim"]
+    assert gaps["trained_tokens"] < gaps["tokens"]
     shown = desk.seedbed("data", "peek", "data/full", "--model", model(desk), "--kind", "text", "--rows", "1").stdout
     assert "⟦" in shown
     words = ("data", "clip", "data/full", "--model", model(desk), "--max-tokens", "64", "--out", "data/short")

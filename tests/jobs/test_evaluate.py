@@ -29,7 +29,7 @@ from seedbed.data.building import Base
 from seedbed.data.samples import Samples
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.evaluation import corpus
-from seedbed.jobs import model_losses, waiting
+from seedbed.jobs import evaluate, model_losses, waiting
 from seedbed.jobs.evaluate import run
 from seedbed.model.load import load_folder
 from seedbed.runs.lifecycle import Lifecycle, StopRequested
@@ -505,6 +505,16 @@ class TestRows:
         assert "of 5 give no sample for words in 24 tokens" in " ".join(found["notes"])
         with pytest.raises(SeedbedError, match=r'No row can be evaluated with "words": .* longer than the limit'):
             evaluated(place, evaluation(str(long), folder, context=8, split="validation"), "none")
+
+    def test_only_the_owner_can_read_the_rows_while_they_are_measured(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        modes: list[int] = []
+        monkeypatch.setattr(
+            evaluate, "remove_text", lambda folder: modes.append((folder / "documents.jsonl").stat().st_mode & 0o777)
+        )
+        evaluated(place, evaluation(str(place / "full"), model(place, "words"), split="validation"), "private")
+        assert modes == [0o600]
 
     def test_a_random_sample_of_rows_is_the_same_for_every_model(self, place: Path) -> None:
         folder = model(place, "words")

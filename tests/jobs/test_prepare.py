@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,15 +109,16 @@ def test_the_inputs_are_not_looked_at_again_while_an_executor_works(
             self.looks.append(len(looked))
             return 0 if next(made, None) is None else None
 
-        def kill(self) -> None:
+        def terminate(self) -> None:
             assert len(self.looks) == 6
             assert set(self.looks) == {12}, "once to find what is missing, once before the executor works"
 
-        def wait(self) -> int:
+        def wait(self, timeout: float | None = None) -> int:
             return 0
 
     monkeypatch.setattr(prepare, "_EXECUTOR_POLL_S", 0)
-    monkeypatch.setattr(prepare, "subprocess", SimpleNamespace(Popen=Executor))
+    ended = subprocess.TimeoutExpired
+    monkeypatch.setattr(prepare, "subprocess", SimpleNamespace(Popen=Executor, TimeoutExpired=ended))
     monkeypatch.setattr(Preparer, "key", lambda self, unit: (self is rank or looked.append(1), key(self, unit))[1])
     prepared(tmp_path / "runs", config, tmp_path / "data" / "all")
 

@@ -79,10 +79,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     measures = _verb(verbs, "lengths", "show how many tokens the rows have")
     _dataset_option(measures)
     _model_options(measures, required=True)
+    _loss_option(measures)
     json_option(measures, "the lengths")
     peeks = _verb(verbs, "peek", "show rows as the model sees them, with the tokens that are trained in colour")
     _dataset_option(peeks)
     _model_options(peeks, required=True)
+    _loss_option(peeks)
     peeks.add_argument("--rows", metavar="N", type=whole(1), default=3, help="how many rows (default: 3)")
     peeks.add_argument("--skip", metavar="N", type=whole(0), default=0, help="pass over the first N rows")
     peeks.add_argument("--kind", choices=("chat", "text", "fim"), default="", help="only rows of this kind")
@@ -123,6 +125,15 @@ def _verb(verbs: Any, name: str, summary: str) -> argparse.ArgumentParser:
     )
     added.synonyms = SYNONYMS  # type: ignore[attr-defined]
     return added
+
+
+def _loss_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--loss",
+        choices=LOSSES,
+        default="assistant",
+        help="what is trained, as data.loss of a training (default: assistant)",
+    )
 
 
 def _dataset_option(parser: argparse.ArgumentParser) -> None:
@@ -267,7 +278,9 @@ def lengths(arguments: argparse.Namespace) -> int:
     from seedbed.cli.console import say, say_json, width
     from seedbed.presentation.dataset import length_lines
 
-    found = last_answer("lengths", arguments, model=str(_model(arguments)), family=arguments.family)
+    found = last_answer(
+        "lengths", arguments, model=str(_model(arguments)), family=arguments.family, loss=arguments.loss
+    )
     if arguments.json:
         say_json(found)
         return 0
@@ -283,7 +296,7 @@ def peek(arguments: argparse.Namespace) -> int:
     from seedbed.presentation.dataset import dropped_lines, peeked_heading, peeked_lines
 
     model = str(_model(arguments))
-    asked = {name: getattr(arguments, name) for name in ("family", "rows", "skip", "kind", "contains")}
+    asked = {name: getattr(arguments, name) for name in ("family", "loss", "rows", "skip", "kind", "contains")}
     rows = []
     dropped: list[str] = []
     if not (arguments.json or colour(sys.stdout)):

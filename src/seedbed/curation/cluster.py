@@ -50,9 +50,16 @@ def run(config: Path, cache: Path, executor: ExecutorConfig, logs: Path) -> None
         options["env_command"] = _PATH
     if executor.kind == "slurm":  # else the job that sums up statistics would wait for ever after one that failed
         options["sbatch_args"] = {"kill-on-invalid-dep": "yes", **options.get("sbatch_args", {})}
+    if executor.kind == "slurm":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    started = None
     try:
         started = made(pipeline=[RankStep(config, cache)], tasks=executor.tasks, logging_dir=str(logs), **options)
         started.run()
+    except SystemExit:  # a stop while jobs are handed in
+        if started is not None and getattr(started, "job_id", None):
+            _cancel(str(started.job_id))
+        raise
     except (TypeError, ValueError) as error:
         raise SeedbedError(f"The executor {executor.kind} cannot be started: {error}.", "Correct [options].") from error
     except (OSError, subprocess.CalledProcessError) as error:
@@ -72,7 +79,6 @@ def _wait_for_slurm(job: str, logs: Path, incomplete: Callable[[], int]) -> None
 
     Raises SeedbedError if the job has ended, and ranks are not completed.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     missing = incomplete()
     try:
         while missing:
@@ -86,7 +92,11 @@ def _wait_for_slurm(job: str, logs: Path, incomplete: Callable[[], int]) -> None
             time.sleep(_POLL_S if missing else 0)
     finally:
         if missing:
-            subprocess.run(["scancel", job], check=False, capture_output=True)
+            _cancel(job)
+
+
+def _cancel(job: str) -> None:
+    subprocess.run(["scancel", job], check=False, capture_output=True)
 
 
 def _has_ended(job: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from seedbed import files
 from seedbed.config.directories import cache_dir
 from seedbed.config.preparing import Preparation
 from seedbed.curation.commits.examples import ExampleOptions
@@ -38,10 +39,14 @@ def units_of(config: Preparation, drops: Drops, *, update: bool = True) -> list[
     find = FINDERS[config.prepare.what]
     found: list[Unit] = []
     for name in config.prepare.inputs:
-        found += find(name, config, drops, update)
+        with files.explained(Path(name)):
+            found += find(name, config, drops, update)
     if not found:
         names = ", ".join(quoted(name) for name in config.prepare.inputs)
-        raise UsageError(f"{names}: {_NOTHING[config.prepare.what]}.", "Check the path.")
+        since = (
+            f" Or no commit is since {config.commits.since}: use an earlier --since." if config.commits.since else ""
+        )
+        raise UsageError(f"{names}: {_NOTHING[config.prepare.what]}.", f"Check the path.{since}")
     return found
 
 

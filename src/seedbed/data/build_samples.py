@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -194,8 +194,8 @@ class _SamplesBuilder(Builder):
                 self._fill_split(split, writer, renderer)
         splits: dict[str, Any] = {split: writer.totals(split) for split in shards.SPLITS}
         drops = writer.counted("drops")
-        self._check_splits(splits, drops)
         longer = Counter({int(size): count for size, count in writer.counted("longer").items()})
+        self._check_splits(splits, drops, longer)
         context, notes = settings.max_tokens - 1, writer.counted("notes")
         for message in row_fit.messages(Fit(context, writer.counted("rows"), longer, drops, notes, self._positions)):
             self._emit(message)
@@ -241,8 +241,9 @@ class _SamplesBuilder(Builder):
             writer.close_shard(split)
         progress.end()
 
-    def _check_splits(self, splits: dict[str, Any], drops: Counter[str]) -> None:
-        """Raise SeedbedError for a split without a sample."""
+    def _check_splits(self, splits: dict[str, Any], drops: Counter[str], longer: Iterable[int]) -> None:
+        """Raise SeedbedError for a split without a sample. `longer`: contexts that hold the rows that were too long."""
+        fitting = f" ({max(longer)} holds all rows)" if longer else ""
         for split, name in _FILES.items():
             if splits[split]["documents"]:
                 continue
@@ -252,8 +253,8 @@ class _SamplesBuilder(Builder):
                 else "; ".join(f"{count} {reason}" for reason, count in drops.most_common())
             )
             raise NoTextError(
-                f"{quoted(self._folder / name)} gives no sample for {split}: {why}.",
-                "Use a larger model.context, or make the dataset with more rows, for evaluation too (--eval-frac).",
+                f"{quoted(self._folder)} gives no sample for {split}: {why}.",
+                f"Use a larger model.context{fitting}, or make the dataset with more rows, for evaluation too (--eval-frac).",
             )
 
     @property

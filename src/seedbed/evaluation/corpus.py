@@ -19,6 +19,7 @@ import numpy as np
 
 from seedbed import files
 from seedbed.config.evaluation import EvaluateConfig, Evaluation, settled_split
+from seedbed.curation.folder import PRIVATE_FILE
 from seedbed.data.build import prepared_folder
 from seedbed.data.holdout import nearest_border
 from seedbed.data.interruption import Check, run_interruptibly
@@ -99,12 +100,13 @@ def take_text(config: Evaluation, folder: Path, count: Count, emit: Emit, check:
         name, documents = _open(config, split, emit, check)
     sampled = asked.limit_documents is not None or asked.limit_tokens is not None
     place = folder / (_SOURCE if sampled else DOCUMENTS)
-    written = whole = _write(documents, place, check)
+    mode = 0o644 if rendering is None else PRIVATE_FILE  # rows may be of private logs
+    written = whole = _write(documents, place, check, mode)
     was_cut = False
     if whole.offsets and sampled:
         chosen = _sample(place, whole.offsets, asked, count, check)
         was_cut = any(text is not None for text in chosen.values())
-        written = _write(_chosen(place, whole.offsets, chosen), folder / DOCUMENTS, check)
+        written = _write(_chosen(place, whole.offsets, chosen), folder / DOCUMENTS, check, mode)
     if sampled:
         place.unlink()
     if not written.offsets:
@@ -192,13 +194,13 @@ def _decoded(dataset: Dataset, split: str) -> Iterator[str]:
             begin = end
 
 
-def _write(documents: Iterable[str], place: Path, check: Check) -> _Written:
-    """Write documents as JSON lines. Empty ones are omitted."""
+def _write(documents: Iterable[str], place: Path, check: Check, mode: int) -> _Written:
+    """Write documents as JSON lines to a file with these permissions. Empty ones are omitted."""
     digest = hashlib.sha256()
     offsets: list[int] = []
     lengths: list[int] = []
     size_bytes = at = 0
-    with files.replacing(place, durable=False) as handle:
+    with files.replacing(place, durable=False, mode=mode) as handle:
         for document in documents:
             check()
             text = well_formed(document)

@@ -92,7 +92,7 @@ def _write(
     """Write the files of rows, clipped. Raises SeedbedError if no row is left."""
     done, total = 0, sum(each.size_bytes for each in before.files.values())
     facts = {}
-    with ModelRenderer(Path(config.clip.model), config.clip.family) as renderer:
+    with ModelRenderer(Path(config.clip.model), config.clip.family, "assistant") as renderer:
         for name in before.files:
             part = prepared / f".{name}.part"
             with files.replacing(part, durable=False) as handle:

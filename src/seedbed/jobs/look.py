@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from seedbed import files
 from seedbed.config.directories import cache_dir
 from seedbed.curation.drops import Drops
 from seedbed.curation.duplicates.content import place_of, whole_text
@@ -44,7 +45,7 @@ class Request(msgspec.Struct, kw_only=True):
     context: int = 0
     """The context that samples must fit (report)."""
     loss: Loss = "assistant"
-    """What is trained (report)."""
+    """What is trained, as `data.loss` of a training."""
     rows: int = 3
     contains: str = ""
     """Only rows with this text (peek); see `contains`."""
@@ -62,13 +63,19 @@ def main(arguments: Sequence[str]) -> int:
 class ModelRenderer(Renderer):
     """A renderer with the tokenizer and template of a model folder; it passes over what that model cannot read."""
 
-    def __init__(self, model: Path, family: str) -> None:
-        """`family`: whose markers rows with gaps get; "" for one that the tokenizer has."""
+    def __init__(self, model: Path, family: str, loss: Loss) -> None:
+        """`family`: whose markers rows with gaps get; "" for one that the tokenizer has. `loss`: as `data.loss`."""
         tokenizer = Tokenizer.of_model(model)
         self.family = family or next(iter(families_of(tokenizer)), None)
         cache = cache_dir() / TEMPLATES
         super().__init__(
-            tokenizer, template=None, fim_family=self.family, max_tokens=None, loss="assistant", cache=cache
+            tokenizer,
+            template=None,
+            fim_family=self.family,
+            max_tokens=None,
+            loss="all" if loss == "all" else "assistant",
+            gap_loss="assistant" if loss == "targets" else "all",
+            cache=cache,
         )
 
     def readable(self, records: Iterable[Record], drops: Drops) -> Iterator[Record]:
@@ -82,7 +89,11 @@ class ModelRenderer(Renderer):
 
 def _answer(request: Request) -> Iterator[Line]:
     folder = Path(request.folder)
-    description = describe(folder)
+    with files.explained(folder):
+        description = describe(folder)
+        for name in description.files:  # before a long work, and with a message that names the file
+            with files.explained(folder / name), (folder / name).open("rb"):
+                pass
     return {"lengths": _lengths, "peek": _peek, "check": _check, "report": _report}[request.what](
         request, folder, description
     )
@@ -93,7 +104,7 @@ def _lengths(request: Request, folder: Path, description: Description) -> Iterat
     total = sum(facts.size_bytes for facts in description.files.values())
     found = {}
     before = 0
-    with ModelRenderer(Path(request.model), request.family) as renderer:
+    with ModelRenderer(Path(request.model), request.family, request.loss) as renderer:
         for name, facts in description.files.items():
             records = renderer.readable(_reported(read_rows(folder, name), before, total), drops)
             found[name] = msgspec.to_builtins(lengths(records, renderer, drops))
@@ -122,7 +133,7 @@ def _peek(request: Request, folder: Path, description: Description) -> Iterator[
         and (not request.contains or contains(record, request.contains))
     )
     chosen = itertools.islice(wanted, request.skip, request.skip + request.rows)
-    with ModelRenderer(Path(request.model), request.family) as renderer:
+    with ModelRenderer(Path(request.model), request.family, request.loss) as renderer:
         for each in peek(renderer.readable(chosen, drops), renderer, drops):
             yield {
                 "id": each.record.id,

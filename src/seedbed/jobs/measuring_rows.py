@@ -18,7 +18,7 @@ from seedbed.curation.report.tally import Split
 from seedbed.curation.report.token_tally import TokenTally, most_frequent, verification_of
 from seedbed.data.packing import pack
 from seedbed.data.rendering import SampleEncoder, Settings
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import SeedbedError, StorageError, UsageError
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 SPLITS: dict[str, Split] = {TRAIN: "train", EVAL: "eval", RECORDS: "records"}
@@ -68,7 +68,7 @@ class RowMeasurement:
             try:
                 self._add(group, split)
             except SeedbedError as error:
-                if kind in ("text", "fim"):
+                if kind in ("text", "fim") or isinstance(error, StorageError):
                     raise
                 self._problems[kind] = error.message
                 self._count(group, REFUSED)

@@ -161,12 +161,13 @@ def _in_executor(preparer: Preparer, numbers: Sequence[int], lifecycle: Lifecycl
     logs = lifecycle.run.path / "executor"
     words = [str(lifecycle.run.config), str(preparer.cache), preparer.config.prepare.executor, str(logs)]
     process = subprocess.Popen([sys.executable, "-P", "-m", "seedbed.curation.cluster", *words])
-    missing = list(numbers)
+    missing, seen = list(numbers), set[str]()
     try:
         while missing:
             lifecycle.check_requests()
             ended = process.poll()
-            there = finished_keys(preparer.cache) if ended is None else set()
+            there = finished_keys(preparer.cache) - seen if ended is None else set()
+            seen |= there
             for number in list(missing):
                 if ended is not None:
                     part = preparer.made(preparer.units[number])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +61,16 @@ class TestChats:
         found = clip(record, made.count(record) or 0, made)
         assert found.records == [record]
         assert found.lost_tokens == 0
+
+    def test_what_the_template_writes_beside_the_turns_costs_no_turn_that_has_room(self, made: Renderer) -> None:
+        """A long list of tools, or many turns, made the result much shorter than the limit."""
+        record = chat(("user", "the task"), *(each for number in range(60) for each in step(number, LINE * 3)))
+        tool = {"type": "function", "function": {"name": "run", "description": "word " * 1500, "parameters": {}}}
+        record = msgspec.structs.replace(record, tools=json.dumps([tool]))
+        total = made.count(record) or 0
+        for limit in (total - 100, total - 800):
+            (short,) = clip(record, limit, made).records
+            assert limit - 120 <= (made.count(short) or 0) <= limit
 
     def test_the_oldest_output_of_a_tool_is_shortened_first(self, made: Renderer) -> None:
         record = long_chat()

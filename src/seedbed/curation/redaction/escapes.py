@@ -60,9 +60,7 @@ class View(NamedTuple):
         self._keep(made, pieces, (at, len(self.text)), size, number)
         return made._replace(text="".join(pieces))
 
-    def _keep(
-        self, made: Self, pieces: list[str], part: tuple[int, int], size: int, number: int
-    ) -> tuple[int, int]:
+    def _keep(self, made: Self, pieces: list[str], part: tuple[int, int], size: int, number: int) -> tuple[int, int]:
         """Add a part of the text as it is; returns the size of the made text then, and the number of the last part seen."""
         at, end = part
         while at < end:
@@ -82,7 +80,7 @@ class View(NamedTuple):
 
     def _begin(self, at: int) -> int:
         number = bisect_right(self.starts, at) - 1
-        first, last = self.origins[number]
+        first = self.origins[number][0]
         return first + at - self.starts[number] if self._is_plain(number) else first
 
     def _end(self, at: int) -> int:

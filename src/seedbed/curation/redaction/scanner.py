@@ -19,8 +19,8 @@ from seedbed.curation.redaction.rules import Rule
 
 _BLOCK = 1 << 18
 """Bytes that are hashed at once: the tables and a block stay in the cache of a processor."""
-_SHORT = 128
-_MOST_CLEAN = 1 << 15
+_SHORT, _MOST_CLEAN = 128, 1 << 15
+"""Texts of at most so many characters in which nothing was found are kept, at most so many of them."""
 _FACTOR = np.uint32(2654435761)
 _DIGITS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _HEX = bytes(48 if chr(byte) in "0123456789abcdef" else byte for byte in range(256))

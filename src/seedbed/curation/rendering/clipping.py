@@ -11,7 +11,7 @@ from seedbed.curation.record import Message, Record, is_trained
 
 FLOOR_TOKENS, FLOOR_SHARE = 64, 16
 """A tool's output is not made shorter than about so many tokens, or this part (1/16) of the limit if that is more."""
-_USUAL_OVERHEAD = 5
+USUAL_OVERHEAD = 5
 """Tokens that a template writes around a message, as ChatML does."""
 _MARK = "\n[... {count:,} characters left out ...]\n"
 
@@ -92,7 +92,7 @@ class ChatClipper:
         self._trailing_size = sum(map(sizes.of, self._trailing_messages))
         # About what the template writes for a message beside its texts. If it is more, another round leaves out the rest.
         extra = total - sum(self._sizes) - self._trailing_size
-        self._overhead = max(_USUAL_OVERHEAD, 2 * extra // (len(messages) + 1))
+        self._overhead = max(USUAL_OVERHEAD, 2 * extra // (len(messages) + 1))
         head = next((number for number, each in enumerate(messages) if each.role in ("assistant", "tool")), last)
         self._steps = list(_steps(messages[: last + 1], head))
 
@@ -103,7 +103,7 @@ class ChatClipper:
         if self._trailing_messages:
             left -= self._trailing_size + self._overhead * len(self._trailing_messages)
             self._trailing_messages = []
-        for _ in range(self._without_room()):
+        for _ in range(self._without_room() if left > 0 else 0):
             left -= self._drop_oldest()
         for step in self._steps[:-1]:
             left -= self._shorten_outputs(step, left)
@@ -121,7 +121,7 @@ class ChatClipper:
         room = self._max_tokens
         for number, message in enumerate(self._messages):
             if message is not None and number not in inside:
-                room -= self._sizes[number] + self._overhead
+                room -= self._sizes[number]
         for number in range(len(self._steps) - 1, 0, -1):
             room -= self._shortest(self._steps[number])
             if room < 0:
@@ -129,12 +129,12 @@ class ChatClipper:
         return 0
 
     def _shortest(self, step: _Step) -> int:
-        """How many tokens the messages of a step have with the outputs of tools as short as they may be."""
+        """At least how many tokens the messages of a step have, with the outputs of tools as short as they may be."""
         total = 0
         for number in step.messages:
             message, size = self._messages[number], self._sizes[number]
             is_output = message is not None and message.role == "tool"
-            total += self._overhead + (min(size, self._floor) if is_output else size)
+            total += min(size, self._floor) if is_output else size
         return total
 
     def _shorten_outputs(self, step: _Step, excess: int) -> int:

@@ -11,7 +11,7 @@ import msgspec
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Message, Record, texts_of
-from seedbed.curation.rendering.clipping import ChatClipper, Sizes, clip
+from seedbed.curation.rendering.clipping import USUAL_OVERHEAD, ChatClipper, Sizes, clip
 from seedbed.curation.rendering.conversations import UnreadableError, trained_turns
 from seedbed.curation.rendering.encoding import CannotStayTextError, Sample, SpanEncoder
 from seedbed.curation.rendering.programs import ChatProgram, ChatPrograms, other_tokens
@@ -76,17 +76,20 @@ class Renderer:
         fim_family: str | None,
         max_tokens: int | None,
         loss: Loss,
+        gap_loss: Loss | None = None,
         cache: Path | None = None,
     ) -> None:
         """`template`: a chat template (Jinja); None: the tokenizer's own, else ChatML if the tokenizer has its tokens.
 
-        `fim_family`: whose markers the rows for fill in the middle get. `max_tokens`: the most tokens of a sample; longer
-        records are clipped (see `clip`). `cache`: a folder that keeps what is found out about templates. A template is
+        `fim_family`: whose markers the rows for fill in the middle get. `gap_loss`: what
+        is trained in them, if it is not as `loss` says. `max_tokens`: the most tokens of a sample; longer records are clipped
+        (see `clip`). `cache`: a folder that keeps what is found out about templates. A template is
         verified when it is first needed.
         """
         if max_tokens is not None and max_tokens < 1:
             raise UsageError(f"A sample cannot have at most {max_tokens} tokens.", "Give 1 or more.")
         self.tokenizer, self.max_tokens, self.loss = tokenizer, max_tokens, loss
+        self._gap_loss = gap_loss or loss
         self.too_long: dict[str, int] = {}
         """The ids of chats and rows for fill in the middle with more than `max_tokens` tokens, and about how many they have
         at least. It grows until the caller clears it."""
@@ -278,9 +281,9 @@ class Renderer:
         if length > self.max_tokens:
             self._note_length(record, length)
         while left:
-            upto = messages[: left[-1] + 1]
+            upto, trained = messages[: left[-1] + 1], set(left)
             for number, each in enumerate(upto):
-                if each.role == "assistant" and number not in left:
+                if each.role == "assistant" and number not in trained:
                     if number not in untrained:
                         untrained[number] = msgspec.structs.replace(each, trained=False)
                     upto[number] = untrained[number]
@@ -298,14 +301,21 @@ class Renderer:
         assert self.max_tokens is not None
         length = sum(map(sizes.of, part.messages or ()))
         clipper = ChatClipper(part, length, self.max_tokens, sizes)
-        made = part if length <= self.max_tokens else clipper.shorter(length)
+        written = USUAL_OVERHEAD * len(
+            part.messages or ()
+        )  # by the template; more of it is found when a sample is made
+        made = part if length <= self.max_tokens else clipper.shorter(length + written)
         while made is not None:
             chat = program.chat(made)
             chat.only_last = True
             (answer,) = program.ask_aside([chat])
-            (sample,) = self._encoded(answer.samples) or [None]
-            if sample is None:
-                _drop(drops, record, _REASONS.get(answer.problem, answer.problem or _NOT_TEXT), answer.message)
+            if not answer.samples:
+                problem = answer.problem or "unlocated"
+                _drop(drops, record, _REASONS.get(problem, problem), answer.message)
+                return None, []
+            (sample,) = self._encoded(answer.samples)
+            if sample is None or 1 not in sample.trained:
+                _drop(drops, record, _NOT_TEXT if sample is None else "no trained token")
                 return None, []
             if made is not part:
                 self._note_length(record, self.max_tokens + 1)
@@ -337,9 +347,8 @@ class Renderer:
         if record.kind == "fim":
             from seedbed.curation.fim.rendering import render_fim
 
-            ids, trained = render_fim(
-                record, self._family(), self.encode, loss="all" if self.loss == "all" else "middle"
-            )
+            loss: Literal["all", "middle"] = "all" if self._gap_loss == "all" else "middle"
+            ids, trained = render_fim(record, self._family(), self.encode, loss=loss)
             if self.max_tokens is not None and len(ids) > self.max_tokens:
                 self._note_length(record, len(ids))
                 _drop(drops, record, "a row for fill in the middle is longer than the limit")

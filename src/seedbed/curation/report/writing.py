@@ -23,5 +23,10 @@ def write_report(folder: Path, description: Description, report: Callable[[int],
 
 def store_report(folder: Path, summary: Summary) -> None:
     """Write report.json and report.html of these figures. Raises SeedbedError if the folder cannot be written."""
-    files.write_json(folder / layout.REPORT_JSON, msgspec.to_builtins(summary), durable=False)
-    files.write_atomic(folder / layout.REPORT_HTML, page(summary), durable=False)
+    for name, write, content in (
+        (layout.REPORT_JSON, files.write_json, msgspec.to_builtins(summary)),
+        (layout.REPORT_HTML, files.write_atomic, page(summary)),
+    ):
+        path = folder / name
+        mode = path.stat().st_mode & 0o777 if path.is_file() else layout.PRIVATE_FILE
+        write(path, content, durable=False, mode=mode)
