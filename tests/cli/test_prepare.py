@@ -129,6 +129,10 @@ def test_lengths_peek_and_clip_use_the_tokenizer_of_a_model(desk: Desk) -> None:
     assert not desk.json("data", "check", "data/short")["rows_in_both"]
 
 
+def test_the_check_of_a_dataset_that_is_not_split_passes(desk: Desk) -> None:
+    assert "It is not split" in desk.seedbed("data", "check", "data/code").stdout
+
+
 def test_the_difference_of_two_versions_names_what_was_left_out(desk: Desk) -> None:
     shown = desk.seedbed("data", "diff", "data/code", "data/full").stdout
     assert "code -> full" in shown
@@ -183,7 +187,6 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
         (("data", "merge", "data/full", "--out", "x", "--eval-frac", "1.5"), "eval_fraction"),
         (("data", "report", "src"), "not a dataset"),
         (("data", "lengths", "data/full", "--model", "./src"), "model folder"),
-        (("data", "check", "data/code"), "not split"),
     ],
 )
 def test_what_cannot_work_is_refused_with_what_to_do(desk: Desk, words: tuple[str, ...], said: str) -> None:

@@ -52,10 +52,13 @@ MERGE_KEYS = {
 """Option of `merge` -> the key of the config that it sets."""
 _HELP = {
     "--eval-frac": ("SHARE", "share of the rows for evaluation (default: 0.1)"),
-    "--eval-rows": ("N", "the most rows for evaluation (default: 10000)"),
+    "--eval-rows": ("N", "the most rows for evaluation, 0 for no limit (default: 10000)"),
     "--level": ("WHAT", "what stays together: auto (default), links, repository or time"),
     "--salt": ("TEXT", "another text gives another split"),
-    "--ledger": ("FILE", "remembers which rows were ever for evaluation (default: eval-ledger.jsonl in the dataset)"),
+    "--ledger": (
+        "FILE",
+        "remembers which rows were ever for evaluation (default: eval-ledger.jsonl beside the dataset)",
+    ),
     "--near": ("WHAT", "near duplicates: drop (default) or mark"),
     "--workers": ("N", "processes (default: one for each usable core)"),
 }

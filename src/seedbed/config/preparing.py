@@ -238,7 +238,7 @@ class SplitConfig(Table, frozen=True, kw_only=True):
         str,
         Meta(
             description="A file that remembers all rows that were ever in an evaluation part, so that they never enter "
-            "training. By default eval-ledger.jsonl in the output.",
+            "training. By default eval-ledger.jsonl beside the output.",
             extra=PATH,
         ),
     ] = ""

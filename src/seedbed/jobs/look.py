@@ -26,7 +26,7 @@ from seedbed.curation.rendering.renderer import Renderer
 from seedbed.curation.report.summary import read_report, summarise
 from seedbed.curation.report.writing import store_report
 from seedbed.curation.splitting.check import visible_answers
-from seedbed.errors import StorageError, UsageError
+from seedbed.errors import StorageError
 from seedbed.jobs.answering import Line, answer_request, write_line
 from seedbed.jobs.measuring_rows import Loss, RowMeasurement, measure
 from seedbed.tokenizer.tokenizer import Tokenizer
@@ -177,11 +177,10 @@ def _values(arguments: str) -> Iterator[str]:
 
 def _check(request: Request, folder: Path, description: Description) -> Iterator[Line]:
     verify(folder, description)
+    rows = {name: facts.rows for name, facts in description.files.items()}
     if not description.is_split:
-        raise UsageError(
-            "The files are unchanged. The dataset is not split, so there are no leaks to measure.",
-            "Split it: seedbed data merge.",
-        )
+        yield {"rows": rows, "is_split": False}
+        return
     done, total = 0, 2 * sum(facts.size_bytes for facts in description.files.values())
     tick = Ticker(lambda: write_line({"done": min(done, total), "total": total}))
 
@@ -196,7 +195,8 @@ def _check(request: Request, folder: Path, description: Description) -> Iterator
     groups = {record.group for record in read_rows(folder, TRAIN) if record.group}
     shared = sum(record.group in groups for record in read_rows(folder, EVAL))
     yield {
-        "rows": {name: facts.rows for name, facts in description.files.items()},
+        "rows": rows,
+        "is_split": True,
         "answers": found.answers,
         "too_short": found.too_short,
         "leaked": found.leaked,

@@ -94,6 +94,8 @@ def peeked_lines(row: Mapping[str, Any]) -> Iterator[list[tuple[str, bool]]]:
 
 def is_sound(found: Mapping[str, Any]) -> bool:
     """Whether a check found nothing wrong: no row in both parts, and at most one of a hundred answers visible."""
+    if not found["is_split"]:
+        return True
     return not found["rows_in_both"] and not found["groups_in_both"] and found["rate"] <= _MOST_LEAKED
 
 
@@ -101,6 +103,8 @@ def check_lines(found: Mapping[str, Any]) -> list[str]:
     """What a check found, as lines."""
     rows = ", ".join(f"{count:,} rows in {printable(name)}" for name, count in found["rows"].items())
     made = [f"The files are unchanged: {rows}."]
+    if not found["is_split"]:
+        return [*made, "It is not split, so there are no leaks to measure. `seedbed data merge` splits it."]
     if found["rows_in_both"]:
         made.append(f"{plural(found['rows_in_both'], 'row')} of the evaluation part are in the training part, too.")
     if found["groups_in_both"]:

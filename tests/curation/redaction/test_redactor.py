@@ -189,6 +189,14 @@ def test_the_author_of_a_commit_is_replaced_and_the_notice_of_a_licence_stays() 
     )
 
 
+def test_a_notice_of_copyright_keeps_the_authors_of_the_repository_but_not_a_name_that_was_asked_for() -> None:
+    text = "Copyright (c) 2020, Zebulon Quarles\nThanks to Zebulon Quarles for the tests.\n"
+    made = "Copyright (c) 2020, Zebulon Quarles\nThanks to <NAME_1> for the tests.\n"
+    assert REDACTOR.redact(text, names=("Zebulon Quarles",)).text == made
+    asked = Redactor(KEY, RedactionOptions(names=("Zebulon Quarles",)))
+    assert "Zebulon" not in asked.redact(text, names=("Zebulon Quarles",)).text
+
+
 def test_links_that_were_equal_stay_equal() -> None:
     links = [
         "path:app//home/quent/x.py",

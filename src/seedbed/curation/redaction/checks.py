@@ -368,12 +368,21 @@ def is_author_of_book(key: str, text: str, start: int, end: int) -> bool:
     return key.lower() in ("author", "authors") and _BOOK.search(text[max(0, start - 300) : end + 300]) is not None
 
 
+def is_in_copyright_notice(text: str, at: int) -> bool:
+    """Whether a notice of copyright stands before a place, in the same line."""
+    return re.search(r"(?i)copyright|\(c\)|©", _line_before(text, at)) is not None
+
+
+def _line_before(text: str, at: int) -> str:
+    """The line before a place, at most 200 characters of it."""
+    return text[max(0, text.rfind("\n", 0, at)) : at][-200:]
+
+
 def _name(match: re.Match[str], value: str) -> bool:
     """A name of a person who wrote code: not that in the notice of a licence, nor the author of a book in prose or in data."""
-    start = max(0, match.string.rfind("\n", 0, match.start()))
-    before = match.string[start : match.start()][-200:]
-    if re.search(r"(?i)copyright|\(c\)|©", before):
+    if is_in_copyright_notice(match.string, match.start()):
         return False  # the notice of a licence stays
+    before = _line_before(match.string, match.start())
     found = match[0].lower()
     if found.startswith(("written", "created", "contributed")) and _SENTENCE.search(before):
         return False

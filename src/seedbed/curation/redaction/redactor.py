@@ -7,13 +7,13 @@ import json
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
 
-from seedbed.curation.redaction.checks import is_assigned_secret, is_author_of_book
+from seedbed.curation.redaction.checks import is_assigned_secret, is_author_of_book, is_in_copyright_notice
 from seedbed.curation.redaction.escapes import LEVELS, View
 from seedbed.curation.redaction.given_words import GivenWords, given_words
 from seedbed.curation.redaction.repeats import Repeats, is_common, spellings, united
@@ -281,7 +281,8 @@ class Redactor:
         if repeats is not None:
             spans = united(spans, _outside(kept, list(repeats.find(text))))
         if self.options.personal and (self._words or names):
-            spans = _outside(kept, _with_words(text, spans, given_words(self._words, tuple(names))))
+            authors = set(names).difference(word for word, _ in self._words)
+            spans = _outside(kept, _with_words(text, spans, given_words(self._words, tuple(names)), authors))
         return spans
 
 
@@ -345,11 +346,15 @@ def _recut(parts: Sequence[str], replacements: list[tuple[int, int, str]]) -> li
     return made
 
 
-def _with_words(text: str, spans: list[Span], words: GivenWords) -> list[Span]:
-    """The spans, and those of given words that overlap none of them."""
+def _with_words(text: str, spans: list[Span], words: GivenWords, authors: Collection[str]) -> list[Span]:
+    """The spans, and those of given words that overlap none of them. `authors`: words that stay in notices of copyright."""
     for label, found in groupby(words.find(text), key=lambda each: each[2]):
         taken = [(span.start, span.end) for span in spans]
-        given = [Span(start, end, _NAME_RULES[label]) for start, end, _ in found]
+        given = [
+            Span(start, end, _NAME_RULES[label])
+            for start, end, _ in found
+            if not (text[start:end] in authors and is_in_copyright_notice(text, start))
+        ]
         added = [span for span in given if not _overlaps_one_of(taken, span)]
         spans = sorted([*spans, *added], key=lambda span: span.start) if added else spans
     return spans

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -13,6 +14,8 @@ FLOOR_TOKENS, FLOOR_SHARE = 64, 16
 """A tool's output is not made shorter than about so many tokens, or this part (1/16) of the limit if that is more."""
 USUAL_OVERHEAD = 5
 """Tokens that a template writes around a message, as ChatML does."""
+_MARGIN = 1.1
+"""An estimate may be too low by about so much."""
 _MARK = "\n[... {count:,} characters left out ...]\n"
 
 
@@ -173,6 +176,8 @@ class Sizes:
         self._encode, self._exact = encode, exact_characters
         self._known: dict[int, tuple[Message, int]] = {}  # by `id`, so the messages are kept, too
         self._shortened: dict[tuple[int, int], tuple[Message, int]] = {}
+        self._estimates: set[int] = set()
+        self._written = float(USUAL_OVERHEAD)
 
     def of(self, message: Message) -> int:
         """The tokens of a message, which must not change."""
@@ -180,6 +185,17 @@ class Sizes:
         if found is None:
             found = self._known[id(message)] = (message, self._count(message))
         return found[1]
+
+    def note_rendered(self, messages: Sequence[Message], tokens: int) -> None:
+        """Note how many tokens a chat has when it is rendered, from which follows what a template writes for a message."""
+        self._written = max(self._written, (tokens - sum(map(self.of, messages))) / max(len(messages), 1))
+
+    def rendered(self, messages: Sequence[Message]) -> int:
+        """About how many tokens a chat has when it is rendered: rather more than fewer."""
+        total = self._written * len(messages)
+        for message in messages:
+            total += self.of(message) * (_MARGIN if id(message) in self._estimates else 1)
+        return ceil(total)
 
     def shortened(self, message: Message, size: int, wanted: int) -> tuple[Message, int]:
         """The output of a tool of `size` tokens with about `wanted` of them, and how many it then has."""
@@ -195,6 +211,8 @@ class Sizes:
         texts = [message.content, message.reasoning or ""]
         texts += [text for call in message.tool_calls or () for text in (call.function.name, call.function.arguments)]
         estimated = message.role == "tool" and self._exact is not None
+        if estimated and len(message.content) > (self._exact or 0):
+            self._estimates.add(id(message))
         return sum(self._estimate(text) if estimated else len(self._encode(text)) for text in texts if text)
 
     def _estimate(self, text: str) -> int:

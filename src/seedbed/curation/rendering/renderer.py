@@ -277,7 +277,8 @@ class Renderer:
         untrained: dict[int, Message] = {}
         numbers = {id(each): number for number, each in enumerate(messages)}
         left = trained_turns(record)
-        length = sum(map(sizes.of, messages[: left[-1] + 1])) if left else 0
+        upto_last = messages[: left[-1] + 1] if left else []
+        length = sum(map(sizes.of, upto_last))
         if length > self.max_tokens:
             self._note_length(record, length)
         while left:
@@ -293,6 +294,8 @@ class Renderer:
                 yield sample
             covered = {left[-1], *(numbers.get(id(each), -1) for each in turns)}
             left = [turn for turn in left if turn not in covered]
+        if record.id in self.too_long:
+            self._note_length(record, sizes.rendered(upto_last))
 
     def _fitting(
         self, record: Record, part: Record, program: ChatProgram, sizes: Sizes, drops: Drops
@@ -320,6 +323,7 @@ class Renderer:
             if made is not part:
                 self._note_length(record, self.max_tokens + 1)
             if len(sample.ids) <= self.max_tokens:
+                sizes.note_rendered(made.messages or [], len(sample.ids))
                 return (made, sample), [(made.messages or [])[turn] for turn in answer.samples[0].turns]
             made = clipper.shorter(len(sample.ids))
         _drop(drops, record, _TOO_LONG)
