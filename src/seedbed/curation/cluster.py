@@ -50,7 +50,6 @@ def run(config: Path, cache: Path, executor: ExecutorConfig, logs: Path) -> None
         options["env_command"] = _PATH
     if executor.kind == "slurm":  # else the job that sums up statistics would wait for ever after one that failed
         options["sbatch_args"] = {"kill-on-invalid-dep": "yes", **options.get("sbatch_args", {})}
-    if executor.kind == "slurm":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     started = None
     try:
