@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,10 +27,11 @@ from seedbed.data.messages import MessageRecorder, replay_messages
 from seedbed.data.rendering import SETTINGS, VERSION, RowBlock, RowRenderer, Settings
 from seedbed.data.row_fit import Fit
 from seedbed.data.row_folder import refuse_changed, without_template
+from seedbed.data.row_shards import PlannedShard, RenderedShards, survey
 from seedbed.data.row_split import split_folder
-from seedbed.data.shard_writer import PROGRESS, ShardWriter
+from seedbed.data.shard_writer import PROGRESS, ShardWriter, shard_name
 from seedbed.data.shards import Dataset
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import UsageError
 from seedbed.events import Data, Emit
 from seedbed.hardware.cpu import usable_cores
 from seedbed.text import plural, quoted
@@ -40,8 +41,6 @@ from seedbed.tokenizer.tokenizer import Tokenizer
 from seedbed.tokenizer.train import train_tokenizer
 
 BLOCK_BYTES = 1 << 20
-SHARD_BYTES = 1 << 25
-"""Bytes of rows per shard. After a kill, at most this much is rendered again."""
 _FILES: dict[Literal["train", "validation"], str] = {"train": TRAIN, "validation": EVAL}
 _REPORT_EVERY_S = 0.2
 _PROMPT_CHARACTERS = 200
@@ -79,30 +78,6 @@ def build_samples(
     return dataset
 
 
-class _Kind(msgspec.Struct):
-    """The part of a row that says what it has."""
-
-    kind: str
-
-
-def count_kinds(folder: Path, check: Check = never_stop) -> Counter[str]:
-    """How many rows of each kind the files of a split dataset have. Raises SeedbedError for a line that is no row."""
-    decoder, counts = msgspec.json.Decoder(_Kind), Counter[str]()
-    for name in _FILES.values():
-        path = folder / name
-        with files.explained(path), path.open("rb") as handle:
-            for number, line in enumerate(handle, 1):
-                if not number % 1000:
-                    check()
-                try:
-                    counts[decoder.decode(line).kind] += 1
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise SeedbedError(
-                        f"Line {number} of {quoted(path)} is no row of a dataset: {error}.", "Make the dataset again."
-                    ) from None
-    return counts
-
-
 class _SamplesBuilder(Builder):
     """Builds the dataset of a folder of rows."""
 
@@ -125,7 +100,10 @@ class _SamplesBuilder(Builder):
         """The folder with train.jsonl and eval.jsonl."""
         self._config, self._emit, self._check = config, emit, check
         self._workers, self._most = data.workers or usable_cores(), data.max_documents
-        self._kinds = count_kinds(self._rows, check)
+        self._kinds, self._plans = survey(
+            ((self._rows / name, (self._most or None) if split == "train" else None) for split, name in _FILES.items()),
+            check,
+        )
         self._reused = base.tokenizer if base is not None else None
         self._positions = base.positions if base is not None else None
         self._template = base.template if base is not None else None
@@ -186,12 +164,16 @@ class _SamplesBuilder(Builder):
         tokenizer = self._tokenizer()
         dtype = shards.index_dtype(tokenizer.vocab_size)
         settings = msgspec.structs.replace(self._settings, dtype=dtype.str)
+        rendering = shards.digest_of(
+            [shards.SAMPLES_FORMAT, VERSION, tokenizer.fingerprint, msgspec.to_builtins(settings)]
+        )
+        rendered = RenderedShards(self.cache, rendering)
         writer = run_interruptibly(lambda: ShardWriter(self._partial, dtype, tokenizer.fingerprint), self._check)
         files.write_json(self._partial / SETTINGS, msgspec.to_builtins(settings), durable=False)
         cache = self.cache / "templates"
         with RowRenderer(tokenizer, self._partial, settings, self._workers, self._check, cache=cache) as renderer:
             for split in shards.SPLITS:
-                self._fill_split(split, writer, renderer)
+                self._fill_split(split, writer, renderer, rendered)
         splits: dict[str, Any] = {split: writer.totals(split) for split in shards.SPLITS}
         drops = writer.counted("drops")
         longer = Counter({int(size): count for size, count in writer.counted("longer").items()})
@@ -206,6 +188,7 @@ class _SamplesBuilder(Builder):
             "opening": self._opening(),
             "drops": dict(sorted(drops.items())),
             "messages": self._emit.finish(),
+            "rendering": rendering,
             "splits": splits,
         }
         self._finish(writer, tokenizer, shards.SAMPLES_FORMAT, self._description.fingerprint, facts)
@@ -225,20 +208,39 @@ class _SamplesBuilder(Builder):
         for record in itertools.islice(read_rows(self._rows, TRAIN), self._most or None):
             yield from _whole_texts(record)
 
-    def _fill_split(self, split: Literal["train", "validation"], writer: ShardWriter, renderer: RowRenderer) -> None:
-        """Write the shards of a split that an interrupted build did not write."""
+    def _fill_split(
+        self,
+        split: Literal["train", "validation"],
+        writer: ShardWriter,
+        renderer: RowRenderer,
+        rendered: RenderedShards,
+    ) -> None:
+        """Write the shards of a split that an interrupted build did not write; take those that were rendered before."""
         path = self._rows / _FILES[split]
+        plan = self._plans[path.name]
+        for number, (shard, planned) in enumerate(zip(writer.shards[split], plan, strict=False)):
+            if shard.get("made_of") != planned.digest:
+                writer.forget_from(split, number)
+                break
+        done = len(writer.shards[split])
+        known = [
+            rendered.link(each.digest, self._partial, shard_name(split, number))
+            for number, each in enumerate(plan)
+            if number >= done
+        ]
         progress = _Progress(split, path.stat().st_size, self._emit)
         with files.explained(path), path.open("rb") as handle:
-            lines = itertools.islice(handle, (self._most or None) if split == "train" else None)
-            done = sum(shard["pieces"] for shard in writer.shards[split])
-            progress.add(sum(map(len, itertools.islice(lines, done))))
-            for rows, samples in renderer.encode(_blocks(lines)):
-                writer.add_samples(rows, samples)
-                progress.add(rows.size_bytes)
-                if rows.closes_shard:
-                    writer.close_shard(split)
-            writer.close_shard(split)
+            progress.add(sum(map(len, itertools.islice(handle, sum(each.rows for each in plan[:done])))))
+            for rows, samples in renderer.encode(_blocks(handle, plan[done:], known)):
+                number = len(writer.shards[split])
+                if rows.lines:
+                    writer.add_samples(rows, samples)
+                    progress.add(rows.size_bytes)
+                    if rows.closes_shard:
+                        writer.close_shard(split, plan[number].digest)
+                elif (shard := known[number - done]) is not None:
+                    writer.add_shard(split, shard)
+                    progress.add(plan[number].size_bytes)
         progress.end()
 
     def _check_splits(self, splits: dict[str, Any], drops: Counter[str], longer: Iterable[int]) -> None:
@@ -281,23 +283,28 @@ def _whole_texts(record: Record) -> list[str]:
     return texts_of(record)
 
 
-def _blocks(lines: Iterator[bytes]) -> Iterator[RowBlock]:
-    """Group rows into blocks of about BLOCK_BYTES, and mark the block that ends a shard of about SHARD_BYTES.
+def _blocks(
+    lines: Iterator[bytes], plan: Sequence[PlannedShard], known: Sequence[dict[str, Any] | None]
+) -> Iterator[RowBlock]:
+    """Group the rows of each shard into blocks of about BLOCK_BYTES, and mark the block that ends the shard.
 
-    The same rows always give the same groups.
+    The same rows always give the same groups. A shard that is known has one block without rows.
     """
-    block, shard_bytes = RowBlock([], 0), 0
-    for line in lines:
-        block.lines.append(line)
-        block.size_bytes += len(line)
-        shard_bytes += len(line)
-        block.closes_shard = shard_bytes >= SHARD_BYTES
-        if block.closes_shard or block.size_bytes >= BLOCK_BYTES:
-            shard_bytes = 0 if block.closes_shard else shard_bytes
-            yield block
-            block = RowBlock([], 0)
-    if block.lines:
-        yield block
+    for planned, shard in zip(plan, known, strict=True):
+        rows = itertools.islice(lines, planned.rows)
+        if shard is not None:
+            for _ in rows:
+                pass
+            yield RowBlock([], 0, closes_shard=True)
+            continue
+        block = RowBlock([], 0)
+        for number, line in enumerate(rows, 1):
+            block.lines.append(line)
+            block.size_bytes += len(line)
+            block.closes_shard = number == planned.rows
+            if block.closes_shard or block.size_bytes >= BLOCK_BYTES:
+                yield block
+                block = RowBlock([], 0)
 
 
 class _Progress:

@@ -23,7 +23,7 @@ _MOST_BYTES = 64 << 20
 
 def find_folder(cache: Path, fingerprint: str) -> Path | None:
     """The cache folder of the dataset with this fingerprint; None if the cache does not contain it."""
-    return next((folder for folder, manifest in _manifests(cache) if manifest.get("fingerprint") == fingerprint), None)
+    return next((folder for folder, manifest in manifests(cache) if manifest.get("fingerprint") == fingerprint), None)
 
 
 def has_samples(folder: Path) -> bool:
@@ -57,7 +57,7 @@ def refuse_different_text(data: DataConfig, trained_on: str | None, cache: Path)
 
 def _sources(trained_on: str, cache: Path) -> set[str]:
     """The fingerprints of the sources from which the cached data with the fingerprint `trained_on` was prepared."""
-    return {str(each.get("source")) for _, each in _manifests(cache) if each.get("fingerprint") == trained_on}
+    return {str(each.get("source")) for _, each in manifests(cache) if each.get("fingerprint") == trained_on}
 
 
 def different_text_error(source: str) -> SeedbedError:
@@ -75,7 +75,7 @@ def _differs(rest: str, data: DataConfig, known: set[str]) -> bool:
     return text.size_bytes <= _MOST_BYTES and text.fingerprint() not in known
 
 
-def _manifests(cache: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def manifests(cache: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the folder and the parsed manifest.json of every complete dataset in the cache."""
     try:
         entries = sorted((cache / "datasets").iterdir())

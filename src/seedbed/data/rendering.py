@@ -106,18 +106,16 @@ class SampleEncoder:
         }
 
     def encode(self, block: RowBlock) -> SampleBlock:
-        """The samples of all rows, kind by kind. An exception from `check` ends the work."""
+        """The samples of all rows, in order. An exception from `check` ends the work."""
         drops, kinds = Drops(), Counter[str]()
         self.take_long()
         records = list(self._decoded(block, drops))
-        used: set[str] = set()
-        kept: list[Sample] = []
-        ends: list[int] = []
-        for record, sample in self.usable(records, drops):
-            kept.append(sample)
-            ends.append((ends[-1] if ends else 0) + len(sample.ids))
-            kinds[record.kind] += 1
-            used.add(record.id)
+        made = list(self.usable(records, drops))
+        used = {record.id for record, _ in made}
+        kinds.update(record.kind for record, _ in made)
+        places = {record.id: place for place, record in enumerate(records)}
+        kept = [sample for _, sample in sorted(made, key=lambda each: places[each[0].id])]
+        ends = list(itertools.accumulate(len(each.ids) for each in kept))
         ids = np.fromiter(itertools.chain.from_iterable(each.ids for each in kept), self._dtype)
         trained = b"".join(each.trained for each in kept)
         unknown = self._tokenizer.unknown_id

@@ -22,6 +22,11 @@ PROGRESS = "progress.json"
 _COUNTED = ("drops", "notes", "kinds", "rows", "longer")
 
 
+def shard_name(split: str, number: int) -> str:
+    """The file name of a shard: `train-00000.ds`."""
+    return f"{split}-{number:05d}.ds"
+
+
 class ShardWriter:
     """Writes the shards (files of token ids) of one dataset into the folder in which it is built."""
 
@@ -66,11 +71,14 @@ class ShardWriter:
         for what, total in self._counts.items():
             total.update(getattr(samples, what))
 
-    def close_shard(self, split: str) -> dict[str, Any] | None:
-        """Write the current shard as the next shard of a split and return its entry in the manifest; None if it is empty."""
+    def close_shard(self, split: str, made_of: str | None = None) -> dict[str, Any] | None:
+        """Write the current shard as the next shard of a split and return its entry in the manifest; None if it is empty.
+
+        `made_of`: a hash of the rows of its samples, for later datasets with the same rows.
+        """
         if not self._blocks:
             return None
-        name = f"{split}-{len(self.shards[split]):05d}.ds"
+        name = shard_name(split, len(self.shards[split]))
         ids, ends = b"".join(block.ids for block in self._blocks), self._ends()
         files.write_atomic(self.folder / f"{name}.index", ends, durable=False)
         masked = self._write_mask(name) if self._masks else {}
@@ -88,10 +96,20 @@ class ShardWriter:
             "index_sha256": hashlib.sha256(ends).hexdigest(),
             **masked,
         }
-        self.shards[split].append(shard)
-        files.write_json(self.folder / PROGRESS, {"tokenizer": self._tokenizer, **self.shards}, durable=False)
+        if made_of is not None:
+            shard["made_of"] = made_of
+        self.add_shard(split, shard)
         self._begin()
         return shard
+
+    def add_shard(self, split: str, shard: dict[str, Any]) -> None:
+        """Record a shard, whose files are complete, as the next shard of a split."""
+        self.shards[split].append(shard)
+        files.write_json(self.folder / PROGRESS, {"tokenizer": self._tokenizer, **self.shards}, durable=False)
+
+    def forget_from(self, split: str, number: int) -> None:
+        """Discard the shard with this number of a split, and all after it."""
+        del self.shards[split][number:]
 
     def _write_mask(self, name: str) -> dict[str, Any]:
         """Write the .loss file of the current shard; returns what its entry in the manifest says about samples."""
