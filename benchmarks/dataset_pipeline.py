@@ -1,12 +1,15 @@
 """How long it takes from repositories and logs to shards, stage by stage, and how much memory that needs.
 
-    python benchmarks/dataset_pipeline.py REPOSITORIES [REPOSITORIES ...] [--megabytes 1000] [--workers 2] [--keep DIR]
+    python benchmarks/dataset_pipeline.py REPOSITORIES [...] [--megabytes 1000] [--workers 2] [--keep DIR] [--rebuild]
 
 REPOSITORIES are folders of repositories, which are harvested; Python's standard library is prepared as files; the rest of the
 megabytes are conversations from generated logs of Claude Code, whose texts are lines of the standard library in random order.
 The megabytes (of 1e6 bytes) are the rows that reach the merge; the source code of repositories and the logs have about
 three times as many. Each stage is the command that a user types, and the last is what `seedbed train --data` does before it
-trains: it trains a tokenizer of 8,192 tokens, and renders all rows to shards of at most `--context` tokens a sample.
+trains: it trains a tokenizer of 8,192 tokens, and renders all rows to shards of at most `--context` tokens a sample. Of
+a conversation with more tokens, each sample has the last turns that fit (see docs/datasets.md), so not all of it is encoded.
+
+`--rebuild` then adds conversations of 1 % of the megabytes and runs all commands again, the last with the same tokenizer.
 
 Memory is the proportional set size, summed over all processes of a stage, and sampled four times a second.
 """
@@ -30,7 +33,7 @@ from typing import NamedTuple
 
 from log_parsing import Writer
 
-LOG_BYTES_PER_ROW_BYTE = 3.7
+LOG_BYTES_PER_ROW_BYTE = 4.5
 """Of the logs that `Writer` makes; the first project is measured, and the others are made to fit."""
 PROJECT_MB = 25.0
 
@@ -141,46 +144,70 @@ def size_mb(folder: Path) -> float:
     return float(sum(each["size_bytes"] for each in described["files"].values())) / 1e6
 
 
-def shards(folder: str, cache: str, context: int, workers: int) -> None:
-    """Make the shards of a dataset: the last stage, in a process of its own."""
+def shards(folder: str, cache: str, context: int, workers: int, tokenizer: str) -> None:
+    """Make the shards of a dataset: the last stage, in a process of its own. `tokenizer`: a folder; "" trains one."""
     import msgspec
 
     from seedbed.config.schema import DataConfig, TokenizerConfig
     from seedbed.data.build import build_dataset
 
     data = msgspec.structs.replace(DataConfig(), source=folder, workers=workers)
-    tokenizer = msgspec.structs.replace(TokenizerConfig(), kind="bpe", vocab_size=8192)
-    made = build_dataset(data, tokenizer, cache=Path(cache), emit=lambda event: None, context=context)
+    config = msgspec.structs.replace(TokenizerConfig(), kind="bpe", vocab_size=8192, path=tokenizer)
+    made = build_dataset(data, config, cache=Path(cache), emit=lambda event: None, context=context)
     print(f"{made.train.num_documents:,} samples for training, {made.train.num_tokens:,} tokens of rows")
 
 
-def measure(repositories: list[str], megabytes: float, workers: int, context: int, work: Path) -> list[Stage]:
-    """Run all stages in a folder, and return what each took."""
-    environment = {**os.environ, "SEEDBED_CACHE": str(work / "cache"), "SEEDBED_RUNS": str(work / "runs")}
-    seedbed = [sys.executable, "-m", "seedbed"]
-    spread = ["--workers", str(workers)]
-    made: list[Path] = []
-    stages: list[Stage] = []
+class Pipeline:
+    """All stages, in a folder."""
 
-    def prepare(name: str, *words: str) -> float:
-        made.append(work / "data" / name)
-        command = [*seedbed, "prepare", *words, "--out", str(made[-1]), *spread]
-        stages.append(run(f"prepare {words[0]} ({name})", command, environment))
-        return size_mb(made[-1])
+    def __init__(self, repositories: list[str], workers: int, context: int, work: Path) -> None:
+        self.work, self._repositories, self._context = work, repositories, context
+        self._environment = {**os.environ, "SEEDBED_CACHE": str(work / "cache"), "SEEDBED_RUNS": str(work / "runs")}
+        self._spread = ["--workers", str(workers)]
+        self._lines, self._projects = library_lines(), 0
 
-    size = prepare("code", "harvest", *repositories)
-    size += prepare("library", "fim", sysconfig.get_paths()["stdlib"])
-    lines, ratio, number = library_lines(), LOG_BYTES_PER_ROW_BYTE, 0
-    if (missing := megabytes - size) > 0:
-        number = write_logs(work / "logs", missing * ratio, number, lines)
-        size += prepare("logs", "logs", str(work / "logs"), "--yes")
-    print(f"rows that reach the merge: {size:,.0f} MB", flush=True)
-    full = work / "data" / "full"
-    merge = [*seedbed, "data", "merge", *map(str, made), "--out", str(full), *spread]
-    stages.append(run("data merge", merge, environment))
-    own = [sys.executable, __file__, "--shards", str(full), "--context", str(context), "--keep", str(work), *spread]
-    stages.append(run("shards", own, environment))
-    return stages
+    def prepare(self, name: str, *words: str) -> Stage:
+        """Prepare a dataset."""
+        command = [sys.executable, "-m", "seedbed", "prepare", *words, "--out", str(self.work / "data" / name)]
+        return run(f"prepare {words[0]} ({name})", [*command, *self._spread], self._environment)
+
+    def add_logs(self, megabytes: float) -> None:
+        """Write logs that give about so many megabytes of rows."""
+        self._projects = write_logs(self.work / "logs", megabytes * LOG_BYTES_PER_ROW_BYTE, self._projects, self._lines)
+
+    def size_mb(self, *names: str) -> float:
+        """The rows of datasets that were prepared."""
+        return sum(size_mb(self.work / "data" / name) for name in names)
+
+    def code(self, *more: str) -> list[Stage]:
+        """Prepare the repositories and the standard library."""
+        harvested = self.prepare("code", "harvest", *self._repositories, *more)
+        return [harvested, self.prepare("library", "fim", sysconfig.get_paths()["stdlib"], *more)]
+
+    def rest(self, *more: str, tokenizer: str = "") -> list[Stage]:
+        """Prepare the logs, merge everything and make shards."""
+        stages = [self.prepare("logs", "logs", str(self.work / "logs"), "--yes", *more)]
+        names = ("code", "library", "logs")
+        print(f"rows that reach the merge: {self.size_mb(*names):,.0f} MB", flush=True)
+        inputs = [str(self.work / "data" / name) for name in names]
+        full = str(self.work / "data" / "full")
+        merge = [sys.executable, "-m", "seedbed", "data", "merge", *inputs, "--out", full, *more, *self._spread]
+        stages.append(run("data merge", merge, self._environment))
+        own = [sys.executable, __file__, "--shards", full, "--context", str(self._context), "--keep", str(self.work)]
+        stages.append(run("shards", [*own, "--tokenizer", tokenizer, *self._spread], self._environment))
+        return stages
+
+    def tokenizer(self) -> str:
+        """The folder of the tokenizer of the shards."""
+        (found,) = (self.work / "cache" / "datasets").glob("*/tokenizer")
+        return str(found)
+
+
+def show_total(name: str, stages: list[Stage]) -> None:
+    """Print what stages took together."""
+    total, cpu_s = sum(each.seconds for each in stages), sum(each.cpu_s for each in stages)
+    peak = max(each.peak_mb for each in stages)
+    print(f"{name:<28}{total:8.1f} s {cpu_s:8.1f} s of processors {peak:8.0f} MB at most", flush=True)
 
 
 def main() -> None:
@@ -190,21 +217,28 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--context", type=int, default=2048)
     parser.add_argument("--keep", help="a folder for all files, which stay; one that does not exist")
+    parser.add_argument("--rebuild", action="store_true")
     parser.add_argument("--shards", help=argparse.SUPPRESS)
+    parser.add_argument("--tokenizer", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     random.seed(0)
     if args.shards:
-        shards(args.shards, f"{args.keep}/cache", args.context, args.workers)
+        shards(args.shards, f"{args.keep}/cache", args.context, args.workers, args.tokenizer)
         return
     if not args.repositories:
         parser.error("give a folder of repositories")
     with tempfile.TemporaryDirectory() as place:
         work = Path(args.keep or place)
         work.mkdir(parents=True, exist_ok=True)
-        stages = measure(args.repositories, args.megabytes, args.workers, args.context, work)
-    total, cpu_s = sum(each.seconds for each in stages), sum(each.cpu_s for each in stages)
-    peak = max(each.peak_mb for each in stages)
-    print(f"{'all':<28}{total:8.1f} s {cpu_s:8.1f} s of processors {peak:8.0f} MB at most")
+        pipeline = Pipeline(args.repositories, args.workers, args.context, work)
+        stages = pipeline.code()
+        pipeline.add_logs(max(args.megabytes - pipeline.size_mb("code", "library"), 1))
+        stages += pipeline.rest()
+        show_total("all", stages)
+        if args.rebuild:
+            pipeline.add_logs(args.megabytes / 100)
+            print("\nafter 1 % more:", flush=True)
+            show_total("all", [*pipeline.code("--force"), *pipeline.rest("--force", tokenizer=pipeline.tokenizer())])
 
 
 if __name__ == "__main__":

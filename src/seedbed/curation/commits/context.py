@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from seedbed.curation.repositories.patches import lines_of
+
 _DEFINITION = re.compile(
     r"\b(?:def|class|function|func|fn|fun|struct|union|impl|trait|enum|interface|object|record|module|namespace|package|sub|proc"
     r"|describe|context|it|test|section)\b|\)\s*(?:const|noexcept|override|throws [\w, .]+|->.*|:.*)?\s*\{?\s*$"
@@ -49,7 +51,7 @@ def excerpts(text: str, needed: Sequence[tuple[int, int]]) -> list[Shown]:
     A definition is found by its indentation, which works alike for every language: it begins at the nearest line above that
     is indented less and looks like one, or at the margin, and ends before the next line that is indented no more.
     """
-    lines = text.split("\n")
+    lines = lines_of(text)
     spans: list[tuple[int, int]] = []
     for start, end in needed:
         spans += _around(lines, start, end)

@@ -26,7 +26,7 @@ from typing import Literal
 
 import msgspec
 
-from seedbed.curation.repositories.patches import Hunk
+from seedbed.curation.repositories.patches import Hunk, lines_of
 
 Form = Literal["blocks", "diff"]
 Action = Literal["edit", "new", "delete", "rename"]
@@ -80,7 +80,7 @@ def blocks_of(before: str, hunks: Sequence[Hunk], context: int) -> tuple[Block, 
 
     Raises EditError if no block of up to 200 lines can be told from other places.
     """
-    lines = before.split("\n")
+    lines = lines_of(before)
     end_of_lines = len(lines) - (lines[-1] == "")  # no context at the empty line after the last newline
     haystack = f"\n{before}\n"
     spans: list[tuple[int, int, list[Hunk]]] = []

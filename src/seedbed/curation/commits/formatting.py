@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from seedbed.curation.commits.context import indent_of
+from seedbed.curation.repositories.patches import lines_of
 
 _TOKENS = re.compile(r"""\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|`[^`]*`|\w+|[^\w\s]""")
 """Strings, whose whitespace is content, words and signs."""
@@ -40,11 +41,17 @@ def only_formats(before: str, after: str, language: str | None) -> bool:
 
     In languages where indentation says something, the depth of every line must be the same, too, or, for Python, its tokens.
     """
-    if _squeezed(before) != _squeezed(after):
+    one, other = lines_of(before), lines_of(after)
+    first, last = _shared(one, other)
+    if "`" in before or "`" in after:  # a string that may have several lines
+        same = _squeezed(before) == _squeezed(after)
+    else:
+        same = _squeezed(_changed_text(one, first, last)) == _squeezed(_changed_text(other, first, last))
+    if not same:
         return False
     if language not in INDENTED:
         return True
-    if _depths(before) == _depths(after):
+    if _depths(one, first, last) == _depths(other, first, last):
         return True
     if language != "Python" or len(before) > _MOST_CHARACTERS or (tokens := _python_tokens(before)) is None:
         return False
@@ -65,6 +72,29 @@ def only_changes_versions(removed: str, added: str) -> bool:
         and removed != added
         and _VERSION.sub("#", removed) == _VERSION.sub("#", added)
     )
+
+
+def _shared(one: Sequence[str], other: Sequence[str]) -> tuple[int, int]:
+    """How many lines at the beginning, and how many others at the end, are the same in two texts."""
+    most = min(len(one), len(other))
+    first = next((number for number in range(most) if one[number] != other[number]), most)
+    most -= first
+    last = next((number for number in range(most) if one[-1 - number] != other[-1 - number]), most)
+    return first, last
+
+
+def _changed_text(lines: Sequence[str], first: int, last: int) -> str:
+    """The lines without the `first` and `last` ones, with a line that is not blank on either side."""
+    begin, end = first, len(lines) - last
+    while begin > 0:
+        begin -= 1
+        if lines[begin].strip():
+            break
+    while end < len(lines):
+        end += 1
+        if lines[end - 1].strip():
+            break
+    return "\n".join(lines[begin:end])
 
 
 def _squeezed(text: str) -> str:
@@ -89,16 +119,18 @@ def _python_tokens(text: str) -> list[tuple[int, str]] | None:
     ]
 
 
-def _depths(text: str) -> list[tuple[int, str]]:
-    """Each line that is not blank: how many lines it is within, and its tokens."""
+def _depths(lines: Sequence[str], first: int, last: int) -> list[tuple[int, str]]:
+    """Each line after the `first` ones that is not blank: how many lines it is within, and its tokens, without the `last`."""
     found = []
     open_indents: list[int] = []
-    for line in text.split("\n"):
+    for number, line in enumerate(lines):
         if not line or line.isspace():
             continue
         depth = indent_of(line)
         while open_indents and open_indents[-1] >= depth:
             open_indents.pop()
         open_indents.append(depth)
-        found.append((len(open_indents), " ".join(_TOKENS.findall(line))))
+        if number >= first:
+            tokens = " ".join(_TOKENS.findall(line)) if number < len(lines) - last else ""
+            found.append((len(open_indents), tokens))
     return found

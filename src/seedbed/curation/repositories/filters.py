@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files as package_files
 from itertools import pairwise
 
@@ -102,8 +102,14 @@ def text_reason(text: str, language: Language, limits: Limits) -> str | None:
 
 def is_generated(text: str) -> bool:
     """Whether the first lines say that a program wrote the text."""
+    return _is_generated(text[:4000])
+
+
+@lru_cache(maxsize=1024)
+def _is_generated(beginning: str) -> bool:
+    """The same of the beginning of a text, which most versions of a file share."""
     most = _rules().header_lines
-    start = text[:4000].lstrip("\ufeff").lower().split("\n")[:most]
+    start = beginning.lstrip("\ufeff").lower().split("\n")[:most]
     pattern = _pattern("generated_lines")
     return any("generated" in line and pattern.search(line) for line in start) or _says_so_apart(start)
 

@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 import msgspec
 
@@ -128,9 +129,18 @@ def _deleted(parts: Sequence[bytes]) -> str:
     return "\n".join(line[1:] for line in lines if line.startswith("-")) + "\n" * terminated
 
 
+@lru_cache(maxsize=16)
+def lines_of(text: str) -> Sequence[str]:
+    """The lines of a text, without their newlines; a text that ends with a newline has an empty last line.
+
+    Those of the last texts are kept: of one commit, the same text is asked for several times.
+    """
+    return text.split("\n")
+
+
 def apply_hunks(before: str, parts: Sequence[bytes]) -> tuple[tuple[Hunk, ...], str]:
     """The hunks of a diff without context, and the text after it. `parts`: each hunk's bytes, after `@@ ` at its beginning."""
-    lines = before.split("\n")
+    lines = lines_of(before)
     hunks: list[Hunk] = []
     made: list[str] = []
     at = 0
