@@ -238,8 +238,8 @@ class _SamplesBuilder(Builder):
                     progress.add(rows.size_bytes)
                     if rows.closes_shard:
                         writer.close_shard(split, plan[number].digest)
-                elif (shard := known[number - done]) is not None:
-                    writer.add_shard(split, shard)
+                elif (taken := known[number - done]) is not None:
+                    writer.add_shard(split, taken)
                     progress.add(plan[number].size_bytes)
         progress.end()
 
