@@ -223,11 +223,10 @@ class _SamplesBuilder(Builder):
                 writer.forget_from(split, number)
                 break
         done = len(writer.shards[split])
-        known = [
-            rendered.link(each.digest, self._partial, shard_name(split, number))
-            for number, each in enumerate(plan)
-            if number >= done
-        ]
+        known: list[dict[str, Any] | None] = []
+        for number, each in enumerate(plan[done:], done):
+            self._check()
+            known.append(rendered.link(each.digest, self._partial, shard_name(split, number)))
         progress = _Progress(split, path.stat().st_size, self._emit)
         with files.explained(path), path.open("rb") as handle:
             progress.add(sum(map(len, itertools.islice(handle, sum(each.rows for each in plan[:done])))))
