@@ -165,9 +165,9 @@ def test_a_merge_that_was_stopped_goes_on_with_the_phase_that_is_not_done(
     with pytest.raises(StopRequested):
         run_task(task)
     assert not (tmp_path / "full").exists()
-    assert {path.name for path in (task.path / WORK).iterdir()} >= {"clean.jsonl", "unique.json"}
+    assert {path.name for path in (task.path / WORK).iterdir()} >= {"unique.jsonl", "unique.json"}
     monkeypatch.undo()
-    monkeypatch.setattr(merging.Merger, "_rows", stopped)  # the first phase is not repeated
+    monkeypatch.setattr(merging.Merger, "_write", stopped)  # the first phases are not repeated
     run_task(task)
     assert rows(tmp_path / "full" / EVAL)
     assert not (task.path / WORK).exists()

@@ -1,6 +1,6 @@
 """Merges datasets in phases, each of which leaves a file behind, so that an interrupted merge goes on with the next.
 
-work/clean.jsonl      the rows of all inputs that pass the filters and are not in evaluation sets
+work/clean.jsonl      the rows of all inputs that pass the filters and are not in evaluation sets, if either was asked for
 work/unique.jsonl     those without duplicates, with their clusters
 work/PHASE.json       what the phase found; written last, so a phase without it is done again
 """
@@ -73,9 +73,11 @@ class Merger:
         self._fingerprints = [each.fingerprint for each in self.described]
 
     @property
-    def clean(self) -> Path:
-        """The file of the rows that pass the filters."""
-        return self.work / f"{CLEAN}.jsonl"
+    def clean(self) -> list[Path]:
+        """The files of the rows that pass the filters: those of the inputs if there are no filters."""
+        if self._filters:
+            return [self.work / f"{CLEAN}.jsonl"]
+        return [folder / name for folder, name, _ in self._files()]
 
     @property
     def unique(self) -> Path:
@@ -83,14 +85,22 @@ class Merger:
         return self.work / f"{UNIQUE}.jsonl"
 
     def run_clean(self) -> PhaseResult:
-        """Filter the rows of all inputs, and leave out what is in the evaluation sets."""
+        """Filter the rows of all inputs, and leave out what is in the evaluation sets, if either was asked for."""
         done = self._done(CLEAN)
         if done is not None:
             return done
-        drops, steps = Drops(), list(self._steps())
-        rows = self._write(self.clean, through(self._rows(), steps, drops))
-        finding = next((each for each in steps if isinstance(each, FindsItems)), None)
         found: dict[str, Sequence[Any]] = {"evaluation_items": [], "evaluation_sets": []}
+        if not self._filters:
+            return PhaseResult(
+                inputs=self._fingerprints,
+                rows=sum(facts.rows for each in self.described for facts in each.files.values()),
+                size_bytes=sum(size for _, _, size in self._files()),
+                drops=Drops().as_json(),
+                facts=msgspec.to_builtins(found),
+            )
+        drops, steps = Drops(), list(self._steps())
+        rows = self._write(self.work / f"{CLEAN}.jsonl", through(self._rows(), steps, drops))
+        finding = next((each for each in steps if isinstance(each, FindsItems)), None)
         if finding is not None:
             found = {"evaluation_items": finding.hits(), "evaluation_sets": finding.sets()}
         return self._finish(CLEAN, rows, drops, msgspec.to_builtins(found))
@@ -110,8 +120,8 @@ class Merger:
             prose_similarity=wanted.prose_similarity,
             workers=self.config.merge.workers or None,
         )
-        total = self.clean.stat().st_size
-        found = deduplicate([self.clean], options, self.work, lambda read: self._report("comparing", read, total))
+        total = sum(path.stat().st_size for path in self.clean)
+        found = deduplicate(self.clean, options, self.work, lambda read: self._report("comparing", read, total))
         drops = Drops()
         rows = self._write(self.unique, found.records(drops))
         return self._finish(UNIQUE, rows, drops, {"duplicates": msgspec.to_builtins(found.summary)})
@@ -180,18 +190,26 @@ class Merger:
             sets = read_items(self.config.decontamination.against, reading)
             yield Decontaminate(index_items(sets, reading))
 
-    def _rows(self) -> Iterator[Record]:
-        """The rows of all inputs, in order."""
-        named = [
+    @property
+    def _filters(self) -> bool:
+        """Whether rows are filtered, or compared with evaluation sets."""
+        return self.config.quality.filters or bool(self.config.decontamination.against)
+
+    def _files(self) -> list[tuple[Path, str, int]]:
+        """The files of all inputs: their folders, names and sizes in bytes."""
+        return [
             (folder, name, facts.size_bytes)
             for folder, description in zip(self.inputs, self.described, strict=True)
             for name, facts in description.files.items()
         ]
+
+    def _rows(self) -> Iterator[Record]:
+        """The rows of all inputs, in order."""
+        named = self._files()
         total, done = sum(size for _, _, size in named), 0
         tick = Ticker(lambda: self._report("reading", done, total))
         for folder, name, size in named:
             for record in layout.read_rows(folder, name):
-                record.group = None
                 tick()
                 yield record
             done += size
@@ -201,6 +219,7 @@ class Merger:
         rows = 0
         with files.replacing(path, durable=False) as handle:
             for record in records:
+                record.group = None  # of an input that was split before
                 handle.write(encode(record) + b"\n")
                 rows += 1
         return rows
