@@ -23,14 +23,19 @@ _ALPHABETS = {
 
 
 def filled(template: str, seed: object = 0) -> str:
-    """The template with random characters in place of {A*36} and the like."""
+    """The template with random characters in place of {A*36} and the like, and what {64:...} and {76:...} have in base64.
+
+    That of {76:...} is in lines of 76 characters.
+    """
     rng = random.Random(repr((template, seed)))
     text = template.replace("{JWT}", ".".join((_base64(b'{"alg":"HS256","typ":"JWT"}'), _base64(b'{"sub":"q17"}'))))
-    return re.sub(
+    text = re.sub(
         r"\{([AULHDBWXYQ])\*(\d+)\}",
         lambda match: "".join(rng.choice(_ALPHABETS[match[1]]) for _ in range(int(match[2]))),
         text,
     )
+    text = re.sub(r"\{64:([^{}]*)\}", lambda match: base64.b64encode(match[1].encode()).decode(), text)
+    return re.sub(r"\{76:([^{}]*)\}", lambda match: base64.encodebytes(match[1].encode()).decode(), text)
 
 
 def _base64(data: bytes) -> str:

@@ -78,6 +78,36 @@ def test_the_templates_of_the_table_are_no_secrets_themselves() -> None:
         assert rule.id not in found or rule.personal or rule.id == "cut-value", rule.id
 
 
+PREFIXES = [
+    "{n:6}→",
+    "{n}→",
+    "{n:6}\t",
+    "{n}:",
+    "{n} | ",
+    "{n:4} │ ",
+    "keys/id_rsa:{n}:",
+    "keys/id_rsa-{n}-",
+    "# ",
+    "// ",
+    "+",
+]
+PREFIXES += ["1f2e3d4c (Bob 2026-01-01 10:00:00 +0100 {n:3}) ", "\x1b[32m+"]
+
+
+@pytest.mark.parametrize("before", PREFIXES)
+@pytest.mark.parametrize("part", [slice(None), slice(3, -6), slice(-6, None)], ids=["whole", "middle", "end"])
+def test_a_private_key_is_found_behind_line_numbers_and_other_prefixes(before: str, part: slice) -> None:
+    key = filled("\n".join(["{B*64}"] * 12 + ["{B*43}="])).split("\n")
+    head = ["-----BEGIN RSA PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC,{H*32}", ""]
+    lines = [*map(filled, head), *key, "-----END RSA PRIVATE KEY-----"]
+    shown = [before.replace("{n", "{0").format(number) + line for number, line in enumerate(lines, 7)][part]
+    text = "\n".join(["see below", *shown, "and above"])
+    made = Redactor(KEY).redact(text).text
+    assert not [line for line in key if line in made]
+    assert made.startswith("see below\n")
+    assert made.endswith("and above")
+
+
 def test_secrets_or_personal_data_alone_can_be_chosen() -> None:
     text = filled("mail {L*8}@acme.io the key ghp_{A*36}")
     without = Redactor(KEY, RedactionOptions(personal=False)).redact(text)

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from seedbed.curation.redaction.rules import known_words
+from seedbed.curation.redaction.rules import LINE_PREFIX, known_words
 
 Check = Callable[[re.Match[str], str], bool]
 """Whether a find counts, from the match and the text of the secret."""
@@ -118,7 +118,8 @@ def _private_key_fragment(match: re.Match[str], value: str) -> bool:
     """Lines of a key whose markers are not in the text: mixed letters and digits, and in no block of another kind."""
     lower, upper, digit, _ = _kinds(value)
     line = match.string.rfind("\n", 0, match.start()) + 1
-    widths = {len(each.rstrip()) for each in match.string[line : match.end()].split("\n")[:2]}
+    lines = match.string[line : match.end()].split("\n")[:2]
+    widths = {len(LINE_PREFIX.sub("", each, count=1).rstrip()) for each in lines}
     if len(widths) > 1 or not (lower and upper and digit) or max(map(entropy, value.split())) < 4.5:
         return False
     text, start = match.string, match.start()
@@ -139,6 +140,31 @@ def _jwt(match: re.Match[str], value: str) -> bool:
     except (ValueError, binascii.Error):
         return False
     return isinstance(decoded, dict) and ("alg" in decoded or "typ" in decoded or "kid" in decoded)
+
+
+_BEGINNING_OF_BASE64 = 64
+
+
+def _decoded_base64(value: str) -> str | None:
+    """The text that a value is in base64, also as in URLs; None if it is none."""
+    compact = "".join(value.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    for part in (compact[:_BEGINNING_OF_BASE64], compact):  # what is no text is so from the beginning
+        try:
+            data = base64.b64decode(part + "=" * (-len(part) % 4), validate=True)
+            text = data.decode("utf-8", "ignore" if len(part) < len(compact) else "strict")
+        except (ValueError, binascii.Error):
+            return None
+        if not all(char.isprintable() or char.isspace() for char in text):
+            return None
+    return text
+
+
+def _base64_secret(match: re.Match[str], value: str) -> bool:
+    """A text in base64 with a secret in it."""
+    from seedbed.curation.redaction.scanner import plain_secrets
+
+    text = _decoded_base64(value)
+    return text is not None and bool(plain_secrets().spans(text))
 
 
 def _discord(match: re.Match[str], value: str) -> bool:
@@ -453,6 +479,7 @@ CHECKS: dict[str, Check] = {
     "private_key_end": _private_key_end,
     "private_key_fragment": _private_key_fragment,
     "jwt": _jwt,
+    "base64_secret": _base64_secret,
     "discord": _discord,
     "password": _password,
     "netrc": _netrc,

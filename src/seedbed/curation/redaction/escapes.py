@@ -1,6 +1,7 @@
-"""The lines of a text that have escapes of JSON, decoded, so that what the escapes hide is found.
+"""The lines of a text that have escapes of JSON, decoded, and those with colours of a terminal, without them.
 
-A text need not be JSON for that: lines of JSON in the output of a tool, or a part of one that was cut, have escapes, too.
+What these hide is found so: a colour ends with a letter, behind which no word begins. A text need not be JSON for that:
+lines of JSON in the output of a tool, or a part of one that was cut, have escapes, too.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
 LEVELS = 3
 """How often a text may be escaped: JSON in a string of JSON is escaped twice."""
 _HIDING = re.compile(r'\\["/un]')
+_ESCAPE = "\x1b"
+_CODES = re.compile(r"(?:\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()][0-9A-Z]|[=>78cDEHM]))+")
+"""Control sequences of terminals (ECMA-48): colours, erasing, links."""
 _RUN = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt]))+')
 
 
@@ -26,35 +31,43 @@ class View(NamedTuple):
     """Where each part begins and ends in the text that was decoded first."""
 
     @classmethod
-    def of(cls, text: str) -> Self | None:
-        """The decoded lines with escapes; None if there are none."""
-        if _HIDING.search(text) is None:
+    def of(cls, text: str, wanted: re.Pattern[str]) -> Self | None:
+        """The lines in which a pattern is found; None if there are none."""
+        if wanted.search(text) is None:
             return None
         pieces: list[str] = []
         starts: list[int] = []
         origins: list[tuple[int, int]] = []
         at = size = 0
         for line in text.split("\n"):
-            if _HIDING.search(line) is not None:
+            if wanted.search(line) is not None:
                 starts.append(size)
                 origins.append((at, at + len(line)))
                 pieces += [line, "\n"]
                 size += len(line) + 1
             at += len(line) + 1
-        return cls("".join(pieces), starts, origins).decoded()
+        return cls("".join(pieces), starts, origins)
 
     def decoded(self) -> Self | None:
         """The view with one more level of escapes decoded; None if there are none."""
+        return self._rewritten(_RUN, lambda run: str(json.loads(f'"{run}"')))
+
+    def without_codes(self) -> Self | None:
+        """The view without control sequences of terminals; None if there are none."""
+        return self._rewritten(_CODES, lambda _: "") if _ESCAPE in self.text else None
+
+    def _rewritten(self, pattern: re.Pattern[str], change: Callable[[str], str]) -> Self | None:
+        """The view with all finds of a pattern changed; None if there are none."""
         made = type(self)("", [], [])
         pieces: list[str] = []
         at = size = number = 0
-        for run in _RUN.finditer(self.text):
-            size, number = self._keep(made, pieces, (at, run.start()), size, number)
-            pieces.append(json.loads(f'"{run[0]}"'))
+        for found in pattern.finditer(self.text):
+            size, number = self._keep(made, pieces, (at, found.start()), size, number)
+            pieces.append(change(found[0]))
             made.starts.append(size)
-            made.origins.append(self.origin(run.start(), run.end()))
+            made.origins.append(self.origin(found.start(), found.end()))
             size += len(pieces[-1])
-            at = run.end()
+            at = found.end()
         if not at:
             return None
         self._keep(made, pieces, (at, len(self.text)), size, number)
@@ -93,3 +106,17 @@ class View(NamedTuple):
         end = self.starts[number + 1] if number + 1 < len(self.starts) else len(self.text)
         first, last = self.origins[number]
         return end - self.starts[number] - (last - first) in (0, 1)
+
+
+def views(text: str) -> Iterator[View]:
+    """What a text hides: without the codes of terminals, and with one to LEVELS levels of escapes decoded."""
+    if _ESCAPE in text and (view := View.of(text, _CODES)) and (plain := view.without_codes()):
+        yield plain
+    view = View.of(text, _HIDING)
+    for _ in range(LEVELS):
+        view = view.decoded() if view is not None else None
+        if view is None:
+            return
+        yield view
+        if (plain := view.without_codes()) is not None:
+            yield plain

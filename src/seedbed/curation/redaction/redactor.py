@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.redaction.checks import is_assigned_secret, is_author_of_book, is_in_copyright_notice
-from seedbed.curation.redaction.escapes import LEVELS, View
+from seedbed.curation.redaction.escapes import views
 from seedbed.curation.redaction.given_words import GivenWords, given_words
 from seedbed.curation.redaction.repeats import Repeats, is_common, spellings, united
 from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
@@ -173,12 +173,9 @@ class Redactor:
         return self._decoded(text, numbering, names)
 
     def _decoded(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
-        """A text with escapes of JSON, such as lines of JSON in the output of a tool, redacted where they hide something."""
+        """A text redacted where escapes of JSON, such as in the output of a tool, or colours of a terminal hide something."""
         for _ in range(_PASSES):
-            view = View.of(text)
-            for _ in range(LEVELS):
-                if view is None:
-                    return text
+            for view in views(text):
                 found = [
                     (*view.origin(start, end), new)
                     for start, end, new in self._replacements(view.text, numbering, names)
@@ -186,7 +183,6 @@ class Redactor:
                 if found:
                     text = _replaced(text, _apart(found))
                     break
-                view = view.decoded()
             else:
                 return text
         return text

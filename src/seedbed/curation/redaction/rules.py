@@ -15,6 +15,18 @@ r"""The beginning of a word, also after an escape of source code (`\n`) or of a 
 _END = r"(?![A-Za-z0-9])"
 _IS = r"""(?:\\{0,2}["'`\])]){0,2}[ \t]{0,4}(?:=>|:=|={1,3}|:|,|(?<=[ \t])is\b)[ \t]{0,4}(?:\\{0,2}["'`]){0,3}"""
 """What stands between a name and its value, in code, JSON, YAML, environment files and prose."""
+_PREFIX = (
+    r"(?:[ \t]{0,10}L?\d{1,7}(?:→|[ ]?[|│:]|(?=[ \t]))|[^\s:→|]{1,200}:(?:\d{1,7}:)?|[^\s:→|]{1,200}-\d{1,7}-"
+    r"|\^?[0-9a-f]{7,40}[ ][^\n)]{0,150}\)|[ \t]{0,8}(?:/{2,3}|--|%)(?=[ \t]))"
+)
+"""What tools write before each line of a file: its number, its path and number, who changed it, or the sign of a comment."""
+_MACROS = {
+    "{B}": _BEGINNING,
+    "{E}": _END,
+    "{IS}": _IS,
+    "{LINE}": rf"(?:{_PREFIX}[ \t]{{0,4}}|[ \t+\->\"'\#*;]{{0,8}})",
+    "{SEP}": rf"(?:(?<=\n){_PREFIX}|\\[nrt]|[\s\"'`,+\\>|\#*;()]|-(?!-))",
+}
 WORD_LISTS = ("top_level_domains", "impersonal_users", "example_users", "impersonal_names")
 """The lists of words.toml."""
 
@@ -45,7 +57,13 @@ class Rule(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def _expanded(regex: str) -> str:
-    return regex.replace("{B}", _BEGINNING).replace("{E}", _END).replace("{IS}", _IS)
+    for name, pattern in _MACROS.items():
+        regex = regex.replace(name, pattern)
+    return regex
+
+
+LINE_PREFIX = re.compile(_PREFIX)
+"""What stands before a line of a file in the output of a tool."""
 
 
 @cache

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from seedbed.curation.redaction.checks import CHECKS, Check, entropy
-from seedbed.curation.redaction.rules import Rule
+from seedbed.curation.redaction.rules import Rule, rule_table
 
 _BLOCK = 1 << 18
 """Bytes that are hashed at once: the tables and a block stay in the cache of a processor."""
@@ -26,6 +27,7 @@ _DIGITS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _HEX = bytes(48 if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
 _TOKENS = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789_-" else byte for byte in range(256))
 _BASE64 = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789+/=" else byte for byte in range(256))
+_RUNS = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789+/_-" else 32 for byte in range(256))
 
 
 T = TypeVar("T")
@@ -93,9 +95,17 @@ class Scanner:
             yield from _occurrences(anchors, _shaped(shape, exact, lower))
 
 
+@cache
+def plain_secrets() -> Scanner:
+    """Finds secrets as they are, not in base64."""
+    return Scanner([rule for rule in rule_table() if not rule.personal and rule.shape != "runs"])
+
+
 def _shaped(shape: str, exact: bytes, lower: bytes) -> bytes:
     if shape == "exact":
         return exact
+    if shape == "runs":
+        return b" " + lower.translate(_RUNS)  # so that what follows the blank of an anchor begins where the anchor is
     return lower.translate({"digits": _DIGITS, "hex": _HEX, "tokens": _TOKENS, "base64": _BASE64}[shape])
 
 
