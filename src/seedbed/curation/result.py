@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
+from seedbed.curation.report.wording import leakage_messages
 from seedbed.text import plural, size
 
 
@@ -15,6 +16,7 @@ def sentences(description: Description) -> list[str]:
     lines = [f"{description.name}: {plural(rows, 'row')}, {size(total)}."]
     if drops.total:
         lines.append(f"Left out: {most_frequent(drops)}.")
+    lines += leakage_messages(description.facts)
     clipped = description.settings.get("clip") if description.made == "clip" else None
     if isinstance(clipped, dict) and clipped.get("most_tokens"):
         lines.append(f"Trained on from that model, every row fits with --context {clipped['most_tokens']}.")

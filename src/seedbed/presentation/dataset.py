@@ -7,6 +7,7 @@ from typing import Any
 
 from seedbed.curation.folder import describe
 from seedbed.curation.report.terminal import wrapped
+from seedbed.curation.report.wording import pair_text
 from seedbed.curation.result import sentences
 from seedbed.errors import SeedbedError
 from seedbed.runs.store import RunDir
@@ -117,8 +118,5 @@ def check_lines(found: Mapping[str, Any]) -> list[str]:
         made.append(f"{plural(found['too_short'], 'answer')} are too short to be measured.")
     if found["worst"]:
         made.append("The most visible ones:")
-        made += [
-            f"  {each['share']:>4.0%}  {printable(each['eval_row'])} in {printable(each['train_row'])}"
-            for each in found["worst"][:5]
-        ]
+        made += [f"  {printable(pair_text(each))}" for each in found["worst"][:5]]
     return made

@@ -10,7 +10,15 @@ from seedbed.curation.report.drawing import large, percent, power_of_two
 from seedbed.curation.report.measured import Measured
 from seedbed.curation.report.summary import Summary
 from seedbed.curation.report.tally import Lengths, Share
-from seedbed.curation.report.wording import CHARACTERS_PER_TOKEN, DIMENSIONS, KINDS, mappings, number
+from seedbed.curation.report.wording import (
+    CHARACTERS_PER_TOKEN,
+    DIMENSIONS,
+    KINDS,
+    leakage_messages,
+    mappings,
+    number,
+    pair_text,
+)
 from seedbed.text import count, listed, plural, printable, size
 
 MOST_LINES = 8
@@ -65,8 +73,8 @@ def _independence(summary: Summary) -> Iterator[str]:
         return
     yield f"{number(leakage, 'leaked'):,} of {number(leakage, 'answers'):,} evaluation answers visible in training rows"
     for each in mappings(leakage, "worst")[:1]:
-        where = f"{printable(str(each.get('eval_row', '')))} in {printable(str(each.get('train_row', '')))}"
-        yield f"the most visible one to {float(each.get('share', 0)):.0%}: {where}"
+        yield f"the most visible one: {printable(pair_text(each))}"
+    yield from map(printable, leakage_messages(summary.facts))
     for each in mappings(summary.facts, "evaluation_sets"):
         yield (
             f"{number(each, 'repeated'):,} of {plural(number(each, 'items'), 'item')} of {printable(str(each.get('name', '')))} "

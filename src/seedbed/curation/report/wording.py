@@ -39,10 +39,27 @@ MOST_LEAKED = 0.01
 """The largest share of evaluation answers that may be visible in training rows."""
 
 
+def pair_text(pair: Mapping[str, Any]) -> str:
+    """How much of an evaluation answer training rows show, and which of them shows most, from a pair of the split."""
+    share = float(pair.get("share", 0))
+    alone = float(pair.get("train_share", share))
+    text = f"{share:.0%} of an answer of {pair.get('eval_row', '')} is in "
+    if alone < share:
+        text += f"training rows, {alone:.0%} in "
+    return f"{text}{pair.get('train_row', '')}"
+
+
 def number(values: Mapping[str, Any], name: str) -> int:
     """A count in a mapping that was read from a file; 0 if there is none."""
     value = values.get(name, 0)
     return value if isinstance(value, int) else 0
+
+
+def leakage_messages(facts: Mapping[str, Any]) -> list[str]:
+    """What the split says about its evaluation rows, such as that there are more than wanted."""
+    leakage = facts.get("leakage")
+    found = leakage.get("messages") if isinstance(leakage, dict) else None
+    return [str(each) for each in found] if isinstance(found, list) else []
 
 
 def mappings(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
