@@ -43,8 +43,9 @@ def sets_check(summary: Summary) -> Check | None:
     repeated = sum(number(each, "repeated") for each in sets)
     if not dropped:
         return Check(title, True, f"No row repeats any of {plural(items, 'item')} of {plural(len(sets), 'set')}.")
+    was = "was" if dropped == 1 else "were"
     return Check(
-        title, True, f"{plural(dropped, 'row')} that repeated {repeated:,} of {plural(items, 'item')} were left out."
+        title, True, f"{plural(dropped, 'row')} that repeated {repeated:,} of {plural(items, 'item')} {was} left out."
     )
 
 

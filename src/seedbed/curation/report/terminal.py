@@ -14,6 +14,7 @@ from seedbed.curation.report.wording import (
     CHARACTERS_PER_TOKEN,
     DIMENSIONS,
     KINDS,
+    by_rule,
     leakage_messages,
     mappings,
     number,
@@ -95,7 +96,7 @@ def _tokens(found: Measured) -> Iterator[str]:
     yield f"at a context of {fitted.context:,} tokens of {printable(found.model)}: {said}"
     yield f"{plural(fitted.packed_rows, 'packed row')}, {int(fitted.fill * 10_000) / 100:.2f} % full"
     for reason, rows in fitted.drops[:MOST_REASONS]:
-        yield f"  {rows:,} {printable(reason)}"
+        yield f"  {printable(reason)}: {rows:,}"
     for each in found.templates:
         if each.problem:
             yield f"chat template refused for {printable(each.name)}: {printable(each.problem)}"
@@ -134,7 +135,7 @@ def _parts(summary: Summary) -> Iterator[tuple[str, list[_Line]]]:
         )
     if contents.redactions:
         values = {rule: found for rule, (found, _) in contents.redactions.items()}
-        yield "Secrets and personal data replaced", _counted(values)
+        yield "Secrets and personal data replaced", _counted(by_rule(values))
     if summary.left_out:
         total = sum(each.count for each in summary.left_out)
         rows = [_Line(f"{each.reason} ({each.step})", each.count, "") for each in summary.left_out]

@@ -23,6 +23,21 @@ DIMENSIONS = {
     "model": "Models that wrote the answers",
 }
 KINDS = {"chat": "conversation", "text": "text", "fim": "gap to fill"}
+RULES = {
+    "given-name": "name of an author or from redaction.names",
+    "author-name": "name beside an address or after author:",
+    "user-name": "your login name",
+    "host-name": "name of your machine",
+    "home-path": "user name in the path of a home folder",
+    "project-folder-of-home": "user name in the name of a project's folder",
+    "json-value": "value of a secret key in JSON",
+    "private-key-end": "private key without its beginning",
+    "private-key-fragment": "part of a private key",
+    "cut-value": "part of a secret that was cut",
+    "assignment": "value of a name such as password",
+    "comparison": "value that a password is compared with",
+}
+"""What a rule of redaction finds, where its id does not say that."""
 STRATEGIES = {
     "generation": "{% generation %} marks in the template",
     "markers": "markers in place of the texts",
@@ -47,6 +62,15 @@ def pair_text(pair: Mapping[str, Any]) -> str:
     if alone < share:
         text += f"training rows, {alone:.0%} in "
     return f"{text}{pair.get('train_row', '')}"
+
+
+def by_rule(values: Mapping[str, int]) -> dict[str, int]:
+    """Counts by what the rules of redaction find, from counts by the ids of rules."""
+    found: dict[str, int] = {}
+    for rule, count in values.items():
+        name = RULES.get(rule, rule)
+        found[name] = found.get(name, 0) + count
+    return found
 
 
 def number(values: Mapping[str, Any], name: str) -> int:
