@@ -345,7 +345,7 @@ def shown(text: str, trained: bool) -> str:  # a pair from a list
 
 def check(arguments: argparse.Namespace) -> int:
     """Check a dataset; exit status 1 if evaluation answers leak, or if a row is in both parts."""
-    from seedbed.cli.console import say, say_json
+    from seedbed.cli.console import say, say_json, width
     from seedbed.errors import EXIT_FAILURE
     from seedbed.presentation.dataset import check_lines, is_sound
 
@@ -353,7 +353,7 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(found)
     else:
-        for line in check_lines(found):
+        for line in check_lines(found, width()):
             say(line)
     return 0 if is_sound(found) else EXIT_FAILURE
 
