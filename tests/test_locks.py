@@ -134,3 +134,20 @@ def test_share_lock_returns_none_if_the_file_is_removed_while_it_waits(tmp_path:
     remover.release()
     waiting.join(timeout=patience.HANG_S)
     assert held == [None]
+
+
+def test_who_waits_for_a_block_can_be_stopped(tmp_path: Path) -> None:
+    class Stopped(Exception):  # noqa: N818  # as a request to stop
+        pass
+
+    def stop() -> None:
+        raise Stopped
+
+    path = tmp_path / "lock"
+    with locks.alone(path):
+        with pytest.raises(Stopped), locks.alone(path, stop):
+            pytest.fail("two at once")
+        assert path.exists()
+    with locks.alone(path, stop):  # it is free, so nothing is asked
+        pass
+    assert not path.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -15,6 +16,8 @@ from typing import Self
 from seedbed.errors import StorageError
 from seedbed.files import explained
 from seedbed.text import quoted
+
+_POLL_S = 0.1
 
 
 class Lock:
@@ -93,13 +96,17 @@ class Lock:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Context manager: wait until no other process is in such a block for this file, which is removed at the end."""
+def alone(path: Path, check: Callable[[], None] | None = None) -> Iterator[None]:
+    """Context manager: wait until no other process is in such a block for this file, which is removed at the end.
+
+    `check` is called several times a second while it waits; what it raises ends the wait.
+    """
     lock = Lock(path)
-    lock.wait()
-    while not lock.is_current():  # its last owner has removed the file
+    while not (lock.acquire() and lock.is_current()):  # its last owner may have removed the file
         lock.release()
-        lock.wait()
+        if check is not None:
+            check()
+        time.sleep(_POLL_S)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ import pytest
 
 from seedbed.config.resolving import resolve
 from seedbed.config.roots import TRAIN
-from seedbed.config.source import Address, parse_address
+from seedbed.config.source import Address, parse_address, unknown_source
 from seedbed.errors import UsageError
 
 
@@ -51,3 +51,29 @@ def test_the_name_of_a_missing_folder_keeps_its_at_sign(tmp_path: Path, rest: st
 def test_an_incomplete_address_is_refused(rest: str) -> None:
     with pytest.raises(UsageError, match="incomplete"):
         parse_address(rest)
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("data/fulll", "Did you mean data/full? "),
+        ("dta/full", "Did you mean data/full? "),
+        ("data/nothing", 'Datasets in "data": chats, full. '),
+        ("{here}/data/nothing", 'Datasets in "{here}/data": chats, full. '),
+        ("data/notes/x", 'There is no dataset in "data/notes". '),
+        ("/missing/data/full", 'There is no "missing" in "/". '),
+        ("roneneldan/TinyStories", "write hf:roneneldan/TinyStories. "),
+    ],
+)
+def test_a_path_that_does_not_exist_gets_the_nearest_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, hint: str
+) -> None:
+    for name in ("full", "chats"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "dataset.json").touch()
+    (tmp_path / "data" / "notes").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = unknown_source(typed.replace("{here}", str(tmp_path)))
+    assert found.hint.startswith("The path does not exist. ")
+    assert hint.replace("{here}", str(tmp_path)) in found.hint
+    assert ("hf:" in found.hint.partition("Sources:")[0]) == ("TinyStories" in typed)

@@ -48,6 +48,20 @@ def test_a_harvest_has_gaps_and_commits_with_where_they_are_from(tmp_path: Path,
     assert all(row["lineage"][0] == "redact@4" and row["links"] and row["id"] for row in found)
 
 
+@pytest.mark.parametrize("what", ["fim", "harvest"])
+def test_that_no_commit_is_recent_enough_is_said(tmp_path: Path, folder: Path, what: str) -> None:
+    path = folder / "app0" if what == "fim" else folder
+    config = preparation(what, path)
+    config = replace(config, fim=replace(config.fim, edits=2), commits=replace(config.commits, since="2030-01-01"))
+    task = new_task(tmp_path / "runs", "prepare", config, tmp_path / "data" / "all")
+    run_task(task)
+    (said,) = [each for each in map(json.loads, task.events.read_bytes().splitlines()) if each.get("code") == "commits"]
+    which = "The repository has" if what == "fim" else "3 of 3 repositories have"
+    assert said["text"] == f"{which} no commit since 2030-01-01: only source files are read there."
+    assert "--since" in said["hint"]
+    assert {row["span"] for row in rows(tmp_path / "data" / "all" / RECORDS)} & {"edit"} == set()
+
+
 def test_no_file_of_a_dataset_or_of_the_cache_has_a_secret(tmp_path: Path, folder: Path, cache: Path) -> None:
     made = prepared(tmp_path / "runs", preparation("harvest", folder), tmp_path / "data" / "all")
     written = [path for place in (made, cache) for path in place.rglob("*") if path.is_file()]
@@ -208,15 +222,15 @@ def test_a_partial_clone_is_told_once_files_are_missing(tmp_path: Path) -> None:
     assert told == [True, False]
 
 
-def test_a_branch_that_only_one_repository_has_leaves_out_the_commits_of_others(tmp_path: Path, folder: Path) -> None:
+def test_a_branch_that_only_one_repository_has_leaves_out_the_others(tmp_path: Path, folder: Path) -> None:
     app = GitRepository(folder / "app1")
     app.git("branch", "wanted")
     config = preparation("harvest", folder)
     config = replace(config, commits=replace(config.commits, branch="wanted"))
     made = prepared(tmp_path / "runs", config, tmp_path / "data" / "all")
-    assert {row["provenance"]["repository"] for row in rows(made / RECORDS) if row["kind"] == "chat"} == {"app1"}
+    assert {row["provenance"]["repository"] for row in rows(made / RECORDS)} == {"app1"}
     counts = Drops.from_json(describe(made).drops).counts
-    assert counts["harvest", "no branch with this name: commits are not read"] == 2
+    assert counts["harvest", "repository without a branch of this name"] == 2
 
 
 def test_the_limits_of_the_filters_of_quality_can_be_set(tmp_path: Path, folder: Path, cache: Path) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from seedbed.events import Eval, Event, Phase, Run, Step, encode
-from seedbed.presentation.wording import pause_or_resume, progress, score, until_it_pauses, until_it_stops
+from seedbed.presentation.wording import after_a_stop, pause_or_resume, progress, score, until_it_pauses, until_it_stops
 from seedbed.runs.log import Reader
 from seedbed.runs.store import Store
 from seedbed.runs.view import View
@@ -106,3 +106,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_a_task_which_has_no_steps_is_not_resumed_at_one() -> None:
     assert pause_or_resume(Run(status="running", session=1)) == "resumed"
     assert pause_or_resume(Run(status="running", session=1, step=7)) == "resumed at step 7"
+
+
+@pytest.mark.parametrize(
+    ("status", "resumes"), [("stopped", True), ("lost", True), ("failed", True), ("completed", False)]
+)
+def test_a_resume_is_suggested_after_a_stop_where_it_works(status: str, resumes: bool) -> None:
+    said = after_a_stop(status, "full")
+    assert ("seedbed resume full" in said) == resumes
+    assert resumes or "seedbed status full" in said

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from seedbed.errors import DiskFullError, SeedbedError, UsageError
+from seedbed.events import Run, encode
 from seedbed.runs.labels import rename
 from seedbed.runs.retention import delete
+from seedbed.runs.status import status
 from seedbed.runs.store import TASKS, Store
 from seedbed.runs.tasks import FOLDER, create_task, forget_task, output_of
 
@@ -89,3 +91,13 @@ def test_the_folder_of_tasks_is_removed_with_its_last_task(tmp_path: Path, monke
     assert second.path.exists()
     delete(second)
     assert not (tmp_path / FOLDER).exists()
+
+
+def test_a_task_whose_process_is_gone_is_continued_not_started_again(tmp_path: Path) -> None:
+    task = create_task(Store(tmp_path / "runs"), "merge", "merge-all", "", tmp_path / "data" / "all")
+    task.events.write_bytes(
+        encode(Run(status="running", session=1, pid=2**22 + 1), 0, 1.0)
+    )  # no process has this number
+    found = status(task)
+    assert found["status"] == "lost"
+    assert "continues it with what is not done yet" in found["hint"]

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from seedbed.actions import launching
+from seedbed.actions import launching, records
 from seedbed.actions.models import child
 from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
 from seedbed.config.environment import env
@@ -24,9 +24,13 @@ from seedbed.curation.folder import describe, refuse_existing
 from seedbed.curation.repositories.git import without_credentials
 from seedbed.curation.repositories.harvest import check_url, find_repositories, is_url, remote_refs
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.files import expand_home, normal_path
+from seedbed.files import expand_home, explained, normal_path
 from seedbed.runs.kinds import KINDS
-from seedbed.runs.store import Store
+from seedbed.runs.lifecycle import RunBusyError
+from seedbed.runs.status import current_status
+from seedbed.runs.statuses import LIVE
+from seedbed.runs.store import RunDir, Store
+from seedbed.runs.tasks import FOLDER, forget_task, output_of
 from seedbed.text import is_utf_8, listed, plural, quoted
 from seedbed.tokenizer.model_files import missing_tokenizer
 
@@ -106,7 +110,25 @@ def start_dataset_task(
     inputs = getattr(resolved.config, kind).inputs
     if any(normal_path(each) == target or target in normal_path(each).parents for each in inputs if not is_url(each)):
         raise UsageError(f"{quoted(output)} is an input, too.", "Give another folder with --out.")
+    refuse_second_task(target)
     return launching.start_new_task(store, KINDS[kind], target, resolved, name, command)
+
+
+def refuse_second_task(output: Path) -> None:
+    """Raise RunBusyError if a task that runs, waits or is paused will put its result in the place of `output`."""
+    for task in Store(output.parent / FOLDER).all():
+        if output_of(task) == output and current_status(task).status in LIVE:
+            raise RunBusyError(
+                f"The task {quoted(task.name())} ({task.id}) is making {quoted(output)} already.",
+                f"Watch it with `seedbed status {task.id}`, stop it with `seedbed stop {task.id}`, or give another folder "
+                "with --out.",
+            )
+
+
+def discard(store: Store, task: RunDir) -> None:
+    """Remove a task of whose input nothing can be made, as if it had not been created. Raises SeedbedError if it runs."""
+    records.delete(task)
+    forget_task(store, task)
 
 
 def check_preparation(config: Preparation, store: Store) -> None:
@@ -115,8 +137,8 @@ def check_preparation(config: Preparation, store: Store) -> None:
     for name in config.prepare.inputs:
         if is_url(name):
             _check_address(name, config.prepare.what)
-        elif not Path(name).exists():
-            raise UsageError(f"{quoted(name)} does not exist.", "Check the path.")
+        else:
+            _check_path(Path(name), config.prepare.what, only=len(config.prepare.inputs) == 1)
     _check_code(config)
     executor = config.prepare.executor
     if executor == "processes":
@@ -129,6 +151,20 @@ def check_preparation(config: Preparation, store: Store) -> None:
     read_executor(Path(executor))
     if find_spec("datatrove") is None:
         raise SeedbedError("--executor needs the package datatrove.", "Install it: pip install 'seedbed[cluster]'.")
+
+
+def _check_path(path: Path, what: str, *, only: bool) -> None:
+    """Refuse a path that is not there, a file where a folder is needed, and an empty folder if it is the `only` input."""
+    if not path.exists():
+        raise UsageError(f"{quoted(path)} does not exist.", "Check the path.")
+    if path.is_dir():
+        with explained(path):
+            if only and next(path.iterdir(), None) is None:
+                raise UsageError(f"{quoted(path)} is an empty folder.", "Check the path.")
+    elif what != "logs":
+        raise UsageError(f"{quoted(path)} is a file, not a folder.", "Give the folder of a repository.")
+    elif not path.stat().st_size:
+        raise UsageError(f"{quoted(path)} is an empty file.", "Check the path.")
 
 
 def _check_quality(quality: QualityConfig) -> None:
@@ -158,10 +194,16 @@ def _check_address(address: str, what: str) -> None:
 
 def _check_code(config: Preparation) -> None:
     """Refuse what cannot work with source files and commits: names, missing packages, folders that are no repositories."""
-    from seedbed.curation.fim.family_table import check_context, family_named
+    from seedbed.curation.fim.family_table import LEAST_TOKENS, check_context, family_named
     from seedbed.curation.repositories.licences import gate
 
     asked = config.prepare
+    if asked.what in ("fim", "harvest") and asked.most_tokens < LEAST_TOKENS:
+        raise UsageError(
+            f"Pieces of {plural(asked.most_tokens, 'token')} are too short: their markers and ends alone may need "
+            f"{LEAST_TOKENS // 2}.",
+            f"Give --max-tokens {LEAST_TOKENS} or more.",
+        )
     gate(asked.licences)
     family = family_named(config.fim.family) if config.fim.family else None
     if config.fim.context == "repository":
@@ -170,8 +212,18 @@ def _check_code(config: Preparation) -> None:
         raise SeedbedError("Source files need the package tree-sitter.", "Install it: pip install 'seedbed[prepare]'.")
     if asked.what in ("commits", "harvest"):
         _check_commits(config)
-    if asked.tokenizer_folder and not (Path(asked.tokenizer_folder) / TOKENIZER_JSON).is_file():
-        raise missing_tokenizer(Path(asked.tokenizer_folder))
+    if asked.tokenizer_folder:
+        _check_tokenizer(Path(asked.tokenizer_folder), "--tokenizer")
+
+
+def _check_tokenizer(folder: Path, option: str) -> None:
+    """Refuse a folder without a tokenizer that `option` names."""
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise UsageError(f"{quoted(folder)} {what}.", f"Give {option} the folder of a model, with its tokenizer.json.")
+    if not (folder / TOKENIZER_JSON).is_file():
+        error = missing_tokenizer(folder)
+        raise UsageError(error.message, error.hint)
 
 
 def _check_commits(config: Preparation) -> None:
@@ -207,6 +259,10 @@ def check_merge(config: Merging, store: Store) -> None:
     for name in config.decontamination.against:
         if not Path(name).exists():
             raise UsageError(f"{quoted(name)} does not exist.", "Check the path of the evaluation set.")
+    if config.split.ledger and Path(config.split.ledger).is_dir():
+        raise UsageError(
+            f"{quoted(config.split.ledger)} is a folder, not a file.", "Give --ledger a file; it may be new."
+        )
 
 
 def check_clip(config: Clipping, store: Store) -> None:
@@ -221,8 +277,7 @@ def check_clip(config: Clipping, store: Store) -> None:
         )
     if not config.clip.model:
         raise UsageError("No model is given, whose tokenizer measures the rows.", "Give one with --model.")
-    if not (Path(config.clip.model) / TOKENIZER_JSON).is_file():
-        raise missing_tokenizer(Path(config.clip.model))
+    _check_tokenizer(Path(config.clip.model), "--model")
 
 
 def look(what: str, folder: Path, **request: Any) -> Iterator[dict[str, Any]]:

@@ -266,13 +266,23 @@ def clip(arguments: argparse.Namespace) -> int:
 
 def _model(arguments: argparse.Namespace) -> Path:
     """The folder of the model that --model names; a folder with nothing but a tokenizer will do."""
+    from seedbed.checkpoint.marker import CONFIG
     from seedbed.checkpoint.tokenizer_files import TOKENIZER_JSON
     from seedbed.cli.model_choice import choose_model
     from seedbed.cli.store_option import store
+    from seedbed.errors import UsageError
     from seedbed.files import normal_path
+    from seedbed.runs.store import is_run
+    from seedbed.text import quoted
 
-    if (folder := normal_path(arguments.model)) and (folder / TOKENIZER_JSON).is_file():
+    folder = normal_path(arguments.model)
+    if (folder / TOKENIZER_JSON).is_file():
         return folder
+    if folder.is_dir() and not (is_run(folder) or (folder / CONFIG).is_file()):
+        raise UsageError(
+            f"{quoted(arguments.model)} has neither {CONFIG} nor {TOKENIZER_JSON}, so it is not a model folder.",
+            "Give --model a run, or a folder with the tokenizer of a model.",
+        )
     return choose_model(store(getattr(arguments, "runs", None)), arguments.model, None).model_path()
 
 
@@ -335,7 +345,7 @@ def shown(text: str, trained: bool) -> str:  # a pair from a list
 
 def check(arguments: argparse.Namespace) -> int:
     """Check a dataset; exit status 1 if evaluation answers leak, or if a row is in both parts."""
-    from seedbed.cli.console import say, say_json
+    from seedbed.cli.console import say, say_json, width
     from seedbed.errors import EXIT_FAILURE
     from seedbed.presentation.dataset import check_lines, is_sound
 
@@ -343,7 +353,7 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(found)
     else:
-        for line in check_lines(found):
+        for line in check_lines(found, width()):
             say(line)
     return 0 if is_sound(found) else EXIT_FAILURE
 

@@ -150,7 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
         return launch
 
     if arguments.background:
-        return in_background(start(), as_json=arguments.json)
+        return in_background(start(), as_json=arguments.json, result="seedbed evaluate --show")
     from seedbed.cli.follow import follow
     from seedbed.presentation.evaluation import read_results
 
@@ -209,8 +209,8 @@ def resolved(
     return resolve(EVALUATE, sets=arguments.sets, flags=flags, base=base)
 
 
-def in_background(launch: Launch, *, as_json: bool) -> int:
-    """Wait until the job has started, and print the task's id or status."""
+def in_background(launch: Launch, *, as_json: bool, result: str = "") -> int:
+    """Wait until the job has started, and print the task's id or status. `result`: the command that shows its result."""
     from seedbed import actions
     from seedbed.cli.console import note, say, say_json
     from seedbed.runs.status import status
@@ -221,8 +221,9 @@ def in_background(launch: Launch, *, as_json: bool) -> int:
         return 0
     say(launch.run.id)
     if sys.stdout.isatty():
-        note(f"The evaluation continues in the background. Watch it: seedbed status {launch.run.id}")
-        note(f"Its results, when it is completed: seedbed evaluate --show {launch.run.id}")
+        note(f"The task continues in the background. Watch it: seedbed status {launch.run.id}")
+        if result:
+            note(f"Its result, when it is completed: {result} {launch.run.id}")
     return 0
 
 

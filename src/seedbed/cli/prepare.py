@@ -80,7 +80,7 @@ _HELP = {
     "--fim-rate": ("SHARE", "share of pieces with a gap; the others are plain text (default: 0.5)"),
     "--context": ("WHAT", "file (default), or repository: show other files of the repository before the gap"),
     "--edits": ("N", "also up to N gaps from each commit: the lines that it added to a file (default: 0)"),
-    "--branch": ("NAME", "the branch to read (default: the current one)"),
+    "--branch": ("NAME", "the branch to read (default: the current one, and the files as they are in the folder)"),
     "--since": ("DATE", "only commits after this date, such as 2026-11-01 or '90 days'"),
     "--max-commits": ("N", "the most commits, newest first (default: all)"),
     "--answer": ("FORM", "edits (default): search/replace edits; diff: a unified diff"),
@@ -206,20 +206,27 @@ def confirm_models(config: Preparation) -> None:
 
 def start_and_follow(arguments: argparse.Namespace, kind: str, wanted: Resolved[Any]) -> int:
     """Start a task that makes a dataset, and follow it; `--json` prints the description of the dataset at the end."""
-    from seedbed.actions.preparing import start_dataset_task
+    from seedbed.actions.preparing import discard, start_dataset_task
     from seedbed.cli.evaluate import in_background
     from seedbed.cli.follow import follow
+    from seedbed.errors import EXIT_USAGE
     from seedbed.runs.store import chosen_store
 
+    store = chosen_store(arguments.runs)
+    started: list[Launch] = []
+
     def start() -> Launch:
-        store = chosen_store(arguments.runs)
-        return start_dataset_task(store, kind, wanted, arguments.out, arguments.name, sys.argv, force=arguments.force)
+        launch = start_dataset_task(store, kind, wanted, arguments.out, arguments.name, sys.argv, force=arguments.force)
+        started.append(launch)
+        return launch
 
     if arguments.background:
         return in_background(start(), as_json=arguments.json)
-    if arguments.json:
-        return follow(start, as_json=True, report=print_description)
-    return follow(start, as_json=False)
+    code = follow(start, as_json=arguments.json, report=print_description if arguments.json else None)
+    if code == EXIT_USAGE:  # nothing can be made of the input, so there is no task to go on with
+        for launch in started:
+            discard(store, launch.run)
+    return code
 
 
 def print_description(task: RunDir) -> None:

@@ -48,5 +48,5 @@ def run(arguments: argparse.Namespace) -> int:
         doing = "it leaves the queue" if queued else wording.until_it_stops(request.current.view)
         say(f"Asked {run_id} to stop; {doing}. `seedbed status {name}` shows when it has stopped.")
     else:
-        say(f"{run_id} is {after['status']}{at_step(after['step'])}. Continue: seedbed resume {name}")
+        say(f"{run_id} is {after['status']}{at_step(after['step'])}. {wording.after_a_stop(after['status'], name)}")
     return 1 if arguments.wait and after["status"] in ("failed", "lost") else 0

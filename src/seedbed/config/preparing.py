@@ -98,7 +98,10 @@ class FimConfig(Table, frozen=True, kw_only=True):
 class CommitsConfig(Table, frozen=True, kw_only=True):
     """The table `commits`: which commits become examples, and in which form."""
 
-    branch: Annotated[str, Meta(description="The branch to read; by default the current one.")] = ""
+    branch: Annotated[
+        str,
+        Meta(description="The branch to read; by default the current one, and source files as they are in the folder."),
+    ] = ""
     all_branches: Annotated[bool, Meta(description="Read all branches, those of remotes included.")] = False
     since: Annotated[
         str,

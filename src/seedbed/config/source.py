@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from seedbed import text
+from seedbed.config.spelling import did_you_mean, nearest
 from seedbed.errors import UsageError
 from seedbed.files import expand_home
 
@@ -19,6 +22,9 @@ FORMS = {
     "hf": "hf:NAME[:CONFIG][@COLUMN]",
 }
 """The word that `data.source` begins with -> how the whole source is written."""
+
+_MOST_ENTRIES = 1000
+"""The most entries of a folder that are looked at for a path that may have been meant."""
 
 
 class Address(NamedTuple):
@@ -155,5 +161,31 @@ def unknown_source(source: str) -> UsageError:
     near = difflib.get_close_matches(source.partition(":")[0].lower(), FORMS, n=1, cutoff=0.5)
     meant = f"Did you mean {FORMS[near[0]]}? " if near else ""
     if "/" in source and ":" not in source:
-        meant = f"The path does not exist. For a dataset on the Hugging Face Hub, write hf:{source}. "
+        meant = f"The path does not exist. {_nearest_to(source, path)}"
     return UsageError(f"Unknown data source {text.quoted(source)}.", meant + forms)
+
+
+def _nearest_to(source: str, path: Path) -> str:
+    """What a path that does not exist may have meant: a dataset with a similar path or beside it, or a name on the Hub."""
+    part, above = path, path.parent
+    while not above.is_dir() and above != above.parent:
+        part, above = above, above.parent
+    rest = path.relative_to(part)  # `part` is the first folder that is missing
+    datasets = [name for name in _folders(above) if is_dataset(str(Path(name) / rest), above)]
+    near = [text.printable(str(above / name / rest)) for name in nearest(part.name, datasets)]
+    if near:
+        return did_you_mean(near)
+    if part == path and datasets:
+        return f"Datasets in {text.quoted(above)}: {text.listed(datasets, 5)}. "
+    if part != path and source.count("/") == 1 and not source.startswith(("/", ".", "~")):
+        return f"For a dataset on the Hugging Face Hub, write hf:{source}. "
+    return f"There is no {'dataset' if part == path else text.quoted(part.name)} in {text.quoted(above)}. "
+
+
+def _folders(folder: Path) -> list[str]:
+    """The names of the folders in a folder, without hidden ones; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(each.name for each in islice(entries, _MOST_ENTRIES) if each.is_dir() and each.name[0] != ".")
+    except OSError:
+        return []

@@ -18,7 +18,7 @@ from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record
 from seedbed.curation.report.writing import write_report
 from seedbed.curation.result import most_frequent
-from seedbed.errors import SeedbedError
+from seedbed.errors import UsageError
 
 
 def assemble(
@@ -26,7 +26,7 @@ def assemble(
 ) -> Description:
     """Write the dataset and put it in the place of `output`, as a whole or not at all.
 
-    `meta`: the task's meta.json, for the command that is recorded. Raises SeedbedError if there is not one record.
+    `meta`: the task's meta.json, for the command that is recorded. Raises UsageError if there is not one record.
     """
     check = Ticker(check)
     drops = Drops()
@@ -36,7 +36,7 @@ def assemble(
         drops.add(part.drops)
     numbers = unique_rows(parts, drops, check)
     if not numbers:
-        raise SeedbedError(
+        raise UsageError(
             "Nothing of the input can be used: " + (most_frequent(drops) or "it has no content") + ".",
             f"{missing[0].text} {missing[0].hint}"
             if (missing := preparer.missing(drops))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from seedbed import files
 from seedbed.config.directories import cache_dir
@@ -19,28 +22,43 @@ from seedbed.curation.repositories import git, harvest
 from seedbed.curation.repositories.harvest import Found
 from seedbed.curation.repositories.history import HistoryOptions
 from seedbed.curation.repositories.licence_gate import licence_at_head
+from seedbed.curation.repositories.names import Names, owner_of
 from seedbed.curation.steps import Unit
 from seedbed.errors import UsageError
 from seedbed.text import quoted
 
 CLONES = "repositories"
 """The folder in the cache for repositories that were cloned."""
-Finder = Callable[[str, Preparation, Drops, bool], Sequence[Unit]]
 
 
-def units_of(config: Preparation, drops: Drops, *, update: bool = True) -> list[Unit]:
+class Finding(NamedTuple):
+    """What all inputs share while their units are found."""
+
+    config: Preparation
+    drops: Drops
+    update: bool
+    check: Callable[[], None] | None
+    names: Names
+
+
+Finder = Callable[[str, Finding], Sequence[Unit]]
+
+
+def units_of(
+    config: Preparation, drops: Drops, *, update: bool = True, check: Callable[[], None] | None = None
+) -> list[Unit]:
     """The units of all inputs, in a fixed order. What is not read at all is counted in `drops`.
 
     `update`: whether a repository that was cloned before gets what is new. Only one process may do that: the units of the
-    others must be the same, and git refuses two at a time.
+    others must be the same, and git refuses two at a time. `check` is called several times a second during a clone.
 
     Raises UsageError if an input does not exist or has nothing of the wanted kind.
     """
-    find = FINDERS[config.prepare.what]
+    find, finding = FINDERS[config.prepare.what], Finding(config, drops, update, check, Names())
     found: list[Unit] = []
     for name in config.prepare.inputs:
         with files.explained(Path(name)):
-            found += find(name, config, drops, update)
+            found += find(name, finding)
     if not found:
         names = ", ".join(quoted(name) for name in config.prepare.inputs)
         since = (
@@ -50,24 +68,31 @@ def units_of(config: Preparation, drops: Drops, *, update: bool = True) -> list[
     return found
 
 
-def _logs(name: str, config: Preparation, drops: Drops, update: bool) -> Sequence[Unit]:
-    return log_units([name], config.logs)
+def _logs(name: str, finding: Finding) -> Sequence[Unit]:
+    return log_units([name], finding.config.logs)
 
 
-def _fim(name: str, config: Preparation, drops: Drops, update: bool) -> Sequence[Unit]:
-    return [*fim_units(Path(name), _fim_options(config)), *_edits(Path(name), config)]
+def _fim(name: str, finding: Finding) -> Sequence[Unit]:
+    path, config = Path(name), finding.config
+    units = fim_units(path, _fim_options(config))
+    shown = None
+    if units:
+        shown = finding.names.add(*owner_of(units[0].repository, path))
+        units = [replace(unit, tree=replace(unit.tree, name=shown)) for unit in units]
+    return [*units, *_edits(path, config, shown)]
 
 
-def _edits(path: Path, config: Preparation, name: str | None = None) -> Sequence[Unit]:
+def _edits(path: Path, config: Preparation, name: str | None) -> Sequence[Unit]:
     """The units for gaps from the edits of commits, if these are wanted."""
     if config.fim.edits == 0:
         return []
     commits = _commit_options(config)
     options = EditOptions(history=commits.history, per_commit=config.fim.edits, max_files=commits.examples.max_files)
-    return edit_units(path, _fim_options(config), options, name=name)
+    return edit_units(path, _fim_options(config, config.commits.branch), options, name=name)
 
 
-def _fim_options(config: Preparation) -> FimOptions:
+def _fim_options(config: Preparation, commit: str = "") -> FimOptions:
+    """`commit`: the branch whose files are read; "": those in the folder."""
     asked, fim = config.prepare, config.fim
     samples = SampleOptions(max_tokens=asked.most_tokens, fim_rate=fim.rate, psm_rate=1 - fim.spm_rate, seed=asked.seed)
     return FimOptions(
@@ -75,13 +100,16 @@ def _fim_options(config: Preparation) -> FimOptions:
         tokenizer=Path(asked.tokenizer_folder) if asked.tokenizer_folder else None,
         samples=samples,
         untracked=fim.untracked,
+        commit=commit or None,
         licences=asked.licences,
         context=fim.context,
     )
 
 
-def _commits(name: str, config: Preparation, drops: Drops, update: bool) -> Sequence[Unit]:
-    return commit_units(Path(name), _commit_options(config), licence_of=licence_at_head)
+def _commits(name: str, finding: Finding) -> Sequence[Unit]:
+    path = Path(name)
+    shown = finding.names.add(*owner_of(git.open_repository(path), path))
+    return commit_units(path, _commit_options(finding.config), name=shown, licence_of=licence_at_head)
 
 
 def _commit_options(config: Preparation) -> CommitOptions:
@@ -102,25 +130,26 @@ def _commit_options(config: Preparation) -> CommitOptions:
     )
 
 
-def _harvest(name: str, config: Preparation, drops: Drops, update: bool) -> Sequence[Unit]:
+def _harvest(name: str, finding: Finding) -> Sequence[Unit]:
     found: list[Unit] = []
-    branch = config.commits.branch
-    for each in _repositories(name, drops, update):
+    config, branch = finding.config, finding.config.commits.branch
+    for each in _repositories(name, finding):
         place = each.repository.place
-        found += fim_units(place, _fim_options(config), name=each.name)
         if branch and git.commit_hash(each.repository, branch) is None:
-            drops.drop(harvest.STEP, "no branch with this name: commits are not read", each.name)
+            finding.drops.drop(harvest.STEP, "repository without a branch of this name", each.name)
             continue
+        found += fim_units(place, _fim_options(config, branch), name=each.name)
         found += _edits(place, config, each.name)
         found += commit_units(place, _commit_options(config), name=each.name, licence_of=licence_at_head)
     return found
 
 
-def _repositories(name: str, drops: Drops, update: bool) -> list[Found]:
+def _repositories(name: str, finding: Finding) -> list[Found]:
     """The repositories below a folder, or the one at an address, which is cloned into the cache."""
     if harvest.is_url(name):
-        return [harvest.clone(name, cache_dir() / CLONES, update=update)]
-    return harvest.find_repositories(Path(name), drops)
+        clones = cache_dir() / CLONES
+        return [harvest.clone(name, clones, update=finding.update, check=finding.check, names=finding.names)]
+    return harvest.find_repositories(Path(name), finding.drops, finding.names)
 
 
 FINDERS: dict[str, Finder] = {"logs": _logs, "fim": _fim, "commits": _commits, "harvest": _harvest}

@@ -23,8 +23,9 @@ from seedbed.curation.parts import Ticker
 from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record, encode
 from seedbed.curation.report.writing import write_report
+from seedbed.curation.result import most_frequent
 from seedbed.curation.steps import Step, through
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
 
 CLEAN, UNIQUE = "clean", "unique"
 _LOCK_POLL_S = 0.1
@@ -142,7 +143,11 @@ class Merger:
 
         None if there are none. Raises SeedbedError if one cannot be read.
         """
+        from seedbed.curation.splitting.ledger import read_ledger
+
         ledgers = [*own, *(folder / layout.LEDGER for folder in self.inputs)]
+        for path in filter(Path.is_file, ledgers):
+            read_ledger(path)  # an error names the file that has it
         lines = [line for path in ledgers if path.is_file() for line in path.read_bytes().splitlines()]
         if not lines:
             return None
@@ -236,7 +241,10 @@ class Merger:
 
     def _finish(self, phase: str, rows: int, drops: Drops, facts: dict[str, Any]) -> PhaseResult:
         if not rows:
-            raise SeedbedError("No rows are left.", "Look at the reports of the inputs, or use other options.")
+            raise UsageError(
+                f"No rows are left: {most_frequent(drops) or 'the inputs have none'}.",
+                "Look at the reports of the inputs, or use other options.",
+            )
         drops.mask(lambda text: text)
         size_bytes = (self.work / f"{phase}.jsonl").stat().st_size
         result = PhaseResult(

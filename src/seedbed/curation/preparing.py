@@ -12,6 +12,7 @@ import msgspec
 from seedbed.config.preparing import Preparation
 from seedbed.curation.commits.units import CommitUnit
 from seedbed.curation.drops import Drops
+from seedbed.curation.fim.edit_units import EditUnit
 from seedbed.curation.inputs import units_of
 from seedbed.curation.logs.shortening import ShortenStep
 from seedbed.curation.parts import Part, Ticker, find_part, key_of, make_part
@@ -39,12 +40,15 @@ def is_unreadable(drops: Drops) -> bool:
 class Preparer:
     """Makes the parts of a preparation, one by one. Every process that takes part has one of its own."""
 
-    def __init__(self, config: Preparation, cache: Path, *, update: bool = True) -> None:
+    def __init__(
+        self, config: Preparation, cache: Path, *, update: bool = True, check: Callable[[], None] | None = None
+    ) -> None:
         """`cache`: the folder with the parts and the key of the redaction. Both must be the same for all processes.
 
-        `update`: whether clones that are there get what is new; only one process may do that.
+        `update`: whether clones that are there get what is new; only one process may do that. `check` is called several
+        times a second while a repository is cloned.
         """
-        self.config, self.cache, self._update = config, cache, update
+        self.config, self.cache, self._update, self._check = config, cache, update, check
         self.found = Drops()
         """What was left out while the units were found."""
         settings: dict[str, Any] = msgspec.to_builtins(config)
@@ -59,13 +63,21 @@ class Preparer:
     @cached_property
     def units(self) -> list[Unit]:
         """The units of all inputs, in order. Raises UsageError if there are none."""
-        return units_of(self.config, self.found, update=self._update)
+        return units_of(self.config, self.found, update=self._update, check=self._check)
 
     @cached_property
     def _clones(self) -> list[Missing]:
         """What the shallow and partial clones lack whose commits are read."""
         repositories = dict.fromkeys(unit.repository for unit in self.units if isinstance(unit, CommitUnit))
         return [found for each in repositories if (found := missing_of(each)) is not None]
+
+    def without_commits(self) -> tuple[int, int]:
+        """Of the repositories whose commits are asked for, how many have none that the options select, and how many there are."""
+        if self.config.prepare.what == "fim" and not self.config.fim.edits:
+            return 0, 0
+        having = {unit.repository for unit in self.units if isinstance(unit, CommitUnit | EditUnit)}
+        found = {unit.repository for unit in self.units if isinstance(unit, OfRepository)} - {None}
+        return len(found - having), len(found)
 
     def missing(self, drops: Drops) -> list[Missing]:
         """What the clones lack. A partial clone may have all that is needed: only what was left out (`drops`) tells."""

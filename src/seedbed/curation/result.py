@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import Description
+from seedbed.curation.report.wording import leakage_messages
 from seedbed.text import plural, size
 
 
@@ -15,6 +16,7 @@ def sentences(description: Description) -> list[str]:
     lines = [f"{description.name}: {plural(rows, 'row')}, {size(total)}."]
     if drops.total:
         lines.append(f"Left out: {most_frequent(drops)}.")
+    lines += leakage_messages(description.facts)
     clipped = description.settings.get("clip") if description.made == "clip" else None
     if isinstance(clipped, dict) and clipped.get("most_tokens"):
         lines.append(f"Trained on from that model, every row fits with --context {clipped['most_tokens']}.")
@@ -22,7 +24,18 @@ def sentences(description: Description) -> list[str]:
 
 
 def most_frequent(drops: Drops, most: int = 6) -> str:
-    """The most frequent reasons, with their counts."""
-    reasons = [f"{count:,} {reason}" for (_, reason), count in drops.counts.most_common(most)]
-    rest = len(drops.counts) - most
+    """The most frequent reasons, each with its count in brackets, and with those of its steps if it has several."""
+    steps: dict[str, dict[str, int]] = {}
+    for (step, reason), count in drops.counts.most_common():
+        steps.setdefault(reason, {})[step] = count
+    order = sorted(steps, key=lambda reason: -sum(steps[reason].values()))
+    reasons = [f"{reason} ({_counted(steps[reason])})" for reason in order[:most]]
+    rest = len(order) - most
     return "; ".join(reasons) + (f"; {plural(rest, 'other reason')}" if rest > 0 else "")
+
+
+def _counted(steps: dict[str, int]) -> str:
+    """How often each step left something out for one reason; the steps are named if there are several."""
+    if len(steps) == 1:
+        return f"{sum(steps.values()):,}"
+    return ", ".join(f"{count:,} in {step}" for step, count in steps.items())

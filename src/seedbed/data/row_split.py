@@ -15,6 +15,7 @@ from seedbed.events import Emit, Message
 
 _NAME = 32
 """Digits of the fingerprint in the name of a split in the cache."""
+_REPEATS = "the beginning of a longer conversation, or shows an answer that is held out"
 
 
 def split_folder(folder: Path, description: Description, cache: Path, emit: Emit, check: Check) -> Path:
@@ -30,12 +31,15 @@ def split_folder(folder: Path, description: Description, cache: Path, emit: Emit
         run_interruptibly(lambda: verify(folder, description), check)
         _split(folder, place, check)
     rows = {name: sum(1 for _ in (place / name).open("rb")) for name in (TRAIN, EVAL)}
+    whole = description.files[RECORDS].rows
+    dropped = whole - sum(rows.values())
+    repeated = f" {dropped:,} {'is' if dropped == 1 else 'are'} left out: {_REPEATS}." if dropped else ""
     emit(
         Message(
             level="info",
             code="held-out",
-            text=f"{description.name} is not split, so {rows[EVAL]:,} of its {sum(rows.values()):,} rows are held out for "
-            "validation.",
+            text=f"{description.name} is not split, so {rows[EVAL]:,} of its {whole:,} rows "
+            f"{'is' if rows[EVAL] == 1 else 'are'} held out for validation.{repeated}",
             why="They are chosen as `seedbed data merge` does: rows of one session, commit or file stay together.",
         )
     )

@@ -88,7 +88,7 @@ class RowEncoder:
 
     def nothing(self, name: str) -> SeedbedError:
         """The error if no row gave a sample for the model `name`."""
-        why = "; ".join(f"{count:,} {reason}" for reason, count in self.left_out.most_common(5))
+        why = "; ".join(f"{reason} ({count:,})" for reason, count in self.left_out.most_common(5))
         return SeedbedError(
             f"No row can be evaluated with {quoted(name)}: {why or 'there is none'}.",
             "Use a longer --context, or rows for which the tokenizer has a template and markers.",

@@ -147,12 +147,14 @@ def _peek(request: Request, folder: Path, description: Description) -> Iterator[
 
 
 def contains(record: Record, wanted: str) -> bool:
-    """Whether a text is in a row: in what it says, or in where it came from, such as its path or commit.
+    """Whether a text is in a row: in what it says, or in where it came from, such as its path or commit; or begins its id.
 
     The parts of a row with a gap are one text. Arguments of tool calls are searched as JSON and as the values in it.
     """
     origin = record.provenance
     places = (origin.repository, origin.path, origin.commit, origin.session, origin.agent, origin.file)
+    if record.id.startswith(wanted):
+        return True
     if any(wanted in text for text in (whole_text(record), *texts_of(record), record.tools, *places) if text):
         return True
     calls = [call.function for message in record.messages or () for call in message.tool_calls or ()]

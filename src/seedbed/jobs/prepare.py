@@ -43,7 +43,7 @@ def run(task_dir: Path, lifecycle: Lifecycle) -> str:
     config: Preparation = frozen_config(lifecycle.run)
     output = output_of(lifecycle.run)
     assert output is not None
-    preparer = Preparer(config, cache_dir())
+    preparer = Preparer(config, cache_dir(), check=lifecycle.check_requests)
     with parts_in_use():
         return _prepare(preparer, output, lifecycle)
 
@@ -53,6 +53,7 @@ def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle) -> str:
         units = preparer.units
     total = sum(unit.size_bytes for unit in units)
     lifecycle.emit(Message(level="info", code="units", text=f"Reading {plural(len(units), 'part')} of the input."))
+    _warn_of_no_commits(preparer, lifecycle)
     shallow = preparer.missing(Drops())
     _warn(shallow, lifecycle)
     with phase(lifecycle.emit, "prepare"):
@@ -71,6 +72,18 @@ def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle) -> str:
     for line in sentences(description):
         lifecycle.emit(Message(level="info", code=RESULT, text=line))
     return "completed"
+
+
+def _warn_of_no_commits(preparer: Preparer, lifecycle: Lifecycle) -> None:
+    """Say how many repositories have no commit that the options select, so that only their files are read."""
+    without, whole = preparer.without_commits()
+    if not without:
+        return
+    since = preparer.config.commits.since
+    which = "The repository has" if whole == 1 else f"{without:,} of {whole:,} repositories have"
+    text = f"{which} no commit{f' since {since}' if since else ''}: only source files are read there."
+    hint = "Use an earlier --since, or leave it out." if since else ""
+    lifecycle.emit(Message(level="warning", code="commits", text=text, hint=hint))
 
 
 def _warn(clones: Sequence[Missing], lifecycle: Lifecycle) -> None:

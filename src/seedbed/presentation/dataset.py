@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from seedbed.curation.folder import describe
-from seedbed.curation.report.terminal import wrapped
+from seedbed.curation.report.terminal import NARROWEST, wrapped
+from seedbed.curation.report.wording import pair_text
 from seedbed.curation.result import sentences
 from seedbed.errors import SeedbedError
 from seedbed.runs.store import RunDir
@@ -24,7 +25,7 @@ def summary(task: RunDir, width: int) -> list[str]:
     output = output_of(task)
     if output is None:
         raise SeedbedError("The task does not say where its dataset is.", f"Look at {task.path}.")
-    return sentences(describe(output))
+    return [part for line in sentences(describe(output)) for part in wrapped(line, max(width, NARROWEST))]
 
 
 def length_lines(found: Mapping[str, Any], width: int) -> list[str]:
@@ -92,6 +93,10 @@ def peeked_lines(row: Mapping[str, Any]) -> Iterator[list[tuple[str, bool]]]:
     yield line
 
 
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
 def is_sound(found: Mapping[str, Any]) -> bool:
     """Whether a check found nothing wrong: no row in both parts, and at most one of a hundred answers visible."""
     if not found["is_split"]:
@@ -99,26 +104,25 @@ def is_sound(found: Mapping[str, Any]) -> bool:
     return not found["rows_in_both"] and not found["groups_in_both"] and found["rate"] <= _MOST_LEAKED
 
 
-def check_lines(found: Mapping[str, Any]) -> list[str]:
-    """What a check found, as lines."""
-    rows = ", ".join(f"{count:,} rows in {printable(name)}" for name, count in found["rows"].items())
+def check_lines(found: Mapping[str, Any], width: int) -> list[str]:
+    """What a check found, as lines of at most `width` characters (at least 40)."""
+    return [part for line in _found(found) for part in wrapped(line, max(width, NARROWEST))]
+
+
+def _found(found: Mapping[str, Any]) -> list[str]:
+    rows = ", ".join(f"{plural(count, 'row')} in {printable(name)}" for name, count in found["rows"].items())
     made = [f"The files are unchanged: {rows}."]
     if not found["is_split"]:
         return [*made, "It is not split, so there are no leaks to measure. `seedbed data merge` splits it."]
-    if found["rows_in_both"]:
-        made.append(f"{plural(found['rows_in_both'], 'row')} of the evaluation part are in the training part, too.")
-    if found["groups_in_both"]:
-        made.append(
-            f"{plural(found['groups_in_both'], 'evaluation row')} belong to groups that have training rows, too."
-        )
-    answers = plural(found["answers"], "evaluation answer")
-    made.append(f"{found['leaked']:,} of {answers} ({found['rate']:.1%}) are more than half visible in training rows.")
-    if found["too_short"]:
-        made.append(f"{plural(found['too_short'], 'answer')} are too short to be measured.")
+    if both := found["rows_in_both"]:
+        made.append(f"{plural(both, 'row')} of the evaluation part {_is(both)} in the training part, too.")
+    if both := found["groups_in_both"]:
+        made.append(f"{plural(both, 'evaluation row')} {_is(both)} in groups that have training rows, too.")
+    answers, leaked = plural(found["answers"], "evaluation answer"), found["leaked"]
+    made.append(f"{leaked:,} of {answers} ({found['rate']:.1%}) {_is(leaked)} more than half visible in training rows.")
+    if short := found["too_short"]:
+        made.append(f"{plural(short, 'answer')} {_is(short)} too short to be measured.")
     if found["worst"]:
         made.append("The most visible ones:")
-        made += [
-            f"  {each['share']:>4.0%}  {printable(each['eval_row'])} in {printable(each['train_row'])}"
-            for each in found["worst"][:5]
-        ]
+        made += [f"  {printable(pair_text(each))}" for each in found["worst"][:5]]
     return made

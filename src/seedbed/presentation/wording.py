@@ -204,6 +204,15 @@ def line(event: Event) -> tuple[str, str] | None:
     return None
 
 
+def after_a_stop(status: str, name: str) -> str:
+    """What to do with a run that was asked to stop and has ended with this status; `name`: as it is given in commands."""
+    if status == "completed":
+        return f"It had ended before it was stopped: `seedbed status {name}` shows its result."
+    if status == "failed":
+        return f"`seedbed status {name}` shows why; `seedbed resume {name}` tries it again."
+    return f"Continue: seedbed resume {name}"
+
+
 def until_it_stops(view: View) -> str:
     """What a job still does after a request to stop, as part of a sentence: `it finishes this step and saves`."""
     if view.simulated:  # its steps take no time of this machine, and it saves nothing

@@ -180,6 +180,8 @@ def _what_to_do(run: RunDir, current: CurrentStatus) -> str:
         return current.view.hint or ""
     if current.status == "completed":
         return f"`seedbed status {run.id}` shows its result."
+    if current.status == "failed":
+        return f"`seedbed status {run.id}` shows why; `seedbed resume {run.id}` tries it again."
     if current.status in OVER:
         return f"`seedbed resume {run.id}` continues it; `seedbed status {run.id}` shows why it ended."
     return f"`seedbed status {run.id}` shows what it is doing."

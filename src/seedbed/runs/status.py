@@ -200,7 +200,8 @@ def status(run: RunDir, current: CurrentStatus | None = None) -> dict[str, Any]:
         hint = f"`seedbed resume {run.id} --early-stop 0` continues to step {view.steps}; --more-steps N trains N more steps."
     if current.status == "lost":
         reason = _why_lost(run, current)
-        hint = f"`seedbed resume {run.id}` " + ("continues from the last checkpoint." if latest else "starts it again.")
+        again = "starts it again." if meta.get("output") is None else "continues it with what is not done yet."
+        hint = f"`seedbed resume {run.id}` " + ("continues from the last checkpoint." if latest else again)
     return {
         "id": run.id,
         "name": labels.name,

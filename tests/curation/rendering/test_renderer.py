@@ -280,6 +280,13 @@ class TestLeftOut:
         assert drops.counts == {("render", reason): 1}
         assert drops.samples[0].where.startswith("a.jsonl:the id")
 
+    def test_a_long_chat_that_the_template_refuses_is_counted_once(self) -> None:
+        refusing = "{% if messages[0].content == 'Be brief!' %}{{ raise_exception('no') }}{% endif %}" + PLAIN
+        turns = [(role, f"{number} lines of text") for number in range(40) for role in ("user", "assistant")]
+        drops = Drops()
+        assert samples(chat(("system", "Be brief!"), *turns), refusing, drops, max_tokens=64) == []
+        assert drops.counts == {("render", "the chat template refuses the chat"): 1}
+
     def test_a_template_that_does_not_end_costs_only_the_chat(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(template_process, "_COMMAND", (*template_process._COMMAND[:-1], "1"))
         endless = (

@@ -55,6 +55,20 @@ def test_rows_reasons_distributions_and_settings_are_compared(tmp_path: Path) ->
     assert "prefix of a longer row (split)" in "\n".join(narrow)
 
 
+def test_settings_that_only_one_of_two_kinds_has_are_counted(tmp_path: Path) -> None:
+    own = {"fim": {"rate": 0.5, "context": "file"}, "quality": {"filters": False, "note": ""}}
+    other = {"split": {"salt": "x"}, "quality": {"filters": True, "note": "n"}}
+    first, second = (
+        dataset(tmp_path / name, [chat("q", "a")], settings=each) for name, each in (("a", own), ("b", other))
+    )
+    found = compared(first, second)
+    assert found.settings == [("quality.filters", "False", "True"), ("quality.note", "none", "n")]
+    text = " ".join(difference_lines(found, 80))
+    assert "3 settings that only one of them can have" in text
+    assert "fim.rate" not in text
+    assert "values redacted" not in text, "neither has any"
+
+
 def test_leaks_duplicates_sets_mixes_and_time_are_compared(tmp_path: Path) -> None:
     facts = [
         {

@@ -54,19 +54,20 @@ def test_lines_say_what_there_is(summary: Summary) -> None:
 
 def test_tokens_leaks_sets_and_duplicates_are_said(summary: Summary) -> None:
     summary.tokens = measured()
-    pair = {"share": 0.4, "eval_row": "git app 1", "train_row": "git app 2"}
+    pair = {"share": 0.4, "train_share": 0.3, "eval_row": "git app a.py, row 1", "train_row": "git app a.py, row 2"}
     summary.facts = {
-        "leakage": {"answers": 2, "leaked": 0, "worst": [pair]},
+        "leakage": {"answers": 2, "leaked": 0, "worst": [pair], "messages": ["No chat row is evaluated."]},
         "evaluation_sets": [{"name": "eval.jsonl", "items": 164, "repeated": 5, "dropped": 7}],
         "duplicates": {"records": 40, "exact": 4, "near": 2, "clustered": 10},
     }
-    text = "\n".join(lines(summary, 100))
+    text = "\n".join(lines(summary, 120))
     for shown in (
         "1k tokens; 25 % of them are trained",
         "at a context of 64 tokens of small: 9 whole, 1 shortened, 2 left out",
         "3 packed rows, 98.76 % full",
         "markers, prefix find the same tokens",
-        "the most visible one to 40%: git app 1 in git app 2",
+        "the most visible one: 40% of an answer of git app a.py, row 1 is in training rows, 30% in git app a.py, row 2",
+        "No chat row is evaluated.",
         "5 of 164 items of eval.jsonl repeated; left out for it: 7 rows",
         "Tokens of a row (median 10, longest 70)",
         "Duplicates among 40 rows",

@@ -14,6 +14,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.repositories import git
 from seedbed.curation.repositories.harvest import clone
 from seedbed.curation.repositories.history import HistoryOptions, list_commits, read_commits, read_patches
+from seedbed.curation.repositories.names import name_of
 from seedbed.errors import SeedbedError
 
 TEXT = "def f():\n    return 1\n"
@@ -90,7 +91,7 @@ def read_all(path: Path) -> None:
     """All that reads a repository."""
     repository = git.open_repository(path)
     assert git.commit_hash(repository)
-    assert git.name_of(repository)
+    assert name_of(repository)
     assert not git.is_shallow(repository)
     files = list(git.tracked_files(repository))
     assert {each.path for each in files} >= {"f.py", "g.txt"}
@@ -201,7 +202,7 @@ def test_kinds_of_repositories(
     repository = git.open_repository(path)
     assert git.is_repository(path)
     assert git.top_level(path) == path
-    assert (git.is_bare(repository), git.name_of(repository)) == (is_bare, name)
+    assert (git.is_bare(repository), name_of(repository)) == (is_bare, name)
     head = git.commit_hash(repository)
     assert (head is None) == (files == 0)
     assert len(list(git.tracked_files(repository, head))) == files
@@ -246,22 +247,6 @@ def test_a_large_object_is_passed_over_and_the_next_one_read(tmp_path: Path) -> 
         assert objects.read(small, 1000) == (b"y", 1)
 
 
-@pytest.mark.parametrize(
-    ("url", "name"),
-    [
-        ("https://user:password@github.com/owner/app.git", "owner/app"),
-        ("git@github.com:owner/app.git", "owner/app"),
-        ("ssh://git@host:2222/group/sub/app/", "group/sub/app"),
-        ("/home/me/app", None),
-        ("file:///home/me/app", None),
-        ("https://host/../../etc", None),
-        ("https://host/own er/\x1b[31mapp", None),
-    ],
-)
-def test_names_in_urls_have_no_credentials_and_no_local_paths(url: str, name: str | None) -> None:
-    assert git.name_in_url(url) == name
-
-
 def test_messages_have_no_credentials_and_no_control_characters() -> None:
     said = git.message(b"fatal: unable to access 'https://me:secret@host/x': \x1b[31mno\n")
     assert "secret" not in said
@@ -274,11 +259,16 @@ def test_a_missing_git_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         git.executable()
 
 
-def test_a_clone_has_the_name_of_its_source(tmp_path: Path) -> None:
-    repository = GitRepository(tmp_path / "app")
-    repository.commit("Add the file f", {"f.py": TEXT})
-    repository.git("clone", "-q", str(repository.path), str(tmp_path / "copy"))
-    assert git.name_of(git.open_repository(tmp_path / "copy")) == "app"
+def test_a_long_command_ends_when_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(Exception):  # noqa: N818  # as a request to stop
+        pass
+
+    def stop() -> None:
+        raise Stopped
+
+    monkeypatch.setattr(git, "command", lambda *_, **__: ["sh", "-c", "sleep 60 & sleep 60"])
+    with pytest.raises(Stopped):  # its children have its pipes, so it would last a minute if they were left
+        git.run(None, "clone", check=stop)
 
 
 def test_authors_of_a_damaged_history_are_known_as_far_as_it_can_be_read(tmp_path: Path) -> None:

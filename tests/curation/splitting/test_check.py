@@ -20,7 +20,9 @@ def test_a_shuffle_of_rows_is_caught_with_the_rows_that_show_the_answers(tmp_pat
     assert found.rate > 0.3
     assert found.worst[0].share == 1.0
     for pair in found.worst:
-        assert pair.eval_row == pair.train_row  # windows of the same file
+        assert pair.train_share <= pair.share
+        assert pair.eval_row != pair.train_row  # windows of the same file, which their ids tell apart
+        assert pair.eval_row.partition(", row ")[0] == pair.train_row.partition(", row ")[0]
 
 
 def test_a_split_of_seedbed_passes(tmp_path: Path) -> None:
@@ -29,6 +31,18 @@ def test_a_split_of_seedbed_passes(tmp_path: Path) -> None:
     _, where = split_of(tmp_path, records)
     parts = [write(tmp_path / f"{number}.jsonl", by_split(records, where, number)) for number in (0, 1)]
     assert visible_answers(parts[:1], parts[1:], lambda _: None).leaked == 0
+
+
+def test_the_check_names_the_worst_pairs_of_the_split_in_the_same_order(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    shared = [prose(rng, 30) for _ in range(6)]
+    records = [text_row("\n".join([prose(rng, 20 + n % 40), *rng.sample(shared, n % 2)])) for n in range(120)]
+    result, where = split_of(tmp_path, records)
+    assert len({(each.share, each.train_share) for each in result.leakage.worst}) > 1
+    for seed in (1, 2):
+        random.Random(seed).shuffle(records)  # of rows that show as much, the order in the file does not decide
+        parts = [write(tmp_path / f"{number}.jsonl", by_split(records, where, number)) for number in (0, 1)]
+        assert list(visible_answers(parts[:1], parts[1:], lambda _: None).worst) == result.leakage.worst
 
 
 def test_short_answers_count_only_if_they_say_something(tmp_path: Path) -> None:

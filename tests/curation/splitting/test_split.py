@@ -290,6 +290,24 @@ def test_the_ledger_has_no_text_and_a_damaged_one_is_refused(tmp_path: Path) -> 
         split_of(tmp_path, records, ledger=ledger)
 
 
+def test_a_ledger_that_keeps_far_more_in_evaluation_than_wanted_is_told_with_numbers(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    records = [chat(prose(rng, 20), prose(rng, 40), links=[f"session:{n}"]) for n in range(100)]
+    result, where = split_of(tmp_path, records)
+    assert result.leakage.messages == []
+    ledger = add_to_ledger(tmp_path, result)
+    sessions = [link for each in by_split(records, where, 1) for link in each.links or ()]
+    more = [chat(prose(rng, 20), prose(rng, 40), links=[link]) for link in sessions for _ in range(3)]
+    again, _ = split_of(tmp_path, [*records, *more], ledger=ledger)
+    old, rows = len(sessions), len(records) + len(more)
+    assert again.eval_rows == old + len(more)
+    assert again.leakage.wanted_rows == round(0.15 * rows)
+    (message,) = again.leakage.messages
+    assert message.startswith(f"{old + len(more)} of {rows} rows ({(old + len(more)) / rows:.0%}) are for evaluation")
+    assert f"{old} were evaluated before, and {len(more)} belong to the same groups" in message
+    assert "--ledger FILE" in message
+
+
 def test_rows_come_with_their_split_and_group(tmp_path: Path) -> None:
     rng = random.Random(1)
     records = [chat(prose(rng, 20), prose(rng, 40), links=[f"session:{n // 2}"]) for n in range(60)]

@@ -25,6 +25,7 @@ from seedbed.curation.repositories.history import (
     read_commits,
     read_patches,
 )
+from seedbed.curation.repositories.names import name_of
 from seedbed.text import legible
 
 VERSION = 2
@@ -133,7 +134,7 @@ def commit_units(
     below = folder_within(repository, path)
     hashes, unreadable = list_commits(repository, options.history, below)
     ranges = commit_ranges(hashes)
-    shown = name or git.name_of(repository)
+    shown = name or name_of(repository)
     return [
         CommitUnit(
             repository=repository,

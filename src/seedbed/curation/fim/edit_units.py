@@ -73,7 +73,7 @@ class EditUnit(msgspec.Struct, kw_only=True, frozen=True):
     """A range of the commits of a repository, the oldest first."""
 
     tree: Tree
-    """Says the name of the repository, and which licence its files have today."""
+    """Says the name of the repository, and which licence its files have today, in the folder or the commit of the options."""
     repository: Repository
     hashes: str
     """The hashes of the commits, each with a newline."""
@@ -266,7 +266,7 @@ def edit_units(path: Path, fim: FimOptions, options: EditOptions, *, name: str |
 
     Raises UsageError if there is no repository, or for an unknown branch or date. An empty one has no units.
     """
-    tree, entries = open_tree(path)
+    tree, entries = open_tree(path, commit=fim.commit)
     repository = tree.repository
     if repository is None:
         raise UsageError(

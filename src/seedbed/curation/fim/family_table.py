@@ -10,6 +10,8 @@ import msgspec
 from seedbed.errors import UsageError
 from seedbed.text import listed, quoted
 
+LEAST_TOKENS = 64
+"""The fewest tokens that a row of code may be cut to: its markers, its end and what is kept free need up to half of them."""
 PARTS = ("prefix", "suffix", "middle")
 
 

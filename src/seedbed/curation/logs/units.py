@@ -15,7 +15,7 @@ from seedbed.curation.logs.options import STEP, LogOptions
 from seedbed.curation.logs.sniff import Search, Sniffed, search
 from seedbed.curation.record import Record
 from seedbed.curation.steps import Unit
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import UsageError
 from seedbed.files import normal_path
 from seedbed.text import listed, printable, quoted
 
@@ -90,7 +90,7 @@ def find_units(path: Path, format: str | None = None, options: LogOptions | None
     """The units of logs in a file or folder, in the order of their names; the last counts the files that are not read.
 
     `format`: a name of FORMATS, or None to find the format of each file by its content. Raises UsageError if the path
-    does not exist or the format is unknown, and SeedbedError if no file there has conversations.
+    does not exist, the format is unknown, or no file there has conversations.
     """
     if format is not None and format not in FORMATS:
         raise UsageError(f"There is no format {quoted(printable(format))}.", f"Formats: {', '.join(FORMATS)}.")
@@ -101,7 +101,7 @@ def find_units(path: Path, format: str | None = None, options: LogOptions | None
     if not found.found:
         names = listed([f"{printable(name)} ({printable(reason)})" for name, reason in found.unknown], 5)
         seen = f" Not read: {names}." if names else ""
-        raise SeedbedError(
+        raise UsageError(
             f"No logs of a known format are in {quoted(path)}.{seen}",
             f"Formats: {', '.join(FORMATS)}. Name one with --format to read files as it.",
         )

@@ -276,6 +276,7 @@ class Renderer:
         sizes = Sizes(self.encode, max(EXACT_CHARACTERS, self.max_tokens // 2))
         untrained: dict[int, Message] = {}
         numbers = {id(each): number for number, each in enumerate(messages)}
+        refused: set[str] = set()
         left = trained_turns(record)
         upto_last = messages[: left[-1] + 1] if left else []
         length = sum(map(sizes.of, upto_last))
@@ -289,7 +290,7 @@ class Renderer:
                         untrained[number] = msgspec.structs.replace(each, trained=False)
                     upto[number] = untrained[number]
             part = msgspec.structs.replace(record, messages=upto)
-            sample, turns = self._fitting(record, part, program, sizes, drops)
+            sample, turns = self._fitting(record, part, program, sizes, drops, refused)
             if sample is not None:
                 yield sample
             covered = {left[-1], *(numbers.get(id(each), -1) for each in turns)}
@@ -298,9 +299,12 @@ class Renderer:
             self._note_length(record, sizes.rendered(upto_last))
 
     def _fitting(
-        self, record: Record, part: Record, program: ChatProgram, sizes: Sizes, drops: Drops
+        self, record: Record, part: Record, program: ChatProgram, sizes: Sizes, drops: Drops, refused: set[str]
     ) -> tuple[tuple[Record, Sample] | None, list[Message]]:
-        """The sample of the last turn of a part of a record, with as much before it as fits, and the turns it trains."""
+        """The sample of the last turn of a part of a record, with as much before it as fits, and the turns it trains.
+
+        `refused`: the reasons for which the template refused turns of this record; each is counted once.
+        """
         assert self.max_tokens is not None
         length = sum(map(sizes.of, part.messages or ()))
         clipper = ChatClipper(part, length, self.max_tokens, sizes)
@@ -314,7 +318,9 @@ class Renderer:
             (answer,) = program.ask_aside([chat])
             if not answer.samples:
                 problem = answer.problem or "unlocated"
-                _drop(drops, record, _REASONS.get(problem, problem), answer.message)
+                if problem not in refused:
+                    refused.add(problem)
+                    _drop(drops, record, _REASONS.get(problem, problem), answer.message)
                 return None, []
             (sample,) = self._encoded(answer.samples)
             if sample is None or 1 not in sample.trained:

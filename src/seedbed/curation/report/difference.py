@@ -14,8 +14,8 @@ from seedbed.curation.record import content_id
 from seedbed.curation.report.drawing import large
 from seedbed.curation.report.summary import Summary
 from seedbed.curation.report.terminal import NARROWEST, cells, filled, wrapped
-from seedbed.curation.report.wording import DIMENSIONS, KINDS, mappings, number
-from seedbed.text import listed, printable
+from seedbed.curation.report.wording import DIMENSIONS, KINDS, by_rule, mappings, number
+from seedbed.text import listed, plural, printable
 
 ID_BYTES = 8
 _SPLITS = {layout.TRAIN: "train", layout.EVAL: "eval", layout.RECORDS: "records"}
@@ -65,6 +65,8 @@ class Difference(msgspec.Struct, kw_only=True):
     left_out: list[Change]
     settings: list[tuple[str, str, str]]
     """Settings that differ, with both values."""
+    settings_of_one: int
+    """Settings that only one of the two has, since it is of another kind; they are not among `settings`."""
 
 
 def difference(first: tuple[Path, Description, Summary], second: tuple[Path, Description, Summary]) -> Difference:
@@ -92,7 +94,10 @@ def difference(first: tuple[Path, Description, Summary], second: tuple[Path, Des
         added=len(after) - kept,
         removed=len(before) - kept,
         moved=dict(sorted(moved.items())),
-        counts=[*_changes(_totals(old), _totals(new)), *_largest(_changes(_found(old), _found(new)))],
+        counts=[
+            *(each for each in _changes(_totals(old), _totals(new)) if each.before or each.after),
+            *_largest(_changes(_found(old), _found(new))),
+        ],
         lengths=[each for each in _changes(_quantiles(old), _quantiles(new)) if each.before != each.after],
         mixes={title: found for title in MIXES if (found := _largest(_changes(_mix(old, title), _mix(new, title))))},
         tokens=_changes(_measured(old), _measured(new)) if not why and old.tokens and new.tokens else [],
@@ -106,6 +111,7 @@ def difference(first: tuple[Path, Description, Summary], second: tuple[Path, Des
         },
         left_out=_largest(_changes(_reasons(old), _reasons(new))),
         settings=_settings(old.settings, new.settings),
+        settings_of_one=len(_of_one(old.settings, new.settings)),
     )
 
 
@@ -168,7 +174,7 @@ def _mix(summary: Summary, title: str) -> dict[str, int]:
         "Tool calls": contents.conversations.tool_calls,
         "How gaps were chosen": contents.gaps.spans,
         "Order of the parts of gaps": contents.gaps.orders,
-        "Values redacted": {rule: values for rule, (values, _) in contents.redactions.items()},
+        "Values redacted": by_rule({rule: values for rule, (values, _) in contents.redactions.items()}),
     }
     return found[title]
 
@@ -236,9 +242,20 @@ def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple
     old, new = dict(_flat(before)), dict(_flat(after))
     return [
         (name, old.get(name, "(not set)"), new.get(name, "(not set)"))
-        for name in sorted({*old, *new})
+        for name in sorted({*old, *new} - _of_one(before, after))
         if old.get(name) != new.get(name)
     ]
+
+
+def _of_one(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """The settings of tables that only one version has: it is of another kind."""
+    return {
+        name for one, other in ((before, after), (after, before)) for name, _ in _flat(one) if _table(name) not in other
+    }
+
+
+def _table(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
@@ -246,7 +263,7 @@ def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
         if isinstance(value, dict):
             yield from _flat(value, f"{before}{name}.")
         else:
-            yield before + name, str(value)
+            yield before + name, "none" if value is None or value in ("", [], ()) else str(value)
 
 
 def difference_lines(found: Difference, width: int = 80) -> list[str]:
@@ -280,6 +297,9 @@ def difference_lines(found: Difference, width: int = 80) -> list[str]:
         ]
         if len(found.settings) > MOST_LINES:
             made.append(f"  and {listed([name for name, _, _ in found.settings[MOST_LINES:]])}")
+    if found.settings_of_one:
+        count = plural(found.settings_of_one, "setting")
+        made += ["", f"The two are of different kinds: {count} that only one of them can have, not shown."]
     return [part for line in made for part in wrapped(line, width)]
 
 

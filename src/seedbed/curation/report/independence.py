@@ -7,7 +7,7 @@ from typing import Any
 
 from seedbed.curation.report.drawing import Check, card, facts, percent, safe, small, table
 from seedbed.curation.report.summary import Summary
-from seedbed.curation.report.wording import LEVELS, MOST_LEAKED, mappings, number
+from seedbed.curation.report.wording import LEVELS, MOST_LEAKED, leakage_messages, mappings, number
 from seedbed.text import plural, shorten
 
 WORST = 3
@@ -43,8 +43,9 @@ def sets_check(summary: Summary) -> Check | None:
     repeated = sum(number(each, "repeated") for each in sets)
     if not dropped:
         return Check(title, True, f"No row repeats any of {plural(items, 'item')} of {plural(len(sets), 'set')}.")
+    was = "was" if dropped == 1 else "were"
     return Check(
-        title, True, f"{plural(dropped, 'row')} that repeated {repeated:,} of {plural(items, 'item')} were left out."
+        title, True, f"{plural(dropped, 'row')} that repeated {repeated:,} of {plural(items, 'item')} {was} left out."
     )
 
 
@@ -68,7 +69,7 @@ def independence(summary: Summary) -> str:
         ("Rows that earlier versions evaluated", f"{number(found, 'old_rows'):,}"),
         ("Answers too short to be measured", f"{number(found, 'too_short'):,}"),
     ]
-    messages = "".join(small(str(each)) for each in found.get("messages", []))
+    messages = "".join(map(small, leakage_messages(summary.facts)))
     cards = card("How rows were kept apart", facts(pairs) + messages, wide=True)
     worst = mappings(found, "worst")[:WORST]
     if worst:
@@ -78,9 +79,11 @@ def independence(summary: Summary) -> str:
 
 def _pair(pair: Mapping[str, Any]) -> str:
     share = float(pair.get("share", 0))
+    alone = float(pair.get("train_share", share))
+    most = f"training rows, {alone:.0%} in " if alone < share else ""
     return (
         f'<div class="pair"><b>{share:.0%}</b><p>of an answer of <code>{safe(pair.get("eval_row", ""))}</code> is in '
-        f"<code>{safe(pair.get('train_row', ''))}</code></p><pre>"
+        f"{most}<code>{safe(pair.get('train_row', ''))}</code></p><pre>"
         f"{safe(shorten(' '.join(str(pair.get('answer', '')).split()), EXCERPT))}</pre></div>"
     )
 

@@ -27,7 +27,7 @@ from seedbed.curation.report.style import STYLE
 from seedbed.curation.report.summary import Summary
 from seedbed.curation.report.tally import Share
 from seedbed.curation.report.token_part import histogram, lengths, template_check
-from seedbed.curation.report.wording import CHARACTERS_PER_TOKEN, DIMENSIONS, KINDS, mappings, number
+from seedbed.curation.report.wording import CHARACTERS_PER_TOKEN, DIMENSIONS, KINDS, RULES, mappings, number
 from seedbed.text import count, plural, size
 
 MOST_BARS = 12
@@ -186,7 +186,9 @@ def _kinds(summary: Summary) -> str:
             f"Order of the parts: {orders}. {percent(gaps.with_context, gaps.rows)} show other files of the repository."
         )
         spans = _counted(gaps.spans, gaps.rows)
-        shown.append(card(f"How {plural(gaps.rows, 'gap')} were chosen", spans + small(words)))
+        shown.append(
+            card(f"How {plural(gaps.rows, 'gap')} {'was' if gaps.rows == 1 else 'were'} chosen", spans + small(words))
+        )
         shown.append(card(f"Characters of a gap, median {gaps.middles.p50:,}", histogram(gaps.middles, summary)))
     return f'<div class="cards">{"".join(shown)}</div>' if shown else ""
 
@@ -195,10 +197,10 @@ def _safety(summary: Summary) -> str:
     contents = summary.contents
     if contents.redactions:
         rows = [
-            Row(rule, values, 0, f"{large(values)} in {plural(found, 'row')}")
+            Row(RULES.get(rule, rule), values, 0, f"{large(values)} in {plural(found, 'row')}")
             for rule, (values, found) in list(contents.redactions.items())[: MOST_BARS * 2]
         ]
-        words = f"{contents.redacted_rows:,} rows have placeholders in the place of these values. The values are stored nowhere."
+        words = f"Rows with placeholders in the place of these values: {contents.redacted_rows:,}. The values are stored nowhere."
         secrets = bars(rows) + small(words)
     else:
         secrets = '<p class="soft">Nothing was replaced.</p>'

@@ -10,7 +10,16 @@ from seedbed.curation.report.drawing import large, percent, power_of_two
 from seedbed.curation.report.measured import Measured
 from seedbed.curation.report.summary import Summary
 from seedbed.curation.report.tally import Lengths, Share
-from seedbed.curation.report.wording import CHARACTERS_PER_TOKEN, DIMENSIONS, KINDS, mappings, number
+from seedbed.curation.report.wording import (
+    CHARACTERS_PER_TOKEN,
+    DIMENSIONS,
+    KINDS,
+    by_rule,
+    leakage_messages,
+    mappings,
+    number,
+    pair_text,
+)
 from seedbed.text import count, listed, plural, printable, size
 
 MOST_LINES = 8
@@ -65,8 +74,8 @@ def _independence(summary: Summary) -> Iterator[str]:
         return
     yield f"{number(leakage, 'leaked'):,} of {number(leakage, 'answers'):,} evaluation answers visible in training rows"
     for each in mappings(leakage, "worst")[:1]:
-        where = f"{printable(str(each.get('eval_row', '')))} in {printable(str(each.get('train_row', '')))}"
-        yield f"the most visible one to {float(each.get('share', 0)):.0%}: {where}"
+        yield f"the most visible one: {printable(pair_text(each))}"
+    yield from map(printable, leakage_messages(summary.facts))
     for each in mappings(summary.facts, "evaluation_sets"):
         yield (
             f"{number(each, 'repeated'):,} of {plural(number(each, 'items'), 'item')} of {printable(str(each.get('name', '')))} "
@@ -87,7 +96,7 @@ def _tokens(found: Measured) -> Iterator[str]:
     yield f"at a context of {fitted.context:,} tokens of {printable(found.model)}: {said}"
     yield f"{plural(fitted.packed_rows, 'packed row')}, {int(fitted.fill * 10_000) / 100:.2f} % full"
     for reason, rows in fitted.drops[:MOST_REASONS]:
-        yield f"  {rows:,} {printable(reason)}"
+        yield f"  {printable(reason)}: {rows:,}"
     for each in found.templates:
         if each.problem:
             yield f"chat template refused for {printable(each.name)}: {printable(each.problem)}"
@@ -126,7 +135,7 @@ def _parts(summary: Summary) -> Iterator[tuple[str, list[_Line]]]:
         )
     if contents.redactions:
         values = {rule: found for rule, (found, _) in contents.redactions.items()}
-        yield "Secrets and personal data replaced", _counted(values)
+        yield "Secrets and personal data replaced", _counted(by_rule(values))
     if summary.left_out:
         total = sum(each.count for each in summary.left_out)
         rows = [_Line(f"{each.reason} ({each.step})", each.count, "") for each in summary.left_out]

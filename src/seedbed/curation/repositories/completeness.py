@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from seedbed.curation.repositories import git
 from seedbed.curation.repositories.git import Repository
+from seedbed.curation.repositories.names import name_of
 from seedbed.text import printable
 
 
@@ -21,7 +22,7 @@ class Missing(NamedTuple):
 def missing_of(repository: Repository) -> Missing | None:
     """What a shallow or partial clone lacks; None if it has all, as far as its config says."""
     command = f"git -C {shlex.quote(printable(str(repository.place)))} fetch"
-    name = git.name_of(repository)
+    name = name_of(repository)
     if git.is_shallow(repository):
         return Missing(
             "shallow",

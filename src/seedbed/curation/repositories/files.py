@@ -22,7 +22,8 @@ from seedbed.curation.repositories.languages import (
     language_of_path,
     language_of_text,
 )
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.curation.repositories.names import name_of, names_of_path
+from seedbed.errors import UsageError
 from seedbed.text import printable, quoted
 
 STEP = "files"
@@ -87,9 +88,7 @@ def open_tree(path: Path, *, commit: str | None = None, untracked: bool = False)
     path = path.resolve()
     try:
         repository = git.open_repository(path)
-    except git.GitError:
-        raise
-    except SeedbedError:
+    except UsageError:
         repository = None
     if repository is not None:
         tree, entries = _of_repository(path, repository, commit, untracked)
@@ -122,7 +121,7 @@ def _of_repository(
         others = (each for each in git.untracked_files(repository) if each.startswith(below))
         entries += [Entry(each.rstrip("/"), "040000" if each.endswith("/") else "", tracked=False) for each in others]
     tree = Tree(
-        name=git.name_of(repository),
+        name=name_of(repository),
         top=None if from_commit else top,
         repository=repository,
         commit=head,
@@ -171,7 +170,9 @@ def _of_folder(path: Path) -> tuple[Tree, list[Entry]]:
         for each in listed
         if "/.seedbed/" not in f"/{each}" and not any(each.startswith(folder) for folder in ours)
     ]
-    tree = Tree(name=printable(path.name) or "folder", top=path, repository=None, commit=None, from_commit=False)
+    tree = Tree(
+        name=(names_of_path(str(path)) or ("folder",))[0], top=path, repository=None, commit=None, from_commit=False
+    )
     return tree, _sorted(entries)
 
 

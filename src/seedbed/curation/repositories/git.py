@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import IO, Self
 import msgspec
 
 from seedbed.config.environment import env
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import printable, quoted, shorten
 
 _INHERITED = (
@@ -41,7 +42,7 @@ _SETTINGS = (
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 _STDERR_BYTES = 65536
 _CHUNK = 1 << 20
-_NAME_PART = re.compile(r"[A-Za-z0-9._~+-]+")
+_POLL_S = 0.2
 
 
 class GitError(SeedbedError):
@@ -153,21 +154,41 @@ def run(
     protocol: str = "none",
     cwd: Path | None = None,
     settings: Sequence[str] = (),
+    check: Callable[[], None] | None = None,
 ) -> bytes:
-    """The whole output of a short git command. Raises GitError with git's message if it fails."""
-    done = subprocess.run(
+    """The whole output of a git command. Raises GitError with git's message if it fails.
+
+    `check` is called several times a second while git works; what it raises ends git, with all that git has started.
+    """
+    process = subprocess.Popen(
         command(repository, *arguments, settings=settings),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=environment(protocol),
         cwd=cwd or "/",
         start_new_session=True,
-        check=False,
     )
-    if done.returncode != 0:
+    try:
+        stdout, stderr = _output(process, check)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the group of its own session
+        process.communicate()
+        raise
+    if process.returncode != 0:
         where = f" in {quoted(printable(str(repository.place)))}" if repository else ""
-        raise GitError(f"`git {arguments[0]}` failed{where}: {message(done.stderr)}")
-    return done.stdout
+        raise GitError(f"`git {arguments[0]}` failed{where}: {message(stderr)}")
+    return stdout
+
+
+def _output(process: subprocess.Popen[bytes], check: Callable[[], None] | None) -> tuple[bytes, bytes]:
+    while check is not None:
+        try:
+            return process.communicate(timeout=_POLL_S)
+        except subprocess.TimeoutExpired:
+            check()
+    return process.communicate()
 
 
 def message(stderr: bytes) -> str:
@@ -205,13 +226,16 @@ def is_repository(path: Path) -> bool:
 
 
 def open_repository(path: Path) -> Repository:
-    """The repository that has `path`, which may be a folder within it. Raises SeedbedError if there is none."""
+    """The repository that has `path`, which may be a folder within it. Raises UsageError if there is none.
+
+    Raises GitError for a repository that git cannot read.
+    """
     start = path.absolute()
     for folder in (start, *start.parents):
         if (found := repository_at(folder)) is not None:
             run(found, "rev-parse", "--git-dir")  # a broken config, or a format of a newer git, is told here
             return found
-    raise SeedbedError(f"{quoted(printable(str(path)))} is not in a git repository.", "Check the path.")
+    raise UsageError(f"{quoted(printable(str(path)))} is not in a git repository.", "Check the path.")
 
 
 def top_level(path: Path) -> Path:
@@ -316,35 +340,6 @@ def _names_in_commits(repository: Repository) -> set[bytes]:
                     header = (objects.read(digest, _CHUNK)[0] or b"").partition(b"\n\n")[0]
                     named.update(re.findall(rb"(?m)^(?:author|committer) (.*?) <", header))
     return named
-
-
-def name_of(repository: Repository) -> str:
-    """A name without credentials and local paths: that of its remote `origin`, such as owner/name, else of its folder.
-
-    Clones of one repository have the same name, so that their files and commits are known to be the same.
-    """
-    try:
-        url = run(repository, "config", "--local", "--get", "remote.origin.url").decode("utf-8", "replace").strip()
-    except GitError:
-        url = ""
-    if (name := name_in_url(url)) is not None:
-        return name
-    if url.startswith(("/", "file://")) and (last := url.rstrip("/").removesuffix(".git").rpartition("/")[2]):
-        return printable(last)  # a clone of a folder: that has the same files and commits
-    folder = common_dir(repository)  # that of the main worktree
-    folder = folder.parent if folder.name == ".git" else folder
-    return printable(folder.name.removesuffix(".git")) or "repository"
-
-
-def name_in_url(url: str) -> str | None:
-    """The path of a URL, such as `owner/name`; None for a local path, a file URL, and anything odd."""
-    scp = re.fullmatch(r"(?:[^/@:]+@)?[^/@:]{2,}:(?!/)(.+)", url)
-    found = re.fullmatch(r"(?:https?|ssh|git)://[^/]+/(.+)", url)
-    path = (scp or found)[1] if (scp or found) else ""  # type: ignore[index]
-    parts = path.rstrip("/").removesuffix(".git").split("/")
-    if path and len(parts) <= 5 and all(_NAME_PART.fullmatch(part) and set(part) != {"."} for part in parts):
-        return "/".join(parts)
-    return None
 
 
 class Objects:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,7 @@ from seedbed.config.spelling import any_of
 from seedbed.curation.drops import Drops
 from seedbed.curation.repositories import git
 from seedbed.curation.repositories.git import GitError, Repository
+from seedbed.curation.repositories.names import Names, name_of, names_of
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import make_dir, publish_dir, remove_tree, temporary_dir
 from seedbed.text import printable, quoted
@@ -40,18 +41,19 @@ def is_url(given: str) -> bool:
     return _URL.fullmatch(given) is not None or (_SCP.fullmatch(given) is not None and not Path(given).exists())
 
 
-def find_repositories(folder: Path, drops: Drops) -> list[Found]:
+def find_repositories(folder: Path, drops: Drops, names: Names | None = None) -> list[Found]:
     """Every repository below a folder, in order of their paths: nested ones, submodules and bare ones, each once.
 
     The worktrees of one repository share their history, so that the first is taken. Symbolic links to folders are not
     followed, so that none leads out of the folder or in circles; links and folders that cannot be read are counted in
-    `drops`. Raises UsageError if there is no such folder, or no repository in it.
+    `drops`. `names`: those of repositories that were found elsewhere. Raises UsageError if there is no such folder, or no
+    repository in it.
     """
     if not folder.is_dir():
         raise UsageError(f"{quoted(printable(str(folder)))} is not a folder.", "Check the path.")
     found: list[Found] = []
     seen: dict[Path, str] = {}
-    names: set[str] = set()
+    names = names or Names()
     for repository in _walk(folder.resolve(), folder.resolve(), drops):
         where = _relative(repository.place, folder.resolve())
         try:
@@ -63,10 +65,9 @@ def find_repositories(folder: Path, drops: Drops) -> list[Found]:
             drops.drop(STEP, "worktree of a repository that is read already", where, seen[shared])
             continue
         seen[shared] = where
-        name = git.name_of(repository)
-        if name in names:  # such as two folders of the same name, or two clones of the same remote
-            name = f"{name} ({where})"
-        names.add(name)
+        # Two folders may have the same name, and so have two clones of the same remote.
+        known = names_of(repository)
+        name = names.add(known, shared) if where == "." else names.add(known[:1], shared, where)
         found.append(Found(repository=repository, name=name))
     if not found:
         raise UsageError(
@@ -139,33 +140,36 @@ def remote_refs(url: str) -> list[str]:
     return [line.partition("\t")[2] for line in said.decode("utf-8", "replace").splitlines()]
 
 
-def clone(url: str, folder: Path, *, update: bool = True) -> Found:
+def clone(
+    url: str, folder: Path, *, update: bool = True, check: Callable[[], None] | None = None, names: Names | None = None
+) -> Found:
     """Clone a repository, bare, with all its branches and its whole history, into a folder of its own below `folder`.
 
     Nothing is checked out, and nothing of it can start a program. A clone that is there already gets what is new, unless
     `update` is False. If another process clones the same address, this one waits for it and uses its clone. Stored
-    passwords are not used. Raises UsageError for other protocols, and SeedbedError with what git says if it fails; then
-    nothing is left behind.
+    passwords are not used. `check` is called several times a second meanwhile. Raises UsageError for other protocols, and
+    SeedbedError with what git says if it fails; then, and if `check` raises, nothing is left behind.
     """
     protocol = check_url(url)
     target = make_dir(folder, 0o700) / clone_name(url)
-    if not update and (repository := git.repository_at(target)) is not None:
-        return Found(repository=repository, name=git.name_of(repository))
-    with locks.alone(target.with_name(f".{target.name}.lock")):
-        repository = _cloned(url, protocol, target, update=update)
-    return Found(repository=repository, name=git.name_of(repository))
+    repository = None if update else git.repository_at(target)
+    if repository is None:
+        with locks.alone(target.with_name(f".{target.name}.lock"), check):
+            repository = _cloned(url, protocol, target, update=update, check=check)
+    return Found(repository=repository, name=(names or Names()).add((name_of(repository),), target, target.stem))
 
 
-def _cloned(url: str, protocol: str, target: Path, *, update: bool) -> Repository:
+def _cloned(url: str, protocol: str, target: Path, *, update: bool, check: Callable[[], None] | None) -> Repository:
     """The clone of an address at `target`, made or updated. Only one process at a time may do that."""
     repository = git.repository_at(target)
     if repository is not None:
         if update:
-            _update(repository, url, protocol)
+            _update(repository, url, protocol, check)
     else:
         prepared = temporary_dir(target.parent, target.name)
         try:
-            _git(url, protocol, "clone", "--bare", "--no-local", "--template=", "--quiet", "--", url, str(prepared))
+            arguments = ("clone", "--bare", "--no-local", "--template=", "--quiet", "--", url, str(prepared))
+            _git(url, protocol, *arguments, check=check)
             # The URL is stored without its credentials: they are in no file of ours.
             stored = git.without_credentials(url)
             git.run(git.Repository(git_dir=prepared, top=None), "config", "remote.origin.url", stored)
@@ -177,17 +181,25 @@ def _cloned(url: str, protocol: str, target: Path, *, update: bool) -> Repositor
     return repository
 
 
-def _update(repository: Repository, url: str, protocol: str) -> None:
+def _update(repository: Repository, url: str, protocol: str, check: Callable[[], None] | None) -> None:
     """Get new commits, and the branches as they are now."""
     refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-    _git(url, protocol, "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--", url, *refs, repository=repository)
+    arguments = ("fetch", "--quiet", "--prune", "--no-write-fetch-head", "--", url, *refs)
+    _git(url, protocol, *arguments, repository=repository, check=check)
 
 
-def _git(url: str, protocol: str, *arguments: str, repository: Repository | None = None, what: str = "cloned") -> bytes:
+def _git(
+    url: str,
+    protocol: str,
+    *arguments: str,
+    repository: Repository | None = None,
+    what: str = "cloned",
+    check: Callable[[], None] | None = None,
+) -> bytes:
     """What git prints. `what`: what could not be done with the address if it fails."""
     shown = git.without_credentials(url)
     try:
-        return git.run(repository, *arguments, protocol=protocol)
+        return git.run(repository, *arguments, protocol=protocol, check=check)
     except GitError as error:
         said = error.message.partition("failed")[2].replace(url, shown)
         raise SeedbedError(

@@ -27,7 +27,9 @@ class Pair(NamedTuple):
     """An evaluation row and the training row that shows most of one of its answers."""
 
     share: float
-    """The share of the answer that is seen there."""
+    """The share of the answer that is seen in training rows."""
+    train_share: float
+    """The share of the answer that is seen in `train_row` alone."""
     eval_row: int
     answer: int
     """Which answer of the evaluation row, among those that are measured."""
@@ -244,13 +246,14 @@ class Gate:
     def _worst(self) -> tuple[Pair, ...]:
         train = self.split == TRAIN
         shares = np.where(self._answers_in_eval(), self.answers.contained(train), 0)
-        worst = np.argsort(-shares, kind="stable")[: WORST * 4]
+        worst = np.lexsort((np.array(self.answers.rows, np.int64), -shares))[: WORST * 4]
         pairs = []
         for answer, shown in self.answers.seen_in(worst[shares[worst] > 0], train).items():
             if shown:
                 row = self._most(shown)
                 owner = self.answers.rows[answer]
-                share = len(shown[row]) / self.answers.sizes(answer)[0]
-                pairs.append(Pair(share, owner, answer - self.answers.rows.index(owner), row))
-        pairs.sort(key=lambda each: (-each.share, each.eval_row, each.train_row))
+                there = len(shown[row]) / self.answers.sizes(answer)[0]
+                which = answer - self.answers.rows.index(owner)
+                pairs.append(Pair(float(shares[answer]), there, owner, which, row))
+        pairs.sort(key=lambda each: (-each.share, each.eval_row, each.answer))
         return tuple(pairs[:WORST])

@@ -18,7 +18,7 @@ from seedbed.curation.splitting.answers import Runs, Table, runs_of_answers, spa
 from seedbed.curation.splitting.containment import ACT
 from seedbed.curation.splitting.fingerprints import hash64
 from seedbed.curation.splitting.scan import Rows
-from seedbed.errors import SeedbedError
+from seedbed.errors import UsageError
 from seedbed.text import quoted
 
 VERSION = 1
@@ -64,7 +64,7 @@ def _stays(link: str) -> bool:
 
 
 def read_ledger(path: Path) -> list[Entry]:
-    """The entries of a ledger, each row once. Raises SeedbedError if a line is no entry of a known version."""
+    """The entries of a ledger, each row once. Raises UsageError if a line is no entry of a known version."""
     found: dict[str, Entry] = {}
     decoder = msgspec.json.Decoder(Entry)
     with path.open("rb") as lines:
@@ -75,12 +75,12 @@ def read_ledger(path: Path) -> list[Entry]:
                 entry = decoder.decode(line)
                 entry.runs()
             except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
-                raise SeedbedError(
+                raise UsageError(
                     f"Line {number} of the evaluation ledger {quoted(path)} cannot be read ({error}).",
                     "Restore the file. Without it, old evaluation rows could enter training.",
                 ) from None
             if entry.version != VERSION:
-                raise SeedbedError(
+                raise UsageError(
                     f"The evaluation ledger {quoted(path)} has version {entry.version}; this Seedbed reads {VERSION}.",
                     "Use a newer Seedbed.",
                 )

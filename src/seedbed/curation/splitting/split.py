@@ -11,8 +11,9 @@ import numpy as np
 
 from seedbed.curation.drops import SAMPLE_CHARACTERS, Drops
 from seedbed.curation.record import Record
+from seedbed.curation.report.wording import pair_text
 from seedbed.curation.splitting.answers import NO_ROW, Answers, measured_answers
-from seedbed.curation.splitting.assign import DROPPED, EVAL, TRAIN, wanted
+from seedbed.curation.splitting.assign import DROPPED, EVAL, OVERSHOOT, TRAIN, wanted
 from seedbed.curation.splitting.containment import Spool, contained_pairs
 from seedbed.curation.splitting.content import answers_of
 from seedbed.curation.splitting.gate import Gate, Outcome, Pair
@@ -21,7 +22,7 @@ from seedbed.curation.splitting.ledger import Entry, entry_of, old_rows, read_le
 from seedbed.curation.splitting.ranges import read_parts
 from seedbed.curation.splitting.scan import KINDS, Rows, scan
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.text import printable, shorten
+from seedbed.text import plural, printable, shorten
 
 STEP = "split"
 EXCERPT = 200
@@ -49,8 +50,11 @@ class LeakedPair(msgspec.Struct, kw_only=True, frozen=True):
     """An evaluation row and the training row that shows most of one of its answers."""
 
     share: float
+    """The share of the answer that is seen in training rows."""
+    train_share: float
+    """The share of the answer that is seen in `train_row` alone."""
     eval_row: str
-    """Where it came from."""
+    """Where it came from, and the beginning of its id."""
     train_row: str
     answer: str
     """How that answer of the evaluation row begins."""
@@ -74,6 +78,8 @@ class Leakage(msgspec.Struct, kw_only=True, frozen=True):
     returned_rows: int
     old_rows: int
     """Evaluation rows that are there because of the ledger."""
+    wanted_rows: int
+    """The evaluation rows that the options ask for."""
     messages: list[str]
     worst: list[LeakedPair]
 
@@ -153,7 +159,7 @@ def split(
         drops.note(STEP, "fingerprint in too many rows to compare", pairs.frequent)
     if pairs.widespread:
         drops.note(STEP, "row that is part of many others", pairs.widespread)
-    leakage = _leakage(rows, gate.groups, outcome, old)
+    leakage = _leakage(rows, gate.groups, outcome, old, same, size.rows)
     _check(leakage, outcome, options.max_leaked)
     known = {entry.row for entry in entries}
     evaluated = np.flatnonzero(outcome.split == EVAL)
@@ -184,6 +190,11 @@ def where_of(record: Record) -> str:
     return printable(" ".join(each for each in place if each)) or record.id
 
 
+def row_name(record: Record) -> str:
+    """Where a record came from, and the beginning of its id, which tells it from others of the same place."""
+    return f"{where_of(record)}, row {record.id[:8]}"
+
+
 def _count_drops(rows: Rows, groups: Groups, outcome: Outcome, drops: Drops) -> None:
     for numbers, reason in (
         (groups.prefix, "prefix of a longer row"),
@@ -194,7 +205,9 @@ def _count_drops(rows: Rows, groups: Groups, outcome: Outcome, drops: Drops) -> 
             drops.drop(STEP, reason, where_of(record), "\n".join(answers_of(record))[:SAMPLE_CHARACTERS])
 
 
-def _leakage(rows: Rows, groups: Groups, outcome: Outcome, old: np.ndarray) -> Leakage:
+def _leakage(
+    rows: Rows, groups: Groups, outcome: Outcome, old: np.ndarray, same: np.ndarray, wanted_rows: int
+) -> Leakage:
     kept = groups.group[outcome.split != DROPPED]
     _, sizes = np.unique(kept, return_counts=True)
     return Leakage(
@@ -209,7 +222,8 @@ def _leakage(rows: Rows, groups: Groups, outcome: Outcome, old: np.ndarray) -> L
         joined_groups=outcome.joined,
         returned_rows=outcome.returned,
         old_rows=int((old & (outcome.split == EVAL)).sum()),
-        messages=[*groups.messages, *_unevaluated(rows, outcome)],
+        wanted_rows=wanted_rows,
+        messages=[*groups.messages, *_unevaluated(rows, outcome), *_excess(groups, outcome, same, old, wanted_rows)],
         worst=_worst(rows, outcome.worst),
     )
 
@@ -225,14 +239,31 @@ def _unevaluated(rows: Rows, outcome: Outcome) -> Iterator[str]:
             yield f"No {kind} row is evaluated: the groups of all {len(here):,} are too large, or were not chosen."
 
 
+def _excess(groups: Groups, outcome: Outcome, same: np.ndarray, old: np.ndarray, wanted_rows: int) -> Iterator[str]:
+    """That there are far more evaluation rows than wanted, since the ledger keeps them and their groups in evaluation."""
+    evaluated = outcome.split == EVAL
+    rows, kept = int(evaluated.sum()), int((outcome.split != DROPPED).sum())
+    held = evaluated & np.isin(groups.group, groups.group[old])
+    if rows <= OVERSHOOT * wanted_rows or not held.any():
+        return
+    again, beside = int((evaluated & same).sum()), int((held & ~same).sum())
+    yield (
+        f"{rows:,} of {plural(kept, 'row')} ({rows / kept:.0%}) are for evaluation, and {wanted_rows:,} were wanted: by the "
+        f"evaluation ledger, {again:,} were evaluated before, and {beside:,} belong to the same groups (session, commit or file) "
+        "or show such answers. They never enter training. To choose all anew, merge into another folder with --ledger FILE, a "
+        "new file; results on earlier evaluation rows then say nothing about models trained on the new split."
+    )
+
+
 def _worst(rows: Rows, pairs: Sequence[Pair]) -> list[LeakedPair]:
     numbers = sorted({number for each in pairs for number in (each.eval_row, each.train_row)})
     records = dict(rows.read(numbers))
     return [
         LeakedPair(
             share=round(each.share, 4),
-            eval_row=where_of(records[each.eval_row]),
-            train_row=where_of(records[each.train_row]),
+            train_share=round(each.train_share, 4),
+            eval_row=row_name(records[each.eval_row]),
+            train_row=row_name(records[each.train_row]),
             answer=shorten(measured_answers(records[each.eval_row])[each.answer], EXCERPT),
         )
         for each in pairs
@@ -241,9 +272,7 @@ def _worst(rows: Rows, pairs: Sequence[Pair]) -> list[LeakedPair]:
 
 def _check(leakage: Leakage, outcome: Outcome, most: float) -> None:
     """Refuse a split whose evaluation would measure memory."""
-    pairs = "".join(
-        f"\n  {each.share:.0%} of an answer of {each.eval_row} is in {each.train_row}" for each in leakage.worst[:5]
-    )
+    pairs = "".join(f"\n  {pair_text(msgspec.to_builtins(each))}" for each in leakage.worst[:5])
     if leakage.rate > most:
         raise SeedbedError(
             f"{leakage.leaked:,} of {leakage.answers:,} evaluation answers ({leakage.rate:.1%}) are more than half visible in "
