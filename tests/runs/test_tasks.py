@@ -101,3 +101,14 @@ def test_a_task_whose_process_is_gone_is_continued_not_started_again(tmp_path: P
     found = status(task)
     assert found["status"] == "lost"
     assert "continues it with what is not done yet" in found["hint"]
+
+
+def test_latest_with_tasks_alone_names_the_newest_of_them(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    for name in ("one", "two"):
+        newest = create_task(store, "count", name, "", tmp_path / "out")
+    with pytest.raises(UsageError) as raised:
+        store.find("latest")
+    assert "only tasks" in raised.value.message
+    assert newest.id in raised.value.hint
+    assert store.find(None).id == newest.id

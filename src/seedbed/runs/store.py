@@ -288,6 +288,11 @@ class Store:
                 f'Every run in "{printable(str(self.root))}" is archived.',
                 "Give the name of one (`seedbed runs --all` lists them), or unarchive one.",
             )
+        if not number and (tasks := self._task_names()):
+            raise UsageError(
+                f'There are no runs in "{printable(str(self.root))}" yet, only tasks, which `latest` does not mean.',
+                f"Give no RUN for the newest of them, or its id: {max(tasks)}.",
+            )
         if not number:
             raise UsageError(
                 f'There are no runs in "{printable(str(self.root))}" yet.',
