@@ -27,3 +27,5 @@ def test_what_the_split_says_about_its_evaluation_rows_is_shown() -> None:
         facts={"leakage": {"messages": [said]}},
     )
     assert sentences(made) == ["full: 1 row, 100 B.", said]
+    made.files["eval.jsonl"] = FileFacts(rows=2, size_bytes=100, sha256="")
+    assert sentences(made)[0] == "full: 3 rows, 2 of them for evaluation, 200 B."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedbed.curation.drops import Drops
-from seedbed.curation.folder import Description
+from seedbed.curation.folder import EVAL, Description
 from seedbed.curation.report.wording import leakage_messages
 from seedbed.text import plural, size
 
@@ -13,7 +13,8 @@ def sentences(description: Description) -> list[str]:
     rows = sum(each.rows for each in description.files.values())
     total = sum(each.size_bytes for each in description.files.values())
     drops = Drops.from_json(description.drops)
-    lines = [f"{description.name}: {plural(rows, 'row')}, {size(total)}."]
+    evaluated = f", {description.files[EVAL].rows:,} of them for evaluation" if EVAL in description.files else ""
+    lines = [f"{description.name}: {plural(rows, 'row')}{evaluated}, {size(total)}."]
     if drops.total:
         lines.append(f"Left out: {most_frequent(drops)}.")
     lines += leakage_messages(description.facts)

@@ -308,6 +308,18 @@ def test_a_ledger_that_keeps_far_more_in_evaluation_than_wanted_is_told_with_num
     assert "--ledger FILE" in message
 
 
+def test_far_fewer_evaluation_rows_than_wanted_are_told_with_the_reason(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    shared = [prose(rng, 40) for _ in range(3)]
+    records = [chat(prose(rng, 20), rng.choice(shared), links=[f"session:{n}"]) for n in range(90)]
+    records += [chat(prose(rng, 20), prose(rng, 40), links=[f"session:{n}"]) for n in range(90, 96)]
+    result, _ = split_of(tmp_path, records)
+    assert 0 < 1.5 * result.eval_rows < result.leakage.wanted_rows
+    message = result.leakage.messages[-1]
+    assert message.startswith(f"{result.eval_rows} of {result.eval_rows + result.train_rows} rows (")
+    assert f"and {result.leakage.wanted_rows} were wanted" in message
+
+
 def test_rows_come_with_their_split_and_group(tmp_path: Path) -> None:
     rng = random.Random(1)
     records = [chat(prose(rng, 20), prose(rng, 40), links=[f"session:{n // 2}"]) for n in range(60)]

@@ -223,7 +223,12 @@ def _leakage(
         returned_rows=outcome.returned,
         old_rows=int((old & (outcome.split == EVAL)).sum()),
         wanted_rows=wanted_rows,
-        messages=[*groups.messages, *_unevaluated(rows, outcome), *_excess(groups, outcome, same, old, wanted_rows)],
+        messages=[
+            *groups.messages,
+            *_unevaluated(rows, outcome),
+            *_excess(groups, outcome, same, old, wanted_rows),
+            *_shortage(outcome, wanted_rows),
+        ],
         worst=_worst(rows, outcome.worst),
     )
 
@@ -253,6 +258,16 @@ def _excess(groups: Groups, outcome: Outcome, same: np.ndarray, old: np.ndarray,
         "or show such answers. They never enter training. To choose all anew, merge into another folder with --ledger FILE, a "
         "new file; results on earlier evaluation rows then say nothing about models trained on the new split."
     )
+
+
+def _shortage(outcome: Outcome, wanted_rows: int) -> Iterator[str]:
+    """That there are far fewer evaluation rows than wanted."""
+    rows, kept = int((outcome.split == EVAL).sum()), int((outcome.split != DROPPED).sum())
+    if 0 < OVERSHOOT * rows < wanted_rows:
+        yield (
+            f"{rows:,} of {plural(kept, 'row')} ({rows / kept:.1%}) are for evaluation, and {wanted_rows:,} were wanted: rows of "
+            "a session, commit, file or cluster stay together, and rows whose answers training shows are not evaluated."
+        )
 
 
 def _worst(rows: Rows, pairs: Sequence[Pair]) -> list[LeakedPair]:
