@@ -394,9 +394,21 @@ def is_author_of_book(key: str, text: str, start: int, end: int) -> bool:
     return key.lower() in ("author", "authors") and _BOOK.search(text[max(0, start - 300) : end + 300]) is not None
 
 
+_NOTICE = re.compile(r"(?i)copyright|\(c\)|©")
+_MOST_HOLDERS = 8
+"""Lines of one notice of copyright, each with a holder."""
+
+
 def is_in_copyright_notice(text: str, at: int) -> bool:
-    """Whether a notice of copyright stands before a place, in the same line."""
-    return re.search(r"(?i)copyright|\(c\)|©", _line_before(text, at)) is not None
+    """Whether a notice of copyright stands before a place: in the same line, or in one before it that ends with a comma."""
+    for _ in range(_MOST_HOLDERS):
+        line = _line_before(text, at)
+        if _NOTICE.search(line) is not None:
+            return True
+        at = text.rfind("\n", 0, at)
+        if at < 0 or not text[max(0, at - 2) : at].rstrip().endswith(","):
+            return False
+    return False
 
 
 def _line_before(text: str, at: int) -> str:
