@@ -37,7 +37,7 @@ def no_orphans() -> Iterator[None]:
 @pytest.fixture
 def new_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every process that the test starts is a new interpreter, as for users (see forked.py)."""
-    monkeypatch.setenv(forked.SWITCH, "0")
+    monkeypatch.setattr(subprocess, "Popen", forked.StandardPopen)
 
 
 @pytest.fixture(scope="session")

@@ -47,8 +47,11 @@ PRELOADED = ("torch", "safetensors.torch", "tokenizers", "jinja2", "rich.live", 
 PRELOADED_PACKAGES = ("seedbed.jobs", "seedbed.cli", "seedbed.actions", "seedbed.runs", "seedbed.presentation")
 NEVER_PRELOADED = ("huggingface_hub", "datasets", "transformers", "textual")
 """Libraries that read the environment when they are imported."""
-START_VARIABLES = ("PYTHON", "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH_", "ATEN_", "MALLOC_", "LD_")
-START_VARIABLES += ("LANG", "LC_", "CUDA_", "NVIDIA_", "VIRTUAL_ENV")
+START_VARIABLES = (
+    *("PYTHON", "VIRTUAL_ENV", "LANG", "LC_", "LD_", "MALLOC_"),
+    *("TORCH", "PYTORCH_", "ATEN_", "CUDA_", "NVIDIA_"),
+    *("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_"),
+)
 """The beginnings of variables that an interpreter or a preloaded library reads when it starts."""
 APPLIED_VARIABLES = ("PYTHONWARNINGS",)
 """Those among them that a child applies by itself."""
@@ -58,7 +61,7 @@ _REPLY = struct.Struct("=ii")
 _RUNS = -1 << 30
 """Instead of an exit status: the process has started."""
 _SIGNATURE = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
-_StandardPopen = subprocess.Popen
+StandardPopen = subprocess.Popen
 
 
 class Request(NamedTuple):
@@ -99,7 +102,7 @@ def _start_server() -> Server:
         listener.bind(address)
         listener.listen(64)
         command = [sys.executable, __file__, str(listener.fileno()), address]
-        _process = _StandardPopen(
+        _process = StandardPopen(
             command,
             env=_first_environment,
             stdin=subprocess.PIPE,
@@ -182,7 +185,7 @@ def installed() -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.Popen = _StandardPopen  # type: ignore[misc]
+        subprocess.Popen = StandardPopen  # type: ignore[misc]
         _stop_server()
 
 
@@ -190,12 +193,20 @@ def _request(asked: Mapping[str, Any]) -> Request | None:
     """The process to fork, or None if it must be a new interpreter."""
     global _server
     command = asked["args"]
-    if not isinstance(command, list | tuple) or not all(isinstance(word, str) for word in command):
+    if not isinstance(command, list | tuple) or not command or not all(isinstance(word, str) for word in command):
         return None
     environment = dict(os.environ if asked["env"] is None else asked["env"])
     if not _is_known(command) or environment.get(SWITCH, "1") == "0" or not hasattr(os, "fork"):
         return None
-    plain = {"preexec_fn": None, "shell": False, "gid": None, "gids": None, "uid": None, "umask": -1, "process_group": -1}
+    plain = {
+        "preexec_fn": None,
+        "shell": False,
+        "gid": None,
+        "gids": None,
+        "uid": None,
+        "umask": -1,
+        "process_group": -1,
+    }
     if any(asked[name] != value for name, value in plain.items()) or asked["executable"] or asked["pass_fds"]:
         return None
     folder = os.path.join(os.getcwd(), os.fspath(asked["cwd"] or ""))
@@ -223,10 +234,13 @@ def _request(asked: Mapping[str, Any]) -> Request | None:
 
 
 def _is_known(command: Sequence[str]) -> bool:
-    if command[:1] != [sys.executable] and command[:1] != (sys.executable,):
+    """Whether this command is one of those above."""
+    program, *words = command
+    if words[:1] == ["-P"]:
+        words = words[1:]
+    if program != sys.executable or not words:
         return False
-    words = list(command[2:] if command[1:2] in (["-P"], ("-P",)) else command[1:])
-    return words[:1] == ["-m"] and words[1:2] != [] and words[1] in MODULES or words[:1] != [] and words[0] in SCRIPTS
+    return words[1] in MODULES if words[0] == "-m" and len(words) > 1 else words[0] in SCRIPTS
 
 
 def _streams(asked: Mapping[str, Any]) -> list[int] | None:
@@ -424,7 +438,8 @@ def _open_streams() -> None:
     is_buffered = not os.environ.get("PYTHONUNBUFFERED")
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         old = getattr(sys, name)
-        binary: Any = open(number, "rb" if number == 0 else "wb", -1 if is_buffered or number == 0 else 0, closefd=False)
+        mode, buffering = ("rb", -1) if number == 0 else ("wb", -1 if is_buffered else 0)
+        binary: Any = open(number, mode, buffering, closefd=False)  # noqa: SIM115  # open until the end
         is_line_buffered = is_buffered and (number == 2 or os.isatty(number))
         made: Any = io.TextIOWrapper(
             binary,

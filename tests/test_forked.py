@@ -75,7 +75,9 @@ def test_a_process_finds_what_a_new_interpreter_finds(program: Program, tmp_path
     try:
         found = []
         for way in ("forked", "new"):
-            process = program.start(REPORT, "a", "é", way=way, cwd=folder, stdin=subprocess.PIPE, start_new_session=True)
+            process = program.start(
+                REPORT, "a", "é", way=way, cwd=folder, stdin=subprocess.PIPE, start_new_session=True
+            )
             found.append(process.communicate("text ü", timeout=patience.HANG_S))
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -142,3 +144,10 @@ def test_a_job_starts_its_own_processes_in_the_same_way(program: Program, tmp_pa
     code = f"import subprocess, psutil\np = subprocess.Popen({command})\nprint(p.wait(), type(p).__module__)"
     assert program.run(code, way="forked")[1].splitlines()[-1] == "0 __main__"
     assert program.run(code, way="new")[1].splitlines()[-1] == "0 subprocess"
+
+
+@pytest.mark.usefixtures("new_interpreters")
+def test_a_test_can_ask_for_new_interpreters(program: Program) -> None:
+    program.start("", way="forked, if it were possible").communicate()
+    with pytest.raises(AssertionError):
+        program.start("", way="forked").communicate()
