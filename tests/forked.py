@@ -370,7 +370,8 @@ def serve(listener: socket.socket) -> Request | None:
                 signal.set_wakeup_fd(-1)
                 said = os.dup(connection.fileno())
                 # A file that is closed by its number only would be closed again later, and with it another of that number.
-                for owner in (watched, listener, woken, wake, connection, *running.values()):
+                watched.close()
+                for owner in (listener, woken, wake, connection, *running.values()):
                     owner.close()
                 _become(request, streams, said)
                 return request
@@ -412,7 +413,7 @@ def _become(request: Request, streams: Sequence[int], said: int) -> None:
     os.umask(request.umask)
     for limit, values in zip(LIMITS, request.limits, strict=True):
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(limit, tuple(values))
+            resource.setrlimit(limit, (values[0], values[1]))
     os.write(said, _REPLY.pack(os.getpid(), _RUNS))
     _close_all_but_streams()
     time.tzset()
