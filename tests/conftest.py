@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 import orphans
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -29,8 +30,14 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 @pytest.fixture(scope="session", autouse=True)
 def no_orphans() -> Iterator[None]:
     """No job that a test started outlives the tests, however they end."""
-    with orphans.cleanup():
+    with orphans.cleanup(), forked.installed():
         yield
+
+
+@pytest.fixture
+def new_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process that the test starts is a new interpreter, as for users (see forked.py)."""
+    monkeypatch.setattr(subprocess, "Popen", forked.StandardPopen)
 
 
 @pytest.fixture(scope="session")

@@ -563,6 +563,7 @@ def test_a_slow_rate_is_not_rounded_to_zero_gigaflops() -> None:
     assert [gigaflops(rate) for rate in (4.3e8, 1.06e9, 9.96e9, 1.16e11)] == ["0.43", "1.1", "10", "116"]
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_doctor_reports_on_this_machine(desk: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "seedbed", "doctor", "--device", "cpu", "--json"],

@@ -235,6 +235,7 @@ def test_latest_shows_the_newest_completed_evaluation(desk: Desk, tmp_path: Path
     assert "second-2, failed" in shown.stderr
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_results_are_printed_once_and_logged(desk: Desk) -> None:
     done = desk.seedbed("evaluate", "./words/step-00000001", "--data", "text:texts", "--name", "once")
     bits = (

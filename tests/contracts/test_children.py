@@ -47,6 +47,7 @@ def test_a_tokenising_worker_imports_nothing_from_the_working_directory(
     assert not import_record.exists()
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_job_imports_nothing_from_the_working_directory(import_record: Path, tmp_path: Path) -> None:
     request = json.dumps({"checkpoint": str(tmp_path / "none")})
     done = subprocess.run([*actions.JOBS, "generate"], input=request, capture_output=True, text=True, check=False)
@@ -54,6 +55,7 @@ def test_a_job_imports_nothing_from_the_working_directory(import_record: Path, t
     assert not import_record.exists()
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_python_m_seedbed_imports_nothing_from_the_working_directory(import_record: Path, tmp_path: Path) -> None:
     place = Path.cwd()
     (place / "seedbed.py").unlink()  # -m searches the working directory before Seedbed's code runs
@@ -63,6 +65,7 @@ def test_python_m_seedbed_imports_nothing_from_the_working_directory(import_reco
     assert not import_record.exists()
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_folders_in_pythonpath_are_still_searched(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from real.assets import qwen3_tokenizer
 from real.fuzz import text
 from real.loading import Real, load
 from seedbed.jobs.generate import GenerateRequest, read_prompt
@@ -146,15 +147,15 @@ TOOLS = [
 QUESTION = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Weather in Zürich?"}]
 
 
-def ids(folder: Path, tools: list[dict[str, Any]] | None, name: str | None) -> list[int]:
-    """The ids that `seedbed generate --chat` gives the model."""
+def ids(folder: Path, tokenizer: Tokenizer, tools: list[dict[str, Any]] | None, name: str | None) -> list[int]:
+    """The ids that `seedbed generate --chat` gives the model. `tokenizer`: that of the folder, which takes long to load."""
     request = GenerateRequest(
         checkpoint=str(folder),
         messages=tuple(QUESTION),
         template=name,
         tools=None if tools is None else tuple(tools),
     )
-    return read_prompt(request, Tokenizer.of_model(folder)).ids
+    return read_prompt(request, tokenizer).ids
 
 
 def test_a_file_of_tools_gives_qwen3_the_ids_that_transformers_gives_it(tmp_path: Path) -> None:
@@ -162,9 +163,9 @@ def test_a_file_of_tools_gives_qwen3_the_ids_that_transformers_gives_it(tmp_path
     path = tmp_path / "tools.json"
     path.write_text(json.dumps(TOOLS, indent=2))
     expected = qwen3.theirs.apply_chat_template(QUESTION, tools=TOOLS, add_generation_prompt=True)["input_ids"]
-    assert ids(qwen3.folder, read_tools(path), None) == expected
+    assert ids(qwen3.folder, qwen3.ours, read_tools(path), None) == expected
     without = qwen3.theirs.apply_chat_template(QUESTION, add_generation_prompt=True)["input_ids"]
-    assert ids(qwen3.folder, None, None) == without != expected
+    assert ids(qwen3.folder, qwen3.ours, None, None) == without != expected
 
 
 NAMED = {
@@ -179,7 +180,7 @@ def test_named_templates_give_the_ids_that_transformers_gives(tmp_path: Path, as
     from transformers import AutoTokenizer
 
     folder = tmp_path / "named"
-    shutil.copytree(load("qwen3").folder, folder)
+    shutil.copytree(qwen3_tokenizer(), folder)
     config = read_config(folder)
     config["chat_template"] = [{"name": name, "template": source} for name, source in NAMED.items()]
     if as_files:
@@ -189,11 +190,11 @@ def test_named_templates_give_the_ids_that_transformers_gives(tmp_path: Path, as
             place = "chat_template.jinja" if name == "default" else f"additional_chat_templates/{name}.jinja"
             (folder / place).write_text(source)
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    theirs = AutoTokenizer.from_pretrained(folder)
+    theirs, ours = AutoTokenizer.from_pretrained(folder), Tokenizer.of_model(folder)
     found = set()
     for name in (None, *NAMED):
         for tools in (None, TOOLS):
             expected = theirs.apply_chat_template(QUESTION, tools=tools, chat_template=name)["input_ids"]
-            assert ids(folder, tools, name) == expected, (name, tools)
+            assert ids(folder, ours, tools, name) == expected, (name, tools)
             found.add(tuple(expected))
     assert len(found) == 5, "the default ignores tools; the other two do not"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 
+
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_run_killed_at_two_random_steps_ends_bit_equal(
     workspace: Any, uninterrupted: tuple[list[tuple[Any, ...]], str]
 ) -> None:

@@ -67,6 +67,7 @@ def _session_of(pid: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds a job's helpers in Linux's /proc")
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_new_user_resumes_after_each_of_two_power_cuts(workspace: Any, novels: Path) -> None:
     output = workspace.seedbed("train", *SMALL, f"--data=text:{novels}", "--name=my novel", "--background").stdout
     run = workspace.run_dir()

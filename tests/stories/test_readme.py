@@ -49,6 +49,7 @@ def commands(block: str) -> list[list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("new_interpreters")
 def test_every_command_of_the_readme_works(workspace: Any) -> None:
     (workspace.folder / "novels").mkdir()
     (workspace.folder / "novels" / "one.txt").write_text("It was a dark night. The wind was cold.\n\n" * 150)

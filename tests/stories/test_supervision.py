@@ -116,6 +116,7 @@ def test_a_frozen_job_is_stalled_after_twenty_seconds(fake_workspace: Any) -> No
     os.kill(status(run)["pid"], signal.SIGCONT)
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_run_continues_after_its_train_command_is_killed(
     real_workspace: Any, uninterrupted: tuple[list[tuple[Any, ...]], str]
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_run_continues_after_its_train_command_is_killed(
     assert status(run)["session"] == 1
 
 
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_run_resumes_bit_equal_after_command_and_job_were_killed_together(
     real_workspace: Any, uninterrupted: tuple[list[tuple[Any, ...]], str]
 ) -> None:

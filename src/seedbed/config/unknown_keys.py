@@ -29,8 +29,8 @@ def nearest_keys(path: str, root: Root[Any]) -> list[str]:
         if abs(len(name) - len(key.name)) > limit:
             continue
         slips = edits(name.lower(), key.name)
-        astray = 0.0 if key.table == table or not table else 0.5 if edits(table, key.table) <= 2 else 0.75
         if slips <= limit:
+            astray = 0.0 if key.table == table or not table else 0.5 if edits(table, key.table) <= 2 else 0.75
             scores[key.path] = slips + astray
     found = best(scores, limit + 1)
     if not found and len(name) > FARTHEST:
