@@ -165,7 +165,7 @@ def _netrc(match: re.Match[str], value: str) -> bool:
 def _assignment(match: re.Match[str], value: str) -> bool:
     """A value with the name of a secret, such as `api_key = "..."`; see the tests for what is no secret."""
     key, rest = match["key"].lower(), match["rest"]
-    if (rest[:1].islower() and key != "_pass") or _NOT_A_SECRET.search(rest) or is_placeholder(value):
+    if not _names_secret(key, rest) or is_placeholder(value):
         return False
     password = key.startswith(_PASSWORD_KEYS)
     if match["prose"] or match["s1"] is None:
@@ -177,6 +177,38 @@ def _assignment(match: re.Match[str], value: str) -> bool:
     if match["prefix"].lower().startswith("f") and "{" in value:
         return False
     return _is_secret_value(value, password)
+
+
+def _names_secret(key: str, rest: str) -> bool:
+    """Whether a name, `key` in lower case and what follows it, is that of a secret: not `tokenizer` or `PASSWORD_FILE`."""
+    return not (rest[:1].islower() and key != "_pass") and not _NOT_A_SECRET.search(rest)
+
+
+_TAG = re.compile(r"<[\w.:\-]{0,40}\Z|<[\w.:\-]{1,40}(?:\s[^<>\n]{0,100})?(?:>\s{0,4}[\w.\-]{0,40})?\Z")
+
+
+def _beside(match: re.Match[str], value: str) -> bool:
+    """A value in another field than its name, such as `"name": "API_KEY", "value": "..."`, or in a tag or table."""
+    key = match["key"].lower()
+    if not _names_secret(key, match["rest"]) or is_placeholder(value) or any(char.isspace() for char in value):
+        return False
+    if match["s4"] is not None and not _TAG.search(match.string, max(0, match.start() - 200), match.start()):
+        return False
+    password = key.startswith(_PASSWORD_KEYS)
+    if match["s5"] is not None or match["s6"] is not None:  # a table or prose, which may explain the name
+        return is_random(value) and (len(value) >= 10 or password)
+    return _is_secret_value(value, password)
+
+
+def _typed(match: re.Match[str], value: str) -> bool:
+    """A password in a command: no placeholder, and no words alone, as in documentation."""
+    return _password(match, value) and (_has_digit(match, value) or not is_wordlike(value))
+
+
+def _flag(match: re.Match[str], value: str) -> bool:
+    """The value of an option of a command; a password may be of words and digits."""
+    password = re.match(r"-pass(?:wor|w)?(?:d|phrase)", match[0])
+    return _random(match, value) or (password is not None and _typed(match, value) and _has_digit(match, value))
 
 
 def _is_line(match: re.Match[str]) -> bool:
@@ -405,7 +437,7 @@ def is_assigned_secret(key: str, value: str) -> bool:
     if match is None or any(char.isspace() for char in value):
         return False
     name, rest = match["key"].lower(), match["rest"]
-    if (rest[:1].islower() and name != "_pass") or _NOT_A_SECRET.search(rest) or is_placeholder(value):
+    if not _names_secret(name, rest) or is_placeholder(value):
         return False
     return _is_secret_value(value, name.startswith(_PASSWORD_KEYS))
 
@@ -417,7 +449,8 @@ def _compared(match: re.Match[str], value: str) -> bool:
 def _is_secret_value(value: str, password: bool) -> bool:
     lower, upper, digit, other = _kinds(value)
     if password and len(value) >= 6:
-        return digit + other + (lower or upper) >= 2 and (digit or not is_wordlike(value))
+        mixed = digit + other + (lower or upper) >= 2 and (digit or not is_wordlike(value))
+        return mixed or is_random(value)
     return len(value) >= 10 and is_random(value)
 
 
@@ -457,6 +490,9 @@ CHECKS: dict[str, Check] = {
     "password": _password,
     "netrc": _netrc,
     "assignment": _assignment,
+    "beside": _beside,
+    "typed": _typed,
+    "flag": _flag,
     "compared": _compared,
     "cookie": _cookie,
     "cut": _cut,

@@ -203,21 +203,26 @@ class Redactor:
     def redact_json(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """A JSON text, redacted in its decoded strings, so that escapes hide nothing; the rest keeps its bytes.
 
-        A value whose key is the name of a secret is found as well. A text that is no JSON is redacted as it stands.
+        A value whose key is the name of a secret is found as well, and one in the field `value` after the field `name` or
+        `key` with such a name. A text that is no JSON is redacted as it stands.
         """
         try:
             json.loads(text)
         except (ValueError, RecursionError):
             return self._plain(text, numbering, names)
         pieces: list[str] = []
-        end, key = 0, ""
+        end, key, name = 0, "", ""
         for match in _LITERAL.finditer(text):
             value = json.loads(match[0])
             between = text[end : match.start()]
             is_value = between.strip() == ":"
+            if "{" in between or "}" in between:
+                name = ""
             if is_value:
                 is_author = is_author_of_book(key, text, *match.span())
-                changed = self._value(key, value, numbering, names, is_author=is_author)
+                named = name if name and key.lower() == "value" else key
+                changed = self._value(named, value, numbering, names, is_author=is_author)
+                name = changed if key.lower() in ("name", "key") else name
             else:
                 changed = self.redacted(value, numbering, names)
             key = "" if is_value else value
