@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from urllib.parse import unquote
 
 from seedbed.curation.redaction.rules import known_words
 
@@ -203,6 +204,10 @@ def _beside(match: re.Match[str], value: str) -> bool:
 def _typed(match: re.Match[str], value: str) -> bool:
     """A password in a command: no placeholder, and no words alone, as in documentation."""
     return _password(match, value) and (_has_digit(match, value) or not is_wordlike(value))
+
+
+def _encoded(match: re.Match[str], value: str) -> bool:
+    return _password(match, unquote(value))
 
 
 def _flag(match: re.Match[str], value: str) -> bool:
@@ -492,6 +497,7 @@ CHECKS: dict[str, Check] = {
     "assignment": _assignment,
     "beside": _beside,
     "typed": _typed,
+    "encoded": _encoded,
     "flag": _flag,
     "compared": _compared,
     "cookie": _cookie,

@@ -15,6 +15,8 @@ r"""The beginning of a word, also after an escape of source code (`\n`) or of a 
 _END = r"(?![A-Za-z0-9])"
 _IS = r"""(?:\\{0,2}["'`\])]){0,2}[ \t]{0,4}(?:=>|:=|={1,3}|:|,|(?<=[ \t])is\b)[ \t]{0,4}(?:\\{0,2}["'`]){0,3}"""
 """What stands between a name and its value, in code, JSON, YAML, environment files and prose."""
+_TYPED = r"""["']?(?P<secret>(?![<${(\[])[^\s"'`|;&<>\\]{4,128})"""
+"""A value in a command."""
 WORD_LISTS = ("top_level_domains", "impersonal_users", "example_users", "impersonal_names")
 """The lists of words.toml."""
 
@@ -45,7 +47,10 @@ class Rule(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def _expanded(regex: str) -> str:
-    return regex.replace("{B}", _BEGINNING).replace("{E}", _END).replace("{IS}", _IS)
+    parts = {"{B}": _BEGINNING, "{E}": _END, "{IS}": _IS, "{TYPED}": _TYPED}
+    for name, part in parts.items():
+        regex = regex.replace(name, part)
+    return regex
 
 
 @cache
