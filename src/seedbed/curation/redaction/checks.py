@@ -160,7 +160,7 @@ def _password(match: re.Match[str], value: str) -> bool:
 
 
 def _netrc(match: re.Match[str], value: str) -> bool:
-    return not is_placeholder(value) and not is_wordlike(value.strip("#\"'\\"))
+    return not is_placeholder(value) and (not is_wordlike(value.strip("#\"'\\")) or _is_strong(value))
 
 
 def _assignment(match: re.Match[str], value: str) -> bool:
@@ -197,13 +197,19 @@ def _beside(match: re.Match[str], value: str) -> bool:
         return False
     password = key.startswith(_PASSWORD_KEYS)
     if match["s5"] is not None or match["s6"] is not None:  # a table or prose, which may explain the name
-        return is_random(value) and (len(value) >= 10 or password)
+        return is_random(value) and (len(value) >= 10 or password) and not re.search(r"[(),\[\]]|->|::", value)
     return _is_secret_value(value, password)
 
 
 def _typed(match: re.Match[str], value: str) -> bool:
     """A password in a command: no placeholder, and no words alone, as in documentation."""
+    value = value.strip("#\"'\\")
     return _password(match, value) and (_has_digit(match, value) or not is_wordlike(value))
+
+
+def _wireless(match: re.Match[str], value: str) -> bool:
+    """The key of a wireless network; in quotation marks it is literal."""
+    return _netrc(match, value) or (match[0][4:5] in "\"'" and _typed(match, value) and _has_digit(match, value))
 
 
 def _encoded(match: re.Match[str], value: str) -> bool:
@@ -224,6 +230,45 @@ def _is_line(match: re.Match[str]) -> bool:
     return bool(_LINE_START.fullmatch(before)) and text[end : end + 1] in ("", "\n", "\r")
 
 
+_NAMED_ALGORITHM = re.compile(
+    r"(?i)(?:base|sha|md|utf|pbkdf|scrypt|bcrypt|aes|rsa|ascii|latin|iso|rfc|argon|x|h|v)-?\d"
+)
+_CONNECTION = re.compile(
+    r"(?i)(?:\A|[^\w])(?:server|data source|addr|address|host|database|initial catalog|user id|uid|user|username)=[^;\n]{1,100};"
+)
+_SETTING = re.compile(
+    r"""(?x) (?:\A|[\s"'`=(]) --?(?:[A-Za-z][\w-]{0,40})? \Z            # --password=...
+    | --from-(?:literal|env)[= ] ["']? [\w.-]{0,40} \Z             # of kubectl
+    | \s-o\s{0,3} [\w=.,/-]{1,120} , [\w.-]{0,20} \Z               # options of mount
+    | [\w.:/%=-] [?&] [\w.\-]{0,20} \Z                           # a query of a URL
+    """
+)
+
+
+_VARIABLE = re.compile(r"""(?<![^\s"'`])[A-Z][A-Z0-9_]{0,58}\Z""")
+"""A variable of the environment, as before a command."""
+
+
+def _is_strong(value: str) -> bool:
+    """Whether words and numbers look chosen as a password: `Winter@2023`, `UIWEdqtw_9993`; not `Base64` or `user_name2`."""
+    lower, upper, digit, _ = _kinds(value)
+    mixed = (lower and upper) or any(char in "@!#$%^&*" for char in value)
+    return len(value) >= 8 and digit and mixed and not _NAMED_ALGORITHM.match(value)
+
+
+def _is_setting(match: re.Match[str]) -> bool:
+    """Whether `name=value` is in a command, the query of a URL or a string that opens a connection, where values are literal."""
+    text, start, op = match.string, match.start(), match.start("op")
+    if match["op"] != "=" or text[op - 1].isspace() or text[op + 1 : op + 2].isspace():
+        return False
+    if _VARIABLE.search(text, max(0, start - 60), op):
+        return True
+    before = text[max(0, start - 200) : start]
+    return _SETTING.search(before) is not None or (
+        re.search(r";\s?[\w ]{0,20}\Z", before) is not None and _CONNECTION.search(before) is not None
+    )
+
+
 def _unquoted(match: re.Match[str], value: str, password: bool) -> bool:
     """A value without quotation marks: in an environment file, YAML or prose; or a name or call in code, which is none."""
     following = match.string[match.end() : match.end() + 1]
@@ -232,6 +277,9 @@ def _unquoted(match: re.Match[str], value: str, password: bool) -> bool:
     if password and _is_line(match) and not _TYPE.fullmatch(value):
         lower, upper, digit, other = _kinds(value)
         return digit and (lower or upper or other)
+    if password and (_is_setting(match) if match["prose"] is None else _is_strong(value)):
+        lower, upper, digit, _ = _kinds(value)
+        return (lower or upper) and digit and not _TYPE.fullmatch(value)
     if is_wordlike(value) or re.match(r"[A-Za-z_][\w]*(?:(?:\.|::|->)[A-Za-z_]\w*)+$", value):
         return False
     _, _, digit, other = _kinds(value)
@@ -498,6 +546,7 @@ CHECKS: dict[str, Check] = {
     "beside": _beside,
     "typed": _typed,
     "encoded": _encoded,
+    "wireless": _wireless,
     "flag": _flag,
     "compared": _compared,
     "cookie": _cookie,
