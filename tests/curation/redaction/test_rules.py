@@ -152,6 +152,22 @@ def test_values_with_the_name_of_a_secret_are_found(template: str) -> None:
     assert sum(found.counts.values()) == 1, found
 
 
+PERSONAL = {
+    "e-mail-in-words": "<q{L*6} at acme dot org>, q{L*6} [at] acme [dot] org, q{L*6}(at)acme.org",
+    "iban": "GB55LOYD30963482641975, NL91 ABNA 0417 1643 00, FR14 2004 1010 0505 0001 3M02 606",
+    "card-number": "4716-2384-9102-3845, Visa 4716238491023845, 3712 843951 20463",
+    "shell-prompt": "[q{L*6}@web1 src]$ ls\nq{L*6}@MacBook-Pro ~ % ls\nq{L*6}@pc:/srv$ ls",
+    "home-path": "/export/home/q{L*6}/x /var/home/q{L*6}/x",
+}
+
+
+@pytest.mark.parametrize("rule", PERSONAL)
+def test_personal_data_is_found_in_its_usual_forms(rule: str) -> None:
+    template = PERSONAL[rule]
+    found = REDACTOR.redact(filled(template))
+    assert found.counts == {rule: template.count("/home/") or 3}
+
+
 NO_SECRETS = [
     "password = os.environ['DB_PASSWORD']",
     'password = getpass.getpass("Password: ")',
@@ -212,6 +228,10 @@ NO_SECRETS = [
     "Promise<Token> loadToken2(std::vector<Secret> a2) </",
     '{"name": "token", "value": "access_token_v2"}',
     "zip -P $PASS a; redis-cli -a <password>; openssl enc -k secret; echo xxx | sudo -S ls; htpasswd -b f me ${P}",
+    "DE59 5001 0517 9407 3249 31, FR12345678901234567, 4242 4242 4242 4242, 4716 2384 9102 3846",
+    "A = 1234 5678 9012 3452 1111 2222",
+    "look at the next dot com domain; a.b(at)c.d(x); npm install @types%2Fnode; lodash%404.17.21.js",
+    "x = a@b; y @ z % w; root@web1:~# ls; %2Fhome%2Fuser%2Fapp; /export/homework/x",
     "keytool -storepass changeit; CREATE USER me IDENTIFIED BY 'password';",
 ]
 

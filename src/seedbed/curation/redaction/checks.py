@@ -299,9 +299,26 @@ _NO_PERSON = re.compile(
 )
 
 
+_WRITER = re.compile(r"(?i)author|maintain|mail|contact|written|copyright|\(c\)|©|<\Z")
+
+
+def _email_in_words(match: re.Match[str], value: str) -> bool:
+    """An address such as `me at acme dot org`, with brackets or beside a word such as author."""
+    tld = match["tld"] or match["domain"]
+    user = re.split(r" ?[\[(]at[\])] ?| at ", value, maxsplit=1, flags=re.IGNORECASE)
+    if len(user) < 2 or tld.lower() not in known_words("top_level_domains") or _NO_PERSON.match(user[0]):
+        return False
+    domain = re.sub(r"(?i)(?: dot | ?[\[(]dot[\])] ?)", ".", user[1])
+    if _EXAMPLE_DOMAINS.search(domain):
+        return False
+    if "(" in value or "[" in value or re.search(r"\w\.\w|\d", user[0]):
+        return True
+    return bool(_WRITER.search(_line_before(match.string, match.end() - len(value))))
+
+
 def _email(match: re.Match[str], value: str) -> bool:
     """An address of a person: no example, no remote of git, no address of a machine, no operator of code."""
-    user, _, domain = value.rpartition("@")
+    user, _, domain = value.replace("%40", "@").rpartition("@")
     if match["tld"].lower() not in known_words("top_level_domains") or _NO_PERSON.match(user) or user.startswith("%"):
         return False
     if _EXAMPLE_DOMAINS.search(domain) and "noreply.github" not in domain.lower():
@@ -312,6 +329,74 @@ def _email(match: re.Match[str], value: str) -> bool:
         return False
     start = match.start() - len(user)
     return not re.search(r"://[^\s/]{0,64}$", match.string[max(0, start - 68) : start])
+
+
+_IBAN_LENGTHS = {
+    length: frozenset(countries.split())
+    for length, countries in {
+        15: "NO",
+        16: "BE",
+        18: "DK FI NL FO GL",
+        19: "MK SI",
+        20: "AT BA EE KZ LT LU XK",
+        21: "CH HR LI LV",
+        22: "BG BH CR DE GB GE IE ME RS",
+        23: "AE GI IL TL",
+        24: "AD CZ ES MD PK RO SA SE SK TN VG",
+        25: "PT",
+        26: "IS TR",
+        27: "FR GR IT MC MR SM",
+        28: "AL AZ CY DO GT HU LB PL",
+        29: "BR PS QA UA",
+        30: "JO KW MU",
+        31: "MT SC",
+    }.items()
+}
+"""Countries by the length of their account numbers. Source: the IBAN registry of SWIFT (ISO 13616)."""
+
+
+def _iban(match: re.Match[str], value: str) -> bool:
+    """An international bank account number of the right length, with the right check digits (ISO 7064, 97-10)."""
+    number = value.replace(" ", "")
+    if number[:2] not in _IBAN_LENGTHS.get(len(number), ()):
+        return False
+    return int("".join(str(int(char, 36)) for char in number[4:] + number[:4])) % 97 == 1
+
+
+_TEST_CARDS = frozenset(
+    (
+        "4242424242424242",
+        "4111111111111111",
+        "4012888888881881",
+        "4000056655665556",
+        "5555555555554444",
+        "5105105105105100",
+        "5200828282828210",
+        "378282246310005",
+        "371449635398431",
+        "378734493671000",
+        "6011111111111117",
+        "6011000990139424",
+        "3530111333300000",
+        "3566002020360505",
+        "2223003122003222",
+        "4917610000000000",
+    )
+)
+"""Numbers that providers of payments publish for tests."""
+
+
+def _card(match: re.Match[str], value: str) -> bool:
+    """The number of a payment card: an issuer that exists and the right check digit (ISO/IEC 7812), none for tests."""
+    digits = re.sub(r"\D", "", value)
+    if not re.match(r"4|5[1-5]|2[2-7]|3[47]|6[05]|35", digits) or (len(digits) == 15) != (
+        digits[0] == "3" and digits[1] in "47"
+    ):
+        return False
+    if digits in _TEST_CARDS or _REPEATED.search(digits) or "00000" in digits or "123456" in digits:
+        return False
+    doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
+    return sum(each - 9 if each > 9 else each for each in doubled) % 10 == 0
 
 
 _COUNTRY = re.compile(
@@ -503,8 +588,14 @@ def _is_secret_value(value: str, password: bool) -> bool:
     lower, upper, digit, other = _kinds(value)
     if password and len(value) >= 6:
         mixed = digit + other + (lower or upper) >= 2 and (digit or not is_wordlike(value))
-        return mixed or is_random(value)
-    return len(value) >= 10 and is_random(value)
+        return mixed or is_random(value) or _has_mixed_case(value)
+    return (len(value) >= 10 and is_random(value)) or _has_mixed_case(value)
+
+
+def _has_mixed_case(value: str) -> bool:
+    """Whether a long value has letters alone, about as many in upper as in lower case; words in camel case have fewer."""
+    upper = sum(char.isupper() for char in value)
+    return len(value) >= 24 and value.isalpha() and 0.35 < upper / len(value) < 0.65 and entropy(value) > 3.8
 
 
 def _cut(match: re.Match[str], value: str) -> bool:
@@ -552,6 +643,9 @@ CHECKS: dict[str, Check] = {
     "cookie": _cookie,
     "cut": _cut,
     "email": _email,
+    "email_in_words": _email_in_words,
+    "iban": _iban,
+    "card": _card,
     "phone": _phone,
     "phone_north_american": _phone_north_american,
     "ipv4": _ipv4,

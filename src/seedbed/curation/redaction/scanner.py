@@ -25,6 +25,7 @@ _FACTOR = np.uint32(2654435761)
 _DIGITS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _HEX = bytes(48 if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
 _TOKENS = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789_-" else byte for byte in range(256))
+_LETTERS = bytes(97 if 97 <= byte < 123 else _DIGITS[byte] for byte in range(256))
 _BASE64 = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789+/=" else byte for byte in range(256))
 
 
@@ -96,7 +97,9 @@ class Scanner:
 def _shaped(shape: str, exact: bytes, lower: bytes) -> bytes:
     if shape == "exact":
         return exact
-    return lower.translate({"digits": _DIGITS, "hex": _HEX, "tokens": _TOKENS, "base64": _BASE64}[shape])
+    return lower.translate(
+        {"digits": _DIGITS, "hex": _HEX, "letters": _LETTERS, "tokens": _TOKENS, "base64": _BASE64}[shape]
+    )
 
 
 def _occurrences(anchors: dict[bytes, list[_Compiled]], data: bytes) -> Iterator[tuple[_Compiled, int]]:
