@@ -193,9 +193,7 @@ def test_a_notice_of_copyright_keeps_the_authors_of_the_repository_but_not_a_nam
     text = "Copyright (c) 2020, Zebulon Quarles\nThanks to Zebulon Quarles for the tests.\n"
     made = "Copyright (c) 2020, Zebulon Quarles\nThanks to <NAME_1> for the tests.\n"
     assert REDACTOR.redact(text, names=("Zebulon Quarles",)).text == made
-    several = (
-        "/* Copyright (c) 2020, Ana Onyx <ana at onyx dot io>,\n *        Zebulon Quarles <z at quarles dot io>\n */\n"
-    )
+    several = "/* Copyright (c) 2020, Ana Onyx,\n *        Zebulon Quarles\n */\n"
     assert REDACTOR.redact(several, names=("Zebulon Quarles",)).text == several
     asked = Redactor(KEY, RedactionOptions(names=("Zebulon Quarles",)))
     assert "Zebulon" not in asked.redact(text, names=("Zebulon Quarles",)).text

@@ -147,6 +147,32 @@ ASSIGNMENTS = [
     "SECRET_KEY = 'django-insecure-b8a_yip4$ptd6pc(yw)b9t{A*12}'",
     '.login("me", "{A*7}7{A*6}")',
     'psk="{A*7}7{A*6}"',
+    "Server=db;User Id=sa;Password=Winter_{D*4};",
+    "jdbc:mysql://db:3306/x?user=app&password=Winter_{D*4}",
+    "PGPASSWORD=Winter@{D*4} psql -h db",
+    "db.acme.io:5432:app:me:Winter@{D*4}",
+    "machine api.acme.io login me password winter{D*4}",
+    "the password is Winter@{D*4}",
+    "kubectl create secret generic db --from-literal=password=winter{D*4}",
+    "mount -t cifs //s/x /m -o username=me,password=winter_{D*4}",
+    "tool --password winter{D*4}",
+    'psk="winter{D*4}"',
+    '{"environment": [{"name": "DB_PASSWORD", "type": "x", "value": "'
+    + SECRET
+    + '"}, {"name": "PORT", "value": "80"}]}',
+    "{ name: 'API_KEY', value: '" + SECRET + "' },",
+    'variable "db_password" {\n  type = string\n  default = "' + SECRET + '"\n}',
+    "<db.password>" + SECRET + "</db.password>",
+    "<name>db.password</name>\n  <value>" + SECRET + "</value>",
+    '<property name="password">' + SECRET + "</property>",
+    '<add key="ApiSecret" value="' + SECRET + '" />',
+    "<key>apiKey</key>\n\t<string>" + SECRET + "</string>",
+    "| `API_KEY` | `" + SECRET + "` |",
+    "Set `API_KEY` to `" + SECRET + "`",
+    'gh secret set API_KEY -R me/app -b"' + SECRET + '"',
+    'npm config set "//registry.npmjs.org/:_authToken" "' + SECRET + '"',
+    "echo " + SECRET + " | docker login -u me --password-stdin acme.io",
+    "htpasswd -nbB me {A*7}7{A*6}",
 ]
 
 
@@ -154,6 +180,22 @@ ASSIGNMENTS = [
 def test_values_with_the_name_of_a_secret_are_found(template: str) -> None:
     found = REDACTOR.redact(filled(template, template))
     assert sum(found.counts.values()) == 1, found
+
+
+PERSONAL = {
+    "e-mail-in-words": "<q{L*6} at acme dot org>, q{L*6} [at] acme [dot] org, q{L*6}(at)acme.org",
+    "iban": "GB55LOYD30963482641975, NL91 ABNA 0417 1643 00, FR14 2004 1010 0505 0001 3M02 606",
+    "card-number": "4716-2384-9102-3845, Visa 4716238491023845, 3712 843951 20463",
+    "shell-prompt": "[q{L*6}@web1 src]$ ls\nq{L*6}@MacBook-Pro ~ % ls\nq{L*6}@pc:/srv$ ls",
+    "home-path": "/export/home/q{L*6}/x /var/home/q{L*6}/x",
+}
+
+
+@pytest.mark.parametrize("rule", PERSONAL)
+def test_personal_data_is_found_in_its_usual_forms(rule: str) -> None:
+    template = PERSONAL[rule]
+    found = REDACTOR.redact(filled(template))
+    assert found.counts == {rule: template.count("/home/") or 3}
 
 
 NO_SECRETS = [
@@ -207,6 +249,20 @@ NO_SECRETS = [
     'PEM = "-----BEGIN PRIVATE KEY-----"',
     "Copyright (c) 2020 The Authors",
     "the author of this module, see Author Guidelines",
+    "connect(user=me, password=user_password2)",
+    "the password is Base64 encoded with SHA256",
+    "| token | uint256 |\n| password | varchar(255) |",
+    "- name: DB_PASSWORD\n  valueFrom: db-secret-2",
+    "<password>${db.password2}</password><token>STRING_LITERAL</token>",
+    'variable "db_password" {\n  type = string\n}\nvariable "size" {\n  default = "t3.large9"\n}',
+    "Promise<Token> loadToken2(std::vector<Secret> a2) </",
+    '{"name": "token", "value": "access_token_v2"}',
+    "zip -P $PASS a; redis-cli -a <password>; openssl enc -k secret; echo xxx | sudo -S ls; htpasswd -b f me ${P}",
+    "DE59 5001 0517 9407 3249 31, FR12345678901234567, 4242 4242 4242 4242, 4716 2384 9102 3846",
+    "A = 1234 5678 9012 3452 1111 2222",
+    "look at the next dot com domain; a.b(at)c.d(x); npm install @types%2Fnode; lodash%404.17.21.js",
+    "x = a@b; y @ z % w; root@web1:~# ls; %2Fhome%2Fuser%2Fapp; /export/homework/x",
+    "keytool -storepass changeit; CREATE USER me IDENTIFIED BY 'password';",
 ]
 
 

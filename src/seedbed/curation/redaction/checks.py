@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from urllib.parse import unquote
 
 from seedbed.curation.redaction.rules import LINE_PREFIX, known_words
 
@@ -185,13 +186,13 @@ def _password(match: re.Match[str], value: str) -> bool:
 
 
 def _netrc(match: re.Match[str], value: str) -> bool:
-    return not is_placeholder(value) and not is_wordlike(value.strip("#\"'\\"))
+    return not is_placeholder(value) and (not is_wordlike(value.strip("#\"'\\")) or _is_strong(value))
 
 
 def _assignment(match: re.Match[str], value: str) -> bool:
     """A value with the name of a secret, such as `api_key = "..."`; see the tests for what is no secret."""
     key, rest = match["key"].lower(), match["rest"]
-    if (rest[:1].islower() and key != "_pass") or _NOT_A_SECRET.search(rest) or is_placeholder(value):
+    if not _names_secret(key, rest) or is_placeholder(value):
         return False
     password = key.startswith(_PASSWORD_KEYS)
     if match["prose"] or match["s1"] is None:
@@ -205,12 +206,93 @@ def _assignment(match: re.Match[str], value: str) -> bool:
     return _is_secret_value(value, password)
 
 
+def _names_secret(key: str, rest: str) -> bool:
+    """Whether a name, `key` in lower case and what follows it, is that of a secret: not `tokenizer` or `PASSWORD_FILE`."""
+    return not (rest[:1].islower() and key != "_pass") and not _NOT_A_SECRET.search(rest)
+
+
+_TAG = re.compile(r"<[\w.:\-]{0,40}\Z|<[\w.:\-]{1,40}(?:\s[^<>\n]{0,100})?(?:>\s{0,4}[\w.\-]{0,40})?\Z")
+
+
+def _beside(match: re.Match[str], value: str) -> bool:
+    """A value in another field than its name, such as `"name": "API_KEY", "value": "..."`, or in a tag or table."""
+    key = match["key"].lower()
+    if not _names_secret(key, match["rest"]) or is_placeholder(value) or any(char.isspace() for char in value):
+        return False
+    if match["s4"] is not None and not _TAG.search(match.string, max(0, match.start() - 200), match.start()):
+        return False
+    password = key.startswith(_PASSWORD_KEYS)
+    if match["s5"] is not None or match["s6"] is not None:  # a table or prose, which may explain the name
+        return is_random(value) and (len(value) >= 10 or password) and not re.search(r"[(),\[\]]|->|::", value)
+    return _is_secret_value(value, password)
+
+
+def _typed(match: re.Match[str], value: str) -> bool:
+    """A password in a command: no placeholder, and no words alone, as in documentation."""
+    value = value.strip("#\"'\\")
+    return _password(match, value) and (_has_digit(match, value) or not is_wordlike(value))
+
+
+def _wireless(match: re.Match[str], value: str) -> bool:
+    """The key of a wireless network; in quotation marks it is literal."""
+    return _netrc(match, value) or (match[0][4:5] in "\"'" and _typed(match, value) and _has_digit(match, value))
+
+
+def _encoded(match: re.Match[str], value: str) -> bool:
+    return _password(match, unquote(value))
+
+
+def _flag(match: re.Match[str], value: str) -> bool:
+    """The value of an option of a command; a password may be of words and digits."""
+    password = re.match(r"-pass(?:wor|w)?(?:d|phrase)", match[0])
+    return _random(match, value) or (password is not None and _typed(match, value) and _has_digit(match, value))
+
+
 def _is_line(match: re.Match[str]) -> bool:
     """Whether a name and its value are a line of their own, as in YAML, environment files and lists."""
     text, end = match.string, match.end()
     begin = text.rfind("\n", max(0, match.start() - 60), match.start()) + 1
     before = text[begin : match.start()] if begin else text[max(0, match.start() - 60) : match.start()]
     return bool(_LINE_START.fullmatch(before)) and text[end : end + 1] in ("", "\n", "\r")
+
+
+_NAMED_ALGORITHM = re.compile(
+    r"(?i)(?:base|sha|md|utf|pbkdf|scrypt|bcrypt|aes|rsa|ascii|latin|iso|rfc|argon|x|h|v)-?\d"
+)
+_CONNECTION = re.compile(
+    r"(?i)(?:\A|[^\w])(?:server|data source|addr|address|host|database|initial catalog|user id|uid|user|username)=[^;\n]{1,100};"
+)
+_SETTING = re.compile(
+    r"""(?x) (?:\A|[\s"'`=(]) --?(?:[A-Za-z][\w-]{0,40})? \Z            # --password=...
+    | --from-(?:literal|env)[= ] ["']? [\w.-]{0,40} \Z             # of kubectl
+    | \s-o\s{0,3} [\w=.,/-]{1,120} , [\w.-]{0,20} \Z               # options of mount
+    | [\w.:/%=-] [?&] [\w.\-]{0,20} \Z                           # a query of a URL
+    """
+)
+
+
+_VARIABLE = re.compile(r"""(?<![^\s"'`])[A-Z][A-Z0-9_]{0,58}\Z""")
+"""A variable of the environment, as before a command."""
+
+
+def _is_strong(value: str) -> bool:
+    """Whether words and numbers look chosen as a password: `Winter@2023`, `UIWEdqtw_9993`; not `Base64` or `user_name2`."""
+    lower, upper, digit, _ = _kinds(value)
+    mixed = (lower and upper) or any(char in "@!#$%^&*" for char in value)
+    return len(value) >= 8 and digit and mixed and not _NAMED_ALGORITHM.match(value)
+
+
+def _is_setting(match: re.Match[str]) -> bool:
+    """Whether `name=value` is in a command, the query of a URL or a string that opens a connection, where values are literal."""
+    text, start, op = match.string, match.start(), match.start("op")
+    if match["op"] != "=" or text[op - 1].isspace() or text[op + 1 : op + 2].isspace():
+        return False
+    if _VARIABLE.search(text, max(0, start - 60), op):
+        return True
+    before = text[max(0, start - 200) : start]
+    return _SETTING.search(before) is not None or (
+        re.search(r";\s?[\w ]{0,20}\Z", before) is not None and _CONNECTION.search(before) is not None
+    )
 
 
 def _unquoted(match: re.Match[str], value: str, password: bool) -> bool:
@@ -221,6 +303,9 @@ def _unquoted(match: re.Match[str], value: str, password: bool) -> bool:
     if password and _is_line(match) and not _TYPE.fullmatch(value):
         lower, upper, digit, other = _kinds(value)
         return digit and (lower or upper or other)
+    if password and (_is_setting(match) if match["prose"] is None else _is_strong(value)):
+        lower, upper, digit, _ = _kinds(value)
+        return (lower or upper) and digit and not _TYPE.fullmatch(value)
     if is_wordlike(value) or re.match(r"[A-Za-z_][\w]*(?:(?:\.|::|->)[A-Za-z_]\w*)+$", value):
         return False
     _, _, digit, other = _kinds(value)
@@ -240,9 +325,26 @@ _NO_PERSON = re.compile(
 )
 
 
+_WRITER = re.compile(r"(?i)author|maintain|mail|contact|written|copyright|\(c\)|©|<\Z")
+
+
+def _email_in_words(match: re.Match[str], value: str) -> bool:
+    """An address such as `me at acme dot org`, with brackets or beside a word such as author."""
+    tld = match["tld"] or match["domain"]
+    user = re.split(r" ?[\[(]at[\])] ?| at ", value, maxsplit=1, flags=re.IGNORECASE)
+    if len(user) < 2 or tld.lower() not in known_words("top_level_domains") or _NO_PERSON.match(user[0]):
+        return False
+    domain = re.sub(r"(?i)(?: dot | ?[\[(]dot[\])] ?)", ".", user[1])
+    if _EXAMPLE_DOMAINS.search(domain):
+        return False
+    if "(" in value or "[" in value or re.search(r"\w\.\w|\d", user[0]):
+        return True
+    return bool(_WRITER.search(_line_before(match.string, match.end() - len(value))))
+
+
 def _email(match: re.Match[str], value: str) -> bool:
     """An address of a person: no example, no remote of git, no address of a machine, no operator of code."""
-    user, _, domain = value.rpartition("@")
+    user, _, domain = value.replace("%40", "@").rpartition("@")
     if match["tld"].lower() not in known_words("top_level_domains") or _NO_PERSON.match(user) or user.startswith("%"):
         return False
     if _EXAMPLE_DOMAINS.search(domain) and "noreply.github" not in domain.lower():
@@ -253,6 +355,74 @@ def _email(match: re.Match[str], value: str) -> bool:
         return False
     start = match.start() - len(user)
     return not re.search(r"://[^\s/]{0,64}$", match.string[max(0, start - 68) : start])
+
+
+_IBAN_LENGTHS = {
+    length: frozenset(countries.split())
+    for length, countries in {
+        15: "NO",
+        16: "BE",
+        18: "DK FI NL FO GL",
+        19: "MK SI",
+        20: "AT BA EE KZ LT LU XK",
+        21: "CH HR LI LV",
+        22: "BG BH CR DE GB GE IE ME RS",
+        23: "AE GI IL TL",
+        24: "AD CZ ES MD PK RO SA SE SK TN VG",
+        25: "PT",
+        26: "IS TR",
+        27: "FR GR IT MC MR SM",
+        28: "AL AZ CY DO GT HU LB PL",
+        29: "BR PS QA UA",
+        30: "JO KW MU",
+        31: "MT SC",
+    }.items()
+}
+"""Countries by the length of their account numbers. Source: the IBAN registry of SWIFT (ISO 13616)."""
+
+
+def _iban(match: re.Match[str], value: str) -> bool:
+    """An international bank account number of the right length, with the right check digits (ISO 7064, 97-10)."""
+    number = value.replace(" ", "")
+    if number[:2] not in _IBAN_LENGTHS.get(len(number), ()):
+        return False
+    return int("".join(str(int(char, 36)) for char in number[4:] + number[:4])) % 97 == 1
+
+
+_TEST_CARDS = frozenset(
+    (
+        "4242424242424242",
+        "4111111111111111",
+        "4012888888881881",
+        "4000056655665556",
+        "5555555555554444",
+        "5105105105105100",
+        "5200828282828210",
+        "378282246310005",
+        "371449635398431",
+        "378734493671000",
+        "6011111111111117",
+        "6011000990139424",
+        "3530111333300000",
+        "3566002020360505",
+        "2223003122003222",
+        "4917610000000000",
+    )
+)
+"""Numbers that providers of payments publish for tests."""
+
+
+def _card(match: re.Match[str], value: str) -> bool:
+    """The number of a payment card: an issuer that exists and the right check digit (ISO/IEC 7812), none for tests."""
+    digits = re.sub(r"\D", "", value)
+    if not re.match(r"4|5[1-5]|2[2-7]|3[47]|6[05]|35", digits) or (len(digits) == 15) != (
+        digits[0] == "3" and digits[1] in "47"
+    ):
+        return False
+    if digits in _TEST_CARDS or _REPEATED.search(digits) or "00000" in digits or "123456" in digits:
+        return False
+    doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
+    return sum(each - 9 if each > 9 else each for each in doubled) % 10 == 0
 
 
 _COUNTRY = re.compile(
@@ -443,7 +613,7 @@ def is_assigned_secret(key: str, value: str) -> bool:
     if match is None or any(char.isspace() for char in value):
         return False
     name, rest = match["key"].lower(), match["rest"]
-    if (rest[:1].islower() and name != "_pass") or _NOT_A_SECRET.search(rest) or is_placeholder(value):
+    if not _names_secret(name, rest) or is_placeholder(value):
         return False
     return _is_secret_value(value, name.startswith(_PASSWORD_KEYS))
 
@@ -455,8 +625,15 @@ def _compared(match: re.Match[str], value: str) -> bool:
 def _is_secret_value(value: str, password: bool) -> bool:
     lower, upper, digit, other = _kinds(value)
     if password and len(value) >= 6:
-        return digit + other + (lower or upper) >= 2 and (digit or not is_wordlike(value))
-    return len(value) >= 10 and is_random(value)
+        mixed = digit + other + (lower or upper) >= 2 and (digit or not is_wordlike(value))
+        return mixed or is_random(value) or _has_mixed_case(value)
+    return (len(value) >= 10 and is_random(value)) or _has_mixed_case(value)
+
+
+def _has_mixed_case(value: str) -> bool:
+    """Whether a long value has letters alone, about as many in upper as in lower case; words in camel case have fewer."""
+    upper = sum(char.isupper() for char in value)
+    return len(value) >= 24 and value.isalpha() and 0.35 < upper / len(value) < 0.65 and entropy(value) > 3.8
 
 
 def _cut(match: re.Match[str], value: str) -> bool:
@@ -496,10 +673,18 @@ CHECKS: dict[str, Check] = {
     "password": _password,
     "netrc": _netrc,
     "assignment": _assignment,
+    "beside": _beside,
+    "typed": _typed,
+    "encoded": _encoded,
+    "wireless": _wireless,
+    "flag": _flag,
     "compared": _compared,
     "cookie": _cookie,
     "cut": _cut,
     "email": _email,
+    "email_in_words": _email_in_words,
+    "iban": _iban,
+    "card": _card,
     "phone": _phone,
     "phone_north_american": _phone_north_american,
     "ipv4": _ipv4,

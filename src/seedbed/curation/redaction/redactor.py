@@ -71,7 +71,7 @@ class Numbering:
         self.hashes: list[tuple[str, str]] = []
         self.secrets: dict[str, Rule] = {}
         self.repeats: Repeats | None = None
-        self._settled = 0
+        self._unsettled: dict[str, Rule] = {}
         self._numbers: dict[str, dict[str, int]] = {}
         self._spellings: dict[str, str] = {}
         for value, rule in (secrets or {}).items():
@@ -80,11 +80,18 @@ class Numbering:
 
     def settle(self) -> bool:
         """Look for all secrets that were found, from now on; whether there are any that were not looked for before."""
-        if len(self.secrets) == self._settled:
+        if not self._unsettled:
             return False
-        self._settled = len(self.secrets)
-        self.repeats = Repeats({each: self.secrets[value] for each, value in self._spellings.items()})
+        self.repeats = Repeats(self._unsettled, self.repeats)
+        self._unsettled = {}
         return True
+
+    def fresh(self) -> Numbering:
+        """One for another record, which looks for the same secrets, and has counted and numbered nothing."""
+        made = Numbering()
+        made.secrets, made.repeats = dict(self.secrets), self.repeats
+        made._spellings, made._unsettled = dict(self._spellings), dict(self._unsettled)
+        return made
 
     def found(self, rule: Rule, value: str) -> str:
         """The value that a rule found, as it was spelled first; a secret is looked for in the other texts, too."""
@@ -96,7 +103,9 @@ class Numbering:
     def _remember(self, rule: Rule, value: str) -> None:
         self.secrets[value] = rule
         for each in spellings(value):
-            self._spellings.setdefault(each, value)
+            if each not in self._spellings:
+                self._spellings[each] = value
+                self._unsettled[each] = rule
 
     def placeholder(self, rule: Rule, value: str) -> str:
         """The placeholder of a value, such as `<EMAIL_1>`: of a secret, with the label of the rule that found it first."""
@@ -150,9 +159,9 @@ class Redactor:
                 break
         return Redacted(text, numbering.counts, numbering.hashes)
 
-    def redact_text(self, text: str, names: Sequence[str] = (), secrets: Mapping[str, Rule] | None = None) -> str:
-        """The text alone, for samples of what was left out; `secrets` that were found elsewhere are replaced, too."""
-        return self.redact(text, Numbering(secrets), names).text
+    def redact_text(self, text: str, names: Sequence[str] = (), known: Numbering | None = None) -> str:
+        """The text alone, for samples of what was left out; the secrets that `known` has are replaced, too."""
+        return self.redact(text, known.fresh() if known else None, names).text
 
     def redacted(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """The text with the placeholders of `numbering`, which counts them. JSON stays JSON; see `redact_json`."""
@@ -190,21 +199,26 @@ class Redactor:
     def redact_json(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """A JSON text, redacted in its decoded strings, so that escapes hide nothing; the rest keeps its bytes.
 
-        A value whose key is the name of a secret is found as well. A text that is no JSON is redacted as it stands.
+        A value whose key is the name of a secret is found as well, and one in the field `value` after the field `name` or
+        `key` with such a name. A text that is no JSON is redacted as it stands.
         """
         try:
             json.loads(text)
         except (ValueError, RecursionError):
             return self._plain(text, numbering, names)
         pieces: list[str] = []
-        end, key = 0, ""
+        end, key, name = 0, "", ""
         for match in _LITERAL.finditer(text):
             value = json.loads(match[0])
             between = text[end : match.start()]
             is_value = between.strip() == ":"
+            if "{" in between or "}" in between:
+                name = ""
             if is_value:
                 is_author = is_author_of_book(key, text, *match.span())
-                changed = self._value(key, value, numbering, names, is_author=is_author)
+                named = name if name and key.lower() == "value" else key
+                changed = self._value(named, value, numbering, names, is_author=is_author)
+                name = changed if key.lower() in ("name", "key") else name
             else:
                 changed = self.redacted(value, numbering, names)
             key = "" if is_value else value

@@ -35,8 +35,9 @@ def spellings(value: str) -> list[str]:
 class Repeats:
     """Secrets of one record. Those of words and numbers are found as whole words only, others anywhere."""
 
-    def __init__(self, secrets: Mapping[str, Rule]) -> None:
-        """`secrets`: spellings of secrets, with the rules that found them."""
+    def __init__(self, secrets: Mapping[str, Rule], before: Repeats | None = None) -> None:
+        """`secrets`: spellings of secrets, with the rules that found them; `before`: others, which are found as well."""
+        self._before = before
         anchors: dict[bytes, list[tuple[str, Rule, bool]]] = {}
         for value, rule in secrets.items():
             apart = is_wordlike(value) or not any(char.isalpha() for char in value)
@@ -44,7 +45,9 @@ class Repeats:
         self._grams = Grams(4, anchors)
 
     def find(self, text: str) -> Iterator[Span]:
-        """Where the secrets are, in the order of their beginnings; they may overlap."""
+        """Where the secrets are, in any order; they may overlap."""
+        if self._before is not None:
+            yield from self._before.find(text)
         for (value, rule, apart), at in self._grams.candidates(_bytes(text)):
             end = at + len(value)
             if text.startswith(value, at) and not (apart and _is_within_word(text, at, end)):

@@ -15,6 +15,8 @@ r"""The beginning of a word, also after an escape of source code (`\n`) or of a 
 _END = r"(?![A-Za-z0-9])"
 _IS = r"""(?:\\{0,2}["'`\])]){0,2}[ \t]{0,4}(?:=>|:=|={1,3}|:|,|(?<=[ \t])is\b)[ \t]{0,4}(?:\\{0,2}["'`]){0,3}"""
 """What stands between a name and its value, in code, JSON, YAML, environment files and prose."""
+_TYPED = r"""["']?(?P<secret>(?![<${(\[])[^\s"'`|;&<>\\]{4,128})"""
+"""A value in a command."""
 _PREFIX = (
     r"(?:[ \t]{0,10}L?\d{1,7}(?:→|[ ]?[|│:]|(?=[ \t]))|[^\s:→|]{1,200}:(?:\d{1,7}:)?|[^\s:→|]{1,200}-\d{1,7}-"
     r"|\^?[0-9a-f]{7,40}[ ][^\n)]{0,150}\)|[ \t]{0,8}(?:/{2,3}|--|%)(?=[ \t]))"
@@ -24,6 +26,7 @@ _MACROS = {
     "{B}": _BEGINNING,
     "{E}": _END,
     "{IS}": _IS,
+    "{TYPED}": _TYPED,
     "{LINE}": rf"(?:{_PREFIX}[ \t]{{0,4}}|[ \t+\->\"'\#*;]{{0,8}})",
     "{SEP}": rf"(?:(?<=\n){_PREFIX}|\\[nrt]|[\s\"'`,+\\>|\#*;()]|-(?!-))",
 }

@@ -26,6 +26,7 @@ _FACTOR = np.uint32(2654435761)
 _DIGITS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _HEX = bytes(48 if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
 _TOKENS = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789_-" else byte for byte in range(256))
+_LETTERS = bytes(97 if 97 <= byte < 123 else _DIGITS[byte] for byte in range(256))
 _BASE64 = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789+/=" else byte for byte in range(256))
 _RUNS = bytes(97 if chr(byte) in "abcdefghijklmnopqrstuvwxyz0123456789+/_-" else 32 for byte in range(256))
 
@@ -106,7 +107,9 @@ def _shaped(shape: str, exact: bytes, lower: bytes) -> bytes:
         return exact
     if shape == "runs":
         return b" " + lower.translate(_RUNS)  # so that what follows the blank of an anchor begins where the anchor is
-    return lower.translate({"digits": _DIGITS, "hex": _HEX, "tokens": _TOKENS, "base64": _BASE64}[shape])
+    return lower.translate(
+        {"digits": _DIGITS, "hex": _HEX, "letters": _LETTERS, "tokens": _TOKENS, "base64": _BASE64}[shape]
+    )
 
 
 def _occurrences(anchors: dict[bytes, list[_Compiled]], data: bytes) -> Iterator[tuple[_Compiled, int]]:

@@ -42,10 +42,15 @@ class RedactStep:
         self._personal = redactor.personal_rules
         self._noted: set[str] = set()
         self._secrets: dict[str, Rule] = {}  # of the records so far; they are never written
+        self._known = Numbering()  # the same, looked for in samples
 
     def __call__(self, records: Iterator[Record], drops: Drops) -> Iterator[Record]:
         """Yield the records, redacted."""
-        self._noted, self._secrets = set(), {}  # what is done with one unit does not depend on those before it
+        self._noted, self._secrets, self._known = (
+            set(),
+            {},
+            Numbering(),
+        )  # what is done with one unit does not depend on those before it
         for record in records:
             numbering = Numbering()
             self._redact(record, numbering, self._names_of(record) if self._names_of else ())
@@ -61,7 +66,9 @@ class RedactStep:
 
     def mask(self, text: str, names: Sequence[str] = ()) -> str:
         """A sample of what was left out, redacted; secrets of the records that passed are found in it, too."""
-        return self._redactor.redact_text(text, names, self._secrets)
+        if len(self._known.secrets) < len(self._secrets):
+            self._known = Numbering(self._secrets)
+        return self._redactor.redact_text(text, names, self._known)
 
     def _redact(self, record: Record, numbering: Numbering, names: Sequence[str]) -> None:
         for _ in range(ROUNDS):
