@@ -2,9 +2,9 @@
 
 A server with a single thread has imported what jobs and commands need, and forks a child for each process. The child becomes
 what a new interpreter would be: it has the arguments, environment, folder, streams, limits, signals, session and process group
-that `subprocess.Popen` asks for, ends like an interpreter, and its id is that of the process that was started. A process that
-differs in another way, for example in a variable that an interpreter or torch reads when it starts, is started as usual. So
-is every process if the environment variable SEEDBED_TEST_FORK is 0.
+that `subprocess.Popen` asks for, ends like an interpreter, and its id is that of the process that was started. Only its parent
+differs: that is the server. A process that needs something else, for example another value of a variable that an interpreter or
+torch reads when it starts, is started as usual; so is every process if the environment variable SEEDBED_TEST_FORK is 0.
 """
 
 from __future__ import annotations
