@@ -122,7 +122,6 @@ def _stop_server() -> None:
         assert _process.stdin is not None
         _process.stdin.close()
         _process.wait()
-        shutil.rmtree(Path(_server.address).parent)
     _server = _process = None
 
 
@@ -515,7 +514,9 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     request = serve(listener)
-    if request is not None:
+    if request is None:
+        shutil.rmtree(Path(address).parent, ignore_errors=True)
+    else:
         run_to_the_end(request.command)
 
 
