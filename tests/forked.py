@@ -2,9 +2,9 @@
 
 A server with a single thread has imported what jobs and commands need, and forks a child for each process. The child becomes
 what a new interpreter would be: it has the arguments, environment, folder, streams, limits, signals, session and process group
-that `subprocess.Popen` asks for, ends like an interpreter, and its id is that of the process that was started. A process that
-differs in another way, for example in a variable that an interpreter or torch reads when it starts, is started as usual. So
-is every process if the environment variable SEEDBED_TEST_FORK is 0.
+that `subprocess.Popen` asks for, ends like an interpreter, and its id is that of the process that was started. Only its parent
+differs: that is the server. A process that needs something else, for example another value of a variable that an interpreter or
+torch reads when it starts, is started as usual; so is every process if the environment variable SEEDBED_TEST_FORK is 0.
 """
 
 from __future__ import annotations
@@ -122,7 +122,6 @@ def _stop_server() -> None:
         assert _process.stdin is not None
         _process.stdin.close()
         _process.wait()
-        shutil.rmtree(Path(_server.address).parent)
     _server = _process = None
 
 
@@ -515,7 +514,9 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     request = serve(listener)
-    if request is not None:
+    if request is None:
+        shutil.rmtree(Path(address).parent, ignore_errors=True)
+    else:
         run_to_the_end(request.command)
 
 

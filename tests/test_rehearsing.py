@@ -33,8 +33,11 @@ Start = Callable[..., Watched]
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
-    """Starts a run whose job waits at step 25 until it is disturbed, and ends it with the test."""
+def start(new_interpreters: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
+    """Starts a run whose job waits at step 25 until it is disturbed, and ends it with the test.
+
+    A job takes faults only from its parent, which is this process only for a new interpreter.
+    """
     monkeypatch.setattr(launching, "JOBS", (sys.executable, str(Path(__file__).with_name("fake_job.py"))))
     monkeypatch.setattr(rehearsal, "STALL_S", 0.3)
     monkeypatch.setattr(rehearsal, "HANG_S", 0.3)

@@ -22,6 +22,7 @@ SMALL_RUN = (
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("new_interpreters")
 def test_a_rehearsed_run_recovers_from_a_kill_a_stall_a_full_disk_and_slow_writes(workspace: Any) -> None:
     words = [word for value in SMALL_RUN for word in ("--rehearse-set", value)]
     faults = ("kill", "stall", "full-disk", "slow-writes")
