@@ -15,5 +15,5 @@ def _is_helper(child: psutil.Process) -> bool:
         words = " ".join(child.cmdline())
     except psutil.Error:
         return False
-    helpers = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "preloaded.py")
+    helpers = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "preloaded.py", "forked.py")
     return any(helper in words for helper in helpers)

@@ -53,8 +53,8 @@ START_VARIABLES = (
     *("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_"),
 )
 """The beginnings of variables that an interpreter or a preloaded library reads when it starts."""
-APPLIED_VARIABLES = ("PYTHONWARNINGS",)
-"""Those among them that a child applies by itself."""
+APPLIED_VARIABLES = ("PYTHONWARNINGS", "TORCHINDUCTOR_CACHE_DIR")
+"""Those among them that a child applies by itself, or that are read later: jobs set the folder for compiled kernels."""
 LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
 
 _REPLY = struct.Struct("=ii")

@@ -1,10 +1,9 @@
-"""Checks what a rule found: randomness, placeholders, and the forms of addresses, numbers and names."""
+"""Checks what a rule for secrets found: randomness, placeholders, and what stands around it."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import json
 import math
 import re
@@ -12,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from seedbed.curation.redaction.rules import LINE_PREFIX, known_words
+from seedbed.curation.redaction.rules import LINE_PREFIX
 
 Check = Callable[[re.Match[str], str], bool]
 """Whether a find counts, from the match and the text of the secret."""
@@ -30,7 +29,8 @@ _PLACEHOLDER = re.compile(
 )
 _BLOCK_CHARACTERS = 8000
 """How far the marker of a block of base64 is searched."""
-_REPEATED = re.compile(r"(.)\1{5}|^(.{1,3})\2{3,}$")
+REPEATED = re.compile(r"(.)\1{5}|^(.{1,3})\2{3,}$")
+"""One to three characters again and again."""
 _PASSWORD_KEYS = ("passw", "_pass", "passphrase", "pwd", "contrasena")
 _NOT_A_SECRET = re.compile(
     r"""(?ix) (?:^|[_.\-]|(?<=[a-z])(?=[A-Z])) (?: types? | urls? | uris? | endpoints? | files? | filename | paths? | dirs?
@@ -56,7 +56,7 @@ def entropy(text: str) -> float:
 
 def is_placeholder(value: str) -> bool:
     """Whether a value stands for a secret but is none: `changeme`, `xxxx`, `${TOKEN}`, `<your key>`, `self.token`."""
-    return bool(_PLACEHOLDER.search(value) or _REPEATED.search(value))
+    return bool(_PLACEHOLDER.search(value) or REPEATED.search(value))
 
 
 def is_wordlike(value: str) -> bool:
@@ -91,7 +91,7 @@ def _random(match: re.Match[str], value: str) -> bool:
 
 
 def _no_example(match: re.Match[str], value: str) -> bool:
-    return "EXAMPLE" not in value.upper() and not _REPEATED.search(value)
+    return "EXAMPLE" not in value.upper() and not REPEATED.search(value)
 
 
 def _has_digit(match: re.Match[str], value: str) -> bool:
@@ -141,31 +141,6 @@ def _jwt(match: re.Match[str], value: str) -> bool:
     except (ValueError, binascii.Error):
         return False
     return isinstance(decoded, dict) and ("alg" in decoded or "typ" in decoded or "kid" in decoded)
-
-
-_BEGINNING_OF_BASE64 = 64
-
-
-def _decoded_base64(value: str) -> str | None:
-    """The text that a value is in base64, also as in URLs; None if it is none."""
-    compact = "".join(value.split()).rstrip("=").replace("-", "+").replace("_", "/")
-    for part in (compact[:_BEGINNING_OF_BASE64], compact):  # what is no text is so from the beginning
-        try:
-            data = base64.b64decode(part + "=" * (-len(part) % 4), validate=True)
-            text = data.decode("utf-8", "ignore" if len(part) < len(compact) else "strict")
-        except (ValueError, binascii.Error):
-            return None
-        if not all(char.isprintable() or char.isspace() for char in text):
-            return None
-    return text
-
-
-def _base64_secret(match: re.Match[str], value: str) -> bool:
-    """A text in base64 with a secret in it."""
-    from seedbed.curation.redaction.scanner import plain_secrets
-
-    text = _decoded_base64(value)
-    return text is not None and bool(plain_secrets().spans(text))
 
 
 def _discord(match: re.Match[str], value: str) -> bool:
@@ -316,291 +291,6 @@ def _unquoted(match: re.Match[str], value: str, password: bool) -> bool:
     return is_random(value, 2.5 if password and other and digit else 3.0)
 
 
-_EXAMPLE_DOMAINS = re.compile(
-    r"(?i)(?:^|[.@])(?:example|invalid|test|localhost|local|localdomain|internal|domain\.(?:com|tld|org)|email\.com|acme\.com|foo\.com|bar\.com|"
-    r"(?:your|my|some)-?(?:domain|company|org|site|host)\.\w+|host\.com|company\.com|server\.com|users\.noreply\.github)(?:\.[a-z]{2,3})?$"
-)
-_NO_PERSON = re.compile(
-    r"(?i)^(?:git|hg|svn|ssh|no-?reply|do-?not-?reply|root|user|username|name|you|your|foo|bar|test|someone|somebody|xxx+|email|nobody)$"
-)
-
-
-_WRITER = re.compile(r"(?i)author|maintain|mail|contact|written|copyright|\(c\)|©|<\Z")
-
-
-def _email_in_words(match: re.Match[str], value: str) -> bool:
-    """An address such as `me at acme dot org`, with brackets or beside a word such as author."""
-    tld = match["tld"] or match["domain"]
-    user = re.split(r" ?[\[(]at[\])] ?| at ", value, maxsplit=1, flags=re.IGNORECASE)
-    if len(user) < 2 or tld.lower() not in known_words("top_level_domains") or _NO_PERSON.match(user[0]):
-        return False
-    domain = re.sub(r"(?i)(?: dot | ?[\[(]dot[\])] ?)", ".", user[1])
-    if _EXAMPLE_DOMAINS.search(domain):
-        return False
-    if "(" in value or "[" in value or re.search(r"\w\.\w|\d", user[0]):
-        return True
-    return bool(_WRITER.search(_line_before(match.string, match.end() - len(value))))
-
-
-def _email(match: re.Match[str], value: str) -> bool:
-    """An address of a person: no example, no remote of git, no address of a machine, no operator of code."""
-    user, _, domain = value.replace("%40", "@").rpartition("@")
-    if match["tld"].lower() not in known_words("top_level_domains") or _NO_PERSON.match(user) or user.startswith("%"):
-        return False
-    if _EXAMPLE_DOMAINS.search(domain) and "noreply.github" not in domain.lower():
-        return False
-    if match.string[match.end() : match.end() + 1] == "(" or (
-        match["tld"] not in (match["tld"].lower(), match["tld"].upper())
-    ):
-        return False
-    start = match.start() - len(user)
-    return not re.search(r"://[^\s/]{0,64}$", match.string[max(0, start - 68) : start])
-
-
-_IBAN_LENGTHS = {
-    length: frozenset(countries.split())
-    for length, countries in {
-        15: "NO",
-        16: "BE",
-        18: "DK FI NL FO GL",
-        19: "MK SI",
-        20: "AT BA EE KZ LT LU XK",
-        21: "CH HR LI LV",
-        22: "BG BH CR DE GB GE IE ME RS",
-        23: "AE GI IL TL",
-        24: "AD CZ ES MD PK RO SA SE SK TN VG",
-        25: "PT",
-        26: "IS TR",
-        27: "FR GR IT MC MR SM",
-        28: "AL AZ CY DO GT HU LB PL",
-        29: "BR PS QA UA",
-        30: "JO KW MU",
-        31: "MT SC",
-    }.items()
-}
-"""Countries by the length of their account numbers. Source: the IBAN registry of SWIFT (ISO 13616)."""
-
-
-def _iban(match: re.Match[str], value: str) -> bool:
-    """An international bank account number of the right length, with the right check digits (ISO 7064, 97-10)."""
-    number = value.replace(" ", "")
-    if number[:2] not in _IBAN_LENGTHS.get(len(number), ()):
-        return False
-    return int("".join(str(int(char, 36)) for char in number[4:] + number[:4])) % 97 == 1
-
-
-_TEST_CARDS = frozenset(
-    (
-        "4242424242424242",
-        "4111111111111111",
-        "4012888888881881",
-        "4000056655665556",
-        "5555555555554444",
-        "5105105105105100",
-        "5200828282828210",
-        "378282246310005",
-        "371449635398431",
-        "378734493671000",
-        "6011111111111117",
-        "6011000990139424",
-        "3530111333300000",
-        "3566002020360505",
-        "2223003122003222",
-        "4917610000000000",
-    )
-)
-"""Numbers that providers of payments publish for tests."""
-
-
-def _card(match: re.Match[str], value: str) -> bool:
-    """The number of a payment card: an issuer that exists and the right check digit (ISO/IEC 7812), none for tests."""
-    digits = re.sub(r"\D", "", value)
-    if not re.match(r"4|5[1-5]|2[2-7]|3[47]|6[05]|35", digits) or (len(digits) == 15) != (
-        digits[0] == "3" and digits[1] in "47"
-    ):
-        return False
-    if digits in _TEST_CARDS or _REPEATED.search(digits) or "00000" in digits or "123456" in digits:
-        return False
-    doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
-    return sum(each - 9 if each > 9 else each for each in doubled) % 10 == 0
-
-
-_COUNTRY = re.compile(
-    r"1|7|2[07]|2[1-689]\d|3[0-469]|3[578]\d|4[013-9]|42\d|5[1-8]|5[09]\d|6[0-6]|6[7-9]\d|8[1246]|8[058]\d|9[0-58]|9[679]\d"
-)
-"""Country calling codes. Source: ITU-T E.164."""
-
-
-def _phone(match: re.Match[str], value: str) -> bool:
-    """A number in the international form of ITU-T E.164: a country code and 8 to 15 digits, in groups as people write them."""
-    digits = re.sub(r"\D", "", value)
-    country = _COUNTRY.match(digits)
-    if not country or not 9 <= len(digits) <= 15 or value.count("(") != value.count(")"):
-        return False
-    if "234567" in digits or "987654" in digits:
-        return False
-    if digits[0] == "1" and (len(digits) != 11 or digits[1] in "01" or digits[4] in "01"):
-        return False
-    groups = re.findall(r"\d+", value)
-    if len(groups) == 1:
-        return 11 <= len(digits) <= 13 and not _REPEATED.search(digits) and not _in_diff(match)
-    if "." in value and len(groups) < 4:
-        return False  # a decimal number
-    if (
-        max(len(group) for group in groups[1:]) < 2
-        or sum(len(group) == 1 for group in groups[1:]) > 1
-        or len(groups[0]) > 3
-    ):
-        return False
-    return not _fictional(digits[-10:]) and not _in_diff(match)
-
-
-def _in_diff(match: re.Match[str]) -> bool:
-    """Whether the + stands at the beginning of a line, as it does for added lines of a diff."""
-    start = match.start()
-    return (
-        start > 0
-        and match.string[start - 1] == "\n"
-        and bool(re.match(r"[^\n]*\n[+\-@ ]", match.string[start : start + 400]))
-    )
-
-
-def _fictional(digits: str) -> bool:
-    """Numbers 555-0100 to 555-0199 are reserved for fiction."""
-    return digits[3:8] == "55501"
-
-
-def _phone_north_american(match: re.Match[str], value: str) -> bool:
-    digits = re.sub(r"\D", "", value)
-    if value.startswith("(") != (")" in value):
-        return False
-    return (
-        digits[0] in "23456789"
-        and digits[3] in "23456789"
-        and digits[1:3] != "11"
-        and not _fictional(digits)
-        and not _REPEATED.search(digits)
-    )
-
-
-_VERSION = re.compile(
-    r"(?i)(?:version|release|\bver\.?|\bv|build|==|~=|>=|<=|\^|[\w)]/|section|§|rfc|[a-z]-|\bpy\w*|chrome|oid)[\"'\s:=(]{0,4}$"
-)
-_FICTIONAL = frozenset(("12.34.56.78", "123.45.67.89", "11.22.33.44", "123.123.123.123", "172.32.1.1", "100.200.30.40"))
-_MADE_UP = frozenset(
-    (
-        "cafe",
-        "babe",
-        "baba",
-        "bebe",
-        "beef",
-        "dead",
-        "deaf",
-        "face",
-        "feed",
-        "f00d",
-        "c0de",
-        "abcd",
-        "aaaa",
-        "aaa",
-        "bbb",
-    )
-)
-"""Groups that people write in addresses of IPv6 that they make up."""
-_WELL_KNOWN = frozenset(("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "255.255.255.255"))
-
-
-def _ipv4(match: re.Match[str], value: str) -> bool:
-    """A public address; private and documentation ranges are none, and versions such as 1.2.3.4 neither."""
-    try:
-        address = ipaddress.IPv4Address(value)
-    except ValueError:
-        return False
-    octets = [int(part) for part in value.split(".")]
-    if not address.is_global or address.is_multicast or value in _WELL_KNOWN or octets[0] == 0:
-        return False
-    if max(octets) <= 32 or re.match(r"/\d", match.string[match.end() : match.end() + 2]):
-        return False  # the number of a section, or a network
-    if (
-        (octets[0] < 10 and max(octets[:3]) < 20)
-        or octets[2:] == [0, 0]
-        or len(set(octets)) == 1
-        or value in _FICTIONAL
-    ):
-        return False
-    start = match.end() - len(value)
-    return not _VERSION.search(match.string[max(0, start - 20) : start])
-
-
-def _ipv6(match: re.Match[str], value: str) -> bool:
-    """A public address of the range 2000::/3 that is in use; 2001:db8::/32 is for documentation."""
-    try:
-        address = ipaddress.IPv6Address(value)
-    except ValueError:
-        return False
-    groups = [group for group in value.split(":") if group]
-    if len(groups[0]) != 4 or (len(groups) < 3 and value.isupper() == value.islower()):
-        return False  # a slice, such as a[3::4] or a[2000::5]
-    if _MADE_UP.intersection(value.lower().split(":")):
-        return False
-    return address.is_global and value[0] in "23" and not value.lower().startswith(("2001:4860:4860", "2606:4700:4700"))
-
-
-def _user(match: re.Match[str], value: str) -> bool:
-    return (
-        value.lower() not in known_words("impersonal_users") | known_words("example_users")
-        and not is_placeholder(value)
-        and any(char.isalpha() for char in value)
-        and not re.search(r"\.[a-z]{2,4}$", value)
-    )
-
-
-_SENTENCE = re.compile(r"\w[^\n]{0,199} $")
-_BOOK = re.compile(r"(?i)[\"'](?:isbn|genre|books?|novel|publisher)(?:_?\w{0,12})[\"']\s{0,3}:")
-
-
-def is_author_of_book(key: str, text: str, start: int, end: int) -> bool:
-    """Whether a key is `author` or `authors`, and JSON around it has one that only data about books have, such as `isbn`."""
-    return key.lower() in ("author", "authors") and _BOOK.search(text[max(0, start - 300) : end + 300]) is not None
-
-
-_NOTICE = re.compile(r"(?i)copyright|\(c\)|©")
-_MOST_HOLDERS = 8
-"""Lines of one notice of copyright, each with a holder."""
-
-
-def is_in_copyright_notice(text: str, at: int) -> bool:
-    """Whether a notice of copyright stands before a place: in the same line, or in one before it that ends with a comma."""
-    for _ in range(_MOST_HOLDERS):
-        line = _line_before(text, at)
-        if _NOTICE.search(line) is not None:
-            return True
-        at = text.rfind("\n", 0, at)
-        if at < 0 or not text[max(0, at - 2) : at].rstrip().endswith(","):
-            return False
-    return False
-
-
-def _line_before(text: str, at: int) -> str:
-    """The line before a place, at most 200 characters of it."""
-    return text[max(0, text.rfind("\n", 0, at)) : at][-200:]
-
-
-def _name(match: re.Match[str], value: str) -> bool:
-    """A name of a person who wrote code: not that in the notice of a licence, nor the author of a book in prose or in data."""
-    if is_in_copyright_notice(match.string, match.start()):
-        return False  # the notice of a licence stays
-    before = _line_before(match.string, match.start())
-    found = match[0].lower()
-    if found.startswith(("written", "created", "contributed")) and _SENTENCE.search(before):
-        return False
-    key = re.match("[a-z_]*", found)
-    if key is not None and is_author_of_book(key[0], match.string, match.start(), match.end()):
-        return False
-    words = {word.lower() for word in re.findall(r"\w+", value)}
-    return words.isdisjoint(known_words("impersonal_names")) and any(char.islower() for char in value)
-
-
 _SECRET_KEY = re.compile(
     r"(?i)(?P<key>passw(?:or)?d|passwort|passphrase|_pass(?![a-z])|pwd|secret|token|credential|"
     r"(?:api|access|private|auth|service|account|encryption|signing|master|shared)[_\- ]?key)(?P<rest>[\w.\- ]*)$"
@@ -668,7 +358,6 @@ CHECKS: dict[str, Check] = {
     "private_key_end": _private_key_end,
     "private_key_fragment": _private_key_fragment,
     "jwt": _jwt,
-    "base64_secret": _base64_secret,
     "discord": _discord,
     "password": _password,
     "netrc": _netrc,
@@ -681,15 +370,5 @@ CHECKS: dict[str, Check] = {
     "compared": _compared,
     "cookie": _cookie,
     "cut": _cut,
-    "email": _email,
-    "email_in_words": _email_in_words,
-    "iban": _iban,
-    "card": _card,
-    "phone": _phone,
-    "phone_north_american": _phone_north_american,
-    "ipv4": _ipv4,
-    "ipv6": _ipv6,
-    "user": _user,
-    "name": _name,
 }
 """The checks by the names that rules.toml uses."""

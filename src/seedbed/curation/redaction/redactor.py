@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from seedbed.curation.redaction.checks import is_assigned_secret, is_author_of_book, is_in_copyright_notice
+from seedbed.curation.redaction.checks import is_assigned_secret
 from seedbed.curation.redaction.escapes import views
 from seedbed.curation.redaction.given_words import GivenWords, given_words
+from seedbed.curation.redaction.personal_checks import is_author_of_book, is_in_copyright_notice
 from seedbed.curation.redaction.repeats import Repeats, is_common, spellings, united
 from seedbed.curation.redaction.rules import WORD_LISTS, Rule, known_words, rule_table
 from seedbed.curation.redaction.scanner import Scanner, Span

@@ -6,6 +6,8 @@ looks them up in a table, as in the Rabin-Karp algorithm with several patterns (
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,8 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.curation.redaction.checks import CHECKS, Check, entropy
+from seedbed.curation.redaction import checks, personal_checks
+from seedbed.curation.redaction.checks import Check, entropy
 from seedbed.curation.redaction.rules import Rule, rule_table
 
 _BLOCK = 1 << 18
@@ -54,7 +57,9 @@ class _Compiled(NamedTuple):
     def of(cls, number: int, rule: Rule) -> _Compiled:
         pattern = rule.compiled()
         groups = tuple(name for name in pattern.groupindex if re.fullmatch(r"secret|s\d", name))
-        return cls(number, rule, pattern, rule.compiled_before(), CHECKS[rule.check] if rule.check else None, groups)
+        return cls(
+            number, rule, pattern, rule.compiled_before(), _check_named(rule.check) if rule.check else None, groups
+        )
 
 
 class Scanner:
@@ -100,6 +105,33 @@ class Scanner:
 def plain_secrets() -> Scanner:
     """Finds secrets as they are, not in base64."""
     return Scanner([rule for rule in rule_table() if not rule.personal and rule.shape != "runs"])
+
+
+def _check_named(name: str) -> Check:
+    return {**checks.CHECKS, **personal_checks.CHECKS, "base64_secret": _base64_secret}[name]
+
+
+_BEGINNING_OF_BASE64 = 64
+
+
+def _decoded_base64(value: str) -> str | None:
+    """The text that a value is in base64, also as in URLs; None if it is none."""
+    compact = "".join(value.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    for part in (compact[:_BEGINNING_OF_BASE64], compact):  # what is no text is so from the beginning
+        try:
+            data = base64.b64decode(part + "=" * (-len(part) % 4), validate=True)
+            text = data.decode("utf-8", "ignore" if len(part) < len(compact) else "strict")
+        except (ValueError, binascii.Error):
+            return None
+        if not all(char.isprintable() or char.isspace() for char in text):
+            return None
+    return text
+
+
+def _base64_secret(match: re.Match[str], value: str) -> bool:
+    """A text in base64 with a secret in it."""
+    text = _decoded_base64(value)
+    return text is not None and bool(plain_secrets().spans(text))
 
 
 def _shaped(shape: str, exact: bytes, lower: bytes) -> bytes:
