@@ -59,10 +59,11 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie. It may end at any time, also between two looks at it."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -72,7 +73,7 @@ def main(parent: int, mark: str) -> None:
         os._exit(0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    while _is_alive(parent):
+    while is_alive(parent):
         if select.select([0], [], [], _POLL_S)[0]:
             break
     for _ in range(_ROUNDS):

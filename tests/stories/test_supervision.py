@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+import orphans
 import patience
 from seedbed import actions
 from seedbed.checkpoint.reading import find, load
@@ -404,7 +404,7 @@ def test_a_job_whose_folder_is_removed_or_moved_ends_and_writes_nothing_more(rea
     else:
         while run.exists():  # the job writes there meanwhile
             shutil.rmtree(run, ignore_errors=True)
-    patience.until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 10)
+    patience.until(lambda: not orphans.is_alive(pid), 10)
     assert not run.exists(), [entry.name for entry in run.iterdir()]
     if moved:
         found = status(RunDir(real_workspace.folder / run.name))
