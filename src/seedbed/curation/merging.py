@@ -29,7 +29,6 @@ from seedbed.errors import SeedbedError, UsageError
 
 CLEAN, UNIQUE = "clean", "unique"
 _LOCK_POLL_S = 0.1
-PHASES = {CLEAN: 1, UNIQUE: 2}
 Report = Callable[[str, int, int], None]
 """Called with the phase, the bytes that are done and all bytes; it may raise to stop the work."""
 
