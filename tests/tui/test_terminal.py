@@ -125,7 +125,7 @@ def test_the_terminal_is_restored_when_a_signal_ends_the_window(opened: Any, num
     assert b"Traceback" not in window.written
 
 
-def test_a_second_signal_ends_a_window_that_hangs_and_restores_the_terminal(opened: Any) -> None:
+def test_a_second_signal_ends_a_window_that_hangs_and_restores_the_terminal(opened: Any, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from seedbed.runs.store import Store; from seedbed.tui import app\n"
         "def hang(self):\n"
@@ -134,7 +134,7 @@ def test_a_second_signal_ends_a_window_that_hangs_and_restores_the_terminal(open
         "app.Window.action_zoom = hang\n"
         "sys.exit(app.run(Store(Path(sys.argv[1]))))"
     )
-    window = opened("-c", code, "runs")
+    window = opened("-c", code, str(tmp_path / "runs"))
     window.wait_for("No runs yet")
     os.write(window.fd, b"z")
     window.wait_for_output("hangs")
@@ -164,7 +164,7 @@ def test_the_terminal_is_restored_after_an_exception_at_the_start(opened: Any) -
         "app.Window._arrange = fail\n"
         "sys.exit(app.run(Store(Path(sys.argv[1]))))"
     )
-    window = opened("-c", code, "runs")
+    window = opened("-c", code, str(tmp_path / "runs"))
     assert window.ended() == 1
     assert b"a fault at the start" in window.written
     assert window.left_on() == set()
