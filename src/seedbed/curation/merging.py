@@ -279,7 +279,7 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
     `meta`: the task's meta.json, for the command that is recorded; `folder`: for temporary files. Raises SeedbedError if too
     many evaluation answers are visible in the training rows, however the rows are split.
     """
-    from seedbed.curation.splitting.ledger import encode_entry
+    from seedbed.curation.splitting.ledger import encode_line
     from seedbed.curation.splitting.split import SplitOptions, rows_of, split
 
     asked = merger.config.split
@@ -309,7 +309,7 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
         facts = {layout.TRAIN: train.facts, layout.EVAL: held_out.facts}
         layout.write_rejects(prepared, drops)
         before = known.read_bytes() if known is not None else b""
-        entries = before + b"".join(encode_entry(entry) for entry in found.ledger)
+        entries = before + b"".join(encode_line(line) for line in found.ledger)
         files.write_atomic(prepared / layout.LEDGER, entries)
         leakage = msgspec.to_builtins(found.leakage) | {"rate": found.leakage.rate}
         description = Description(

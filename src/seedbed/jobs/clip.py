@@ -21,7 +21,7 @@ from seedbed.curation.rendering.clipping import clip
 from seedbed.curation.rendering.renderer import Renderer
 from seedbed.curation.report.writing import write_report
 from seedbed.curation.result import sentences
-from seedbed.curation.splitting.ledger import encode_entry, entry_of, read_ledger
+from seedbed.curation.splitting.ledger import encode_line, entry_of, read_ledger
 from seedbed.errors import SeedbedError
 from seedbed.events import RESULT, Message
 from seedbed.jobs.look import ModelRenderer
@@ -114,9 +114,9 @@ def _write_ledger(source: Path, prepared: Path, before: Description) -> None:
     """Write the ledger of the source, with the evaluation rows as they are now: a part of one may not show that it is old."""
     ledger = source / layout.LEDGER
     earlier = ledger.read_bytes() if ledger.is_file() else b""
-    known = {entry.row for entry in read_ledger(ledger)} if earlier else set()
+    known = {entry.row for entry in read_ledger(ledger).entries} if earlier else set()
     evaluated = layout.read_rows(prepared, layout.EVAL) if layout.EVAL in before.files else iter(())
-    added = [encode_entry(entry) for entry in map(entry_of, evaluated) if entry.row not in known]
+    added = [encode_line(entry) for entry in map(entry_of, evaluated) if entry.row not in known]
     if earlier or added:
         files.write_atomic(prepared / layout.LEDGER, earlier + b"".join(added))
 

@@ -45,12 +45,15 @@ def lot(salt: str, keys: np.ndarray) -> np.ndarray:
     return drawn[where]
 
 
-def assigned(rows: Rows, groups: Groups, size: Wanted, salt: str, old: np.ndarray, barred: np.ndarray) -> np.ndarray:
+def assigned(
+    rows: Rows, groups: Groups, size: Wanted, salt: str, old: np.ndarray, barred: np.ndarray, continues: bool = False
+) -> np.ndarray:
     """The split of each row, uint8 (N,). `old`, bool (N,): rows whose groups are evaluated; `barred`: those that are not.
 
     Groups with an old row are evaluated, before others. Then come groups whose lot is below the wanted share, by their lot,
     as long as they fit; then further ones, if less than half of what was wanted is reached. In a divided group, the newest
-    rows come first.
+    rows come first. If the split `continues` an earlier one, whose training rows are barred, the lot alone decides, so that
+    of little data that was added, too, the wanted share is evaluated.
     """
     split = np.full(rows.count, TRAIN, np.uint8)
     split[groups.prefix] = DROPPED
@@ -67,6 +70,10 @@ def assigned(rows: Rows, groups: Groups, size: Wanted, salt: str, old: np.ndarra
     first = np.zeros(len(names), np.int64)
     first[where] = np.arange(rows.count)
     drawn = lot(salt, groups.key[first])
+    if continues:
+        _choose_below(drawn, open_sizes, chosen, size, size.rows / max(int(sizes.sum()), 1))
+        split[kept & chosen[where]] = EVAL
+        return split
     if timed.any():
         _choose_newest(rows, where, timed, open_sizes, chosen, size)
     _choose_by_lot(drawn, np.where(timed, 0, open_sizes), chosen, size, int(sizes[~timed].sum()), int(sizes.sum()))
@@ -98,6 +105,17 @@ def _choose_by_lot(
         if reached + group_rows <= (most if drawn[place] < below else aim):
             chosen[place] = True
             reached += group_rows
+
+
+def _choose_below(drawn: np.ndarray, sizes: np.ndarray, chosen: np.ndarray, size: Wanted, share: float) -> None:
+    """Choose the groups whose lot is below the share, as long as they fit."""
+    reached = int(sizes[chosen].sum())
+    for place in np.argsort(drawn, kind="stable"):
+        if drawn[place] >= share:
+            break
+        if sizes[place] and not chosen[place] and reached + sizes[place] <= size.most:
+            chosen[place] = True
+            reached += int(sizes[place])
 
 
 def _choose_newest(

@@ -10,7 +10,7 @@ import numpy as np
 from seedbed.curation.splitting.answers import NO_ROW, Answers, runs_of_answers
 from seedbed.curation.splitting.assign import DROPPED, EVAL, TRAIN, Wanted, assigned
 from seedbed.curation.splitting.containment import ACT, HALF
-from seedbed.curation.splitting.groups import TOO_LARGE, Groups, components
+from seedbed.curation.splitting.groups import DIVIDED, TOO_LARGE, Groups, components
 from seedbed.curation.splitting.scan import Rows
 
 JOINS = 1
@@ -60,6 +60,21 @@ class Outcome(NamedTuple):
     worst: tuple[Pair, ...]
 
 
+class Earlier(NamedTuple):
+    """What earlier builds decided about the rows; bool (N,) unless noted."""
+
+    same: np.ndarray
+    """Rows that were evaluated."""
+    old: np.ndarray
+    """Those, and rows that go with them."""
+    settled: np.ndarray
+    """Rows whose groups were trained, and stay in training."""
+    left_out: np.ndarray
+    """Rows that were left out since they show an evaluation answer."""
+    evaluated: int | None
+    """How many rows a build with the same options evaluated; None if there was none."""
+
+
 class _Members:
     """The rows of each group."""
 
@@ -83,18 +98,20 @@ class Gate:
         groups: Groups,
         size: Wanted,
         salt: str,
-        same: np.ndarray,
-        old: np.ndarray,
+        earlier: Earlier,
         answers: Answers,
         report: Callable[[int], None],
         workers: int | None,
     ) -> None:
         self.rows, self.groups, self.size, self.salt = rows, groups, size, salt
-        self.same, self.old = same, old
+        self.same, self.old, self.settled = earlier.same, earlier.old, earlier.settled
+        self.continues = earlier.evaluated is not None
+        self._enough = min(size.rows, size.rows if earlier.evaluated is None else earlier.evaluated)
         self.answers, self.report, self.workers = answers, report, workers
-        self.hiding = np.zeros(rows.count, bool)
+        self.hiding = earlier.left_out.copy()
         self.visible = np.zeros(rows.count, bool)
         self.barred = np.zeros(rows.count, bool)
+        self._hidden_for: dict[int, set[int]] = {}
         self.split = self._assigned(np.zeros(rows.count, bool))
         self.joined = 0
 
@@ -110,8 +127,10 @@ class Gate:
                 continue
             self._resolve()
             evaluated = self.split == EVAL
-            if evaluated.sum() * 2 >= self.size.rows:
+            if evaluated.sum() * 2 >= self._enough:
                 break
+            # Too little is left of what was evaluated: what was trained may be evaluated, too.
+            self.settled, self.continues = np.zeros(self.rows.count, bool), False
             split = self._assigned(evaluated)
             if not ((split == EVAL) & ~evaluated).any():
                 break
@@ -135,7 +154,8 @@ class Gate:
         )
 
     def _assigned(self, kept: np.ndarray) -> np.ndarray:
-        split = assigned(self.rows, self.groups, self.size, self.salt, self.old | kept, self.barred & ~self.old)
+        barred = (self.barred | self.settled) & ~self.old
+        split = assigned(self.rows, self.groups, self.size, self.salt, self.old | kept, barred, self.continues)
         split[self.hiding | self.visible] = DROPPED
         return split
 
@@ -175,6 +195,8 @@ class Gate:
             if owner == NO_ROW or not shown:
                 continue
             other = self._most(shown)
+            if self.old[owner] and sizes[group[other]] > DIVIDED:
+                continue  # it would all go to evaluation
             if not (self.groups.timed[owner] or self.groups.timed[other] or self.barred[owner]):
                 a.append(int(group[owner]))
                 b.append(int(group[other]))
@@ -182,8 +204,9 @@ class Gate:
             return False
         merged = components(len(group), np.array(a), np.array(b))[group]
         totals = np.bincount(merged, minlength=len(group))
-        # A joined group that is too large stays apart.
-        fits = (totals[merged] <= max(TOO_LARGE * len(group), 2)) | (totals[merged] == sizes[group])
+        # What would be too large stays apart, and what was evaluated from what was trained.
+        small = (totals[merged] <= max(TOO_LARGE * len(group), 2)) | (totals[merged] == sizes[group])
+        fits = small & ~(np.isin(merged, merged[self.old]) & np.isin(merged, merged[self.settled]))
         merged = np.where(fits, merged, group)
         count = len(np.unique(group)) - len(np.unique(merged))
         if not count:
@@ -194,7 +217,10 @@ class Gate:
         return True
 
     def _resolve(self) -> None:
-        """Leave out the few training rows that show an answer, or move the answer's group to training, until none leaks."""
+        """Leave out the few training rows that show an answer, or move the answer's group to training, until none leaks.
+
+        Rows that were left out for answers that then went to training come back.
+        """
         self._members = _Members(self.groups.group)
         while True:
             leaks = self._leaks()
@@ -202,8 +228,25 @@ class Gate:
             seen = self.answers.seen_in(leaks, self.split == TRAIN)
             for answer in leaks.tolist():
                 moved |= self._resolve_one(answer, seen[answer])
-            if not moved:
+            if not moved and not self._put_back():
                 return
+
+    def _put_back(self) -> bool:
+        """Train the rows that were left out for answers that are no longer evaluated; whether there are any."""
+        evaluated = self.split == EVAL
+        groups = self.groups.group
+        busy = np.isin(groups, groups[evaluated])
+        free = [
+            row
+            for row, answers in self._hidden_for.items()
+            if not busy[row]
+            and not any((owner := self.answers.rows[each]) == NO_ROW or evaluated[owner] for each in answers)
+        ]
+        for row in free:
+            del self._hidden_for[row]
+        self.split[free] = TRAIN
+        self.hiding[free] = False
+        return bool(free)
 
     def _resolve_one(self, answer: int, shown: dict[int, set[int]]) -> bool:
         owner = self.answers.rows[answer]
@@ -216,6 +259,8 @@ class Gate:
         if hiding is not None and (owner == NO_ROW or len(hiding) <= min(FEW, room)):
             self.split[hiding] = DROPPED
             self.hiding[hiding] = True
+            for row in hiding:
+                self._hidden_for.setdefault(row, set()).add(answer)
             return bool(hiding)
         if owner == NO_ROW:
             return False

@@ -1,14 +1,16 @@
 """The ledger of evaluation rows: hashes of rows that were ever evaluated, so that they never enter training.
 
 It is a file of JSON lines, `eval-ledger.jsonl` (folder.LEDGER), beside the dataset. Lines are only ever added. It has no
-text: hashes of contents, of links, and of at most MOST_KEPT runs of 13 tokens for each answer.
+text: hashes of contents, of links, and of at most MOST_KEPT runs of 13 tokens for each answer. A line for each build says
+what was trained then, so that the same data are split in the same way again, and what was trained is not evaluated later.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -41,7 +43,61 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True):
 
     def runs(self) -> list[Runs]:
         """The runs of the answers."""
-        return [Runs(np.frombuffer(base64.b64decode(each), "<u8").astype(np.uint64), n) for n, each in self.answers]
+        return [Runs(unpacked(each, np.uint64), n) for n, each in self.answers]
+
+
+class Build(msgspec.Struct, kw_only=True, frozen=True):
+    """What is kept of one split, beside its evaluation rows."""
+
+    version: int = VERSION
+    split: str
+    """The name of the options that choose rows: a build with others chooses anew."""
+    evaluated: int
+    """The number of evaluation rows."""
+    trained: str = ""
+    """The keys of training rows (scan.Rows.key) that earlier builds did not have, the first 32 bits: see `packed`."""
+    left_out: str = ""
+    """The ids of rows that were left out since they show an evaluation answer, 64 bits; without those of earlier builds."""
+
+
+class Known(NamedTuple):
+    """What the builds with certain options trained on."""
+
+    evaluated: int
+    """The largest number of evaluation rows of one build."""
+    trained: np.ndarray
+    """The first 32 bits of the keys of training rows, sorted; uint32 (K,)."""
+    left_out: np.ndarray
+    """The ids of rows that were left out, sorted; uint64 (L,)."""
+
+
+class Ledger(NamedTuple):
+    """All lines of a ledger."""
+
+    entries: Sequence[Entry] = ()
+    """Each evaluation row once."""
+    builds: Sequence[Build] = ()
+
+    def known(self, split: str) -> Known | None:
+        """What the builds with these options trained on; None if there are none."""
+        own = [each for each in self.builds if each.split == split]
+        if not own:
+            return None
+        return Known(
+            max(each.evaluated for each in own),
+            np.unique(np.concatenate([unpacked(each.trained, np.uint32) for each in own])),
+            np.unique(np.concatenate([unpacked(each.left_out, np.uint64) for each in own])),
+        )
+
+
+def packed(numbers: np.ndarray) -> str:
+    """Numbers as base64 of little-endian bytes."""
+    return base64.b64encode(numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+def unpacked(text: str, kind: type[np.unsignedinteger]) -> np.ndarray:
+    """The numbers that `packed` wrote. Raises ValueError if there are others."""
+    return np.frombuffer(base64.b64decode(text), np.dtype(kind).newbyteorder("<")).astype(kind)
 
 
 def entry_of(record: Record) -> Entry:
@@ -51,10 +107,7 @@ def entry_of(record: Record) -> Entry:
     return Entry(
         row=f"{hash64(record.id or content_id(record)):016x}",
         links=[f"{hash64(each):016x}" for each in sorted(record.links or ()) if _stays(each)][:MOST_LINKS],
-        answers=[
-            (each.length, base64.b64encode(spaced(each.hashes, most).astype("<u8").tobytes()).decode())
-            for each in answers[:ROW_KEPT]
-        ],
+        answers=[(each.length, packed(spaced(each.hashes, most))) for each in answers[:ROW_KEPT]],
     )
 
 
@@ -63,47 +116,61 @@ def _stays(link: str) -> bool:
     return link.partition(":")[0] not in ("path", "file")
 
 
-def read_ledger(path: Path) -> list[Entry]:
-    """The entries of a ledger, each row once. Raises UsageError if a line is no entry of a known version."""
-    found: dict[str, Entry] = {}
-    decoder = msgspec.json.Decoder(Entry)
+class _Line(msgspec.Struct):
+    """A line of either kind."""
+
+    version: int = VERSION
+    row: str = ""
+    split: str = ""
+
+
+def read_ledger(path: Path) -> Ledger:
+    """The lines of a ledger, each row once. Raises UsageError if a line is of no known kind and version."""
+    entries: dict[str, Entry] = {}
+    builds: list[Build] = []
+    line_decoder, entry_decoder, build_decoder = map(msgspec.json.Decoder, (_Line, Entry, Build))
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                entry = decoder.decode(line)
-                entry.runs()
+                kind = line_decoder.decode(line)
+                if kind.version == VERSION and kind.split and not kind.row:
+                    builds.append(build_decoder.decode(line))
+                    unpacked(builds[-1].trained, np.uint32), unpacked(builds[-1].left_out, np.uint64)
+                elif kind.version == VERSION:
+                    entry = entry_decoder.decode(line)
+                    entry.runs()
+                    entries.setdefault(entry.row, entry)
             except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
                 raise UsageError(
                     f"Line {number} of the evaluation ledger {quoted(path)} cannot be read ({error}).",
                     "Restore the file. Without it, old evaluation rows could enter training.",
                 ) from None
-            if entry.version != VERSION:
+            if kind.version != VERSION:
                 raise UsageError(
-                    f"The evaluation ledger {quoted(path)} has version {entry.version}; this Seedbed reads {VERSION}.",
+                    f"The evaluation ledger {quoted(path)} has version {kind.version}; this Seedbed reads {VERSION}.",
                     "Use a newer Seedbed.",
                 )
-            found.setdefault(entry.row, entry)
-    return list(found.values())
+    return Ledger(list(entries.values()), builds)
 
 
-def encode_entry(entry: Entry) -> bytes:
-    """An entry as a line of the ledger, with its newline."""
-    return msgspec.json.encode(entry) + b"\n"
+def encode_line(line: Entry | Build) -> bytes:
+    """An entry or a build as a line of the ledger, with its newline."""
+    return msgspec.json.encode(line) + b"\n"
 
 
 def old_rows(
-    rows: Rows, entries: list[Entry], report: Callable[[int], None], workers: int | None = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that were evaluated before, and rows that belong to one of these or show more than half of an answer of one.
+    rows: Rows, entries: Sequence[Entry], report: Callable[[int], None], workers: int | None = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows that were evaluated before, rows that belong to one of these, and rows that show more than half of an answer of one.
 
-    Both are bool (N,); the first are among the second.
+    All are bool (N,); the first are among the second.
     """
     same = np.isin(rows.id, np.array([int(each.row, 16) for each in entries], np.uint64))
-    old = same.copy()
+    tied, showing = same.copy(), np.zeros(rows.count, bool)
     links = np.array([int(link, 16) for each in entries for link in each.links], np.uint64)
-    old[rows.link_row[np.isin(rows.link, links)]] = True
+    tied[rows.link_row[np.isin(rows.link, links)]] = True
     runs = [each for entry in entries for each in entry.runs()]
     hashes = np.concatenate([np.empty(0, np.uint64), *(each.hashes for each in runs)])
     answer = np.repeat(np.arange(len(runs)), [len(each.hashes) for each in runs])
@@ -119,5 +186,5 @@ def old_rows(
         steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         key = answer[np.repeat(starts, counts) + steps] + np.repeat(row, counts) * max(len(runs), 1)
         pairs, shown = np.unique(key, return_counts=True)
-        old[pairs[shown > ACT * sizes[pairs % max(len(runs), 1)]] // max(len(runs), 1)] = True
-    return same, old
+        showing[pairs[shown > ACT * sizes[pairs % max(len(runs), 1)]] // max(len(runs), 1)] = True
+    return same, tied, showing

@@ -16,9 +16,10 @@ from seedbed.curation.splitting.answers import NO_ROW, Answers, measured_answers
 from seedbed.curation.splitting.assign import DROPPED, EVAL, OVERSHOOT, TRAIN, wanted
 from seedbed.curation.splitting.containment import Spool, contained_pairs
 from seedbed.curation.splitting.content import answers_of
-from seedbed.curation.splitting.gate import Gate, Outcome, Pair
-from seedbed.curation.splitting.groups import Groups, Level, grouped
-from seedbed.curation.splitting.ledger import Entry, entry_of, old_rows, read_ledger
+from seedbed.curation.splitting.fingerprints import hash64
+from seedbed.curation.splitting.gate import Earlier, Gate, Outcome, Pair
+from seedbed.curation.splitting.groups import DIVIDED, Groups, Level, grouped
+from seedbed.curation.splitting.ledger import Build, Entry, Known, Ledger, entry_of, old_rows, packed, read_ledger
 from seedbed.curation.splitting.ranges import read_parts
 from seedbed.curation.splitting.scan import KINDS, Rows, scan
 from seedbed.errors import SeedbedError, UsageError
@@ -44,6 +45,11 @@ class SplitOptions(NamedTuple):
     """The largest share of evaluation answers that may be more than half seen in training."""
     workers: int | None = None
     """How many processes read; None: one for little data, else one for each core, up to 8."""
+
+    @property
+    def choice(self) -> str:
+        """The name of what decides which rows are chosen, beside the data and the ledger."""
+        return f"{hash64(repr((self.eval_fraction, self.eval_rows, self.level, self.salt))):016x}"
 
 
 class LeakedPair(msgspec.Struct, kw_only=True, frozen=True):
@@ -97,8 +103,8 @@ class SplitResult(NamedTuple):
     group: np.ndarray
     """The name of each row's group, uint64 (N,); `group_name` writes it."""
     leakage: Leakage
-    ledger: tuple[Entry, ...]
-    """Entries of the evaluation rows that the ledger does not have yet, to be added to it."""
+    ledger: tuple[Entry | Build, ...]
+    """Lines that the ledger does not have yet, to be added to it: evaluation rows, and what is trained."""
 
     @property
     def train_rows(self) -> int:
@@ -142,29 +148,75 @@ def split(
     finally:
         spool.close()
     groups = grouped(rows, pairs, options.level)
-    entries = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else []
-    same, old = np.zeros(rows.count, bool), np.zeros(rows.count, bool)
-    if entries:
-        same, old = old_rows(rows, entries, report, options.workers)
+    ledger = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else Ledger()
+    known = ledger.known(options.choice)
+    earlier = _earlier(rows, groups, ledger, known, report, options.workers)
     answers = Answers()
-    present = set(rows.id[same].tolist())
-    for entry in entries:
+    present = set(rows.id[earlier.same].tolist())
+    for entry in ledger.entries:
         if int(entry.row, 16) not in present:
             answers.add(NO_ROW, entry.runs())
     size = wanted(int((~groups.prefix).sum()), options.eval_fraction, options.eval_rows)
-    gate = Gate(rows, groups, size, options.salt, same, old, answers, report, options.workers)
+    gate = Gate(rows, groups, size, options.salt, earlier, answers, report, options.workers)
     outcome = gate.run()
     _count_drops(rows, gate.groups, outcome, drops)
     if pairs.frequent:
         drops.note(STEP, "fingerprint in too many rows to compare", pairs.frequent)
     if pairs.widespread:
         drops.note(STEP, "row that is part of many others", pairs.widespread)
-    leakage = _leakage(rows, gate.groups, outcome, old, same, size.rows)
+    leakage = _leakage(rows, gate.groups, outcome, earlier, size.rows)
     _check(leakage, outcome, options.max_leaked)
-    known = {entry.row for entry in entries}
+    before = {entry.row for entry in ledger.entries}
     evaluated = np.flatnonzero(outcome.split == EVAL)
-    added = tuple(each for _, record in rows.read(evaluated) if (each := entry_of(record)).row not in known)
-    return SplitResult(outcome.split[rows.place], gate.groups.key[rows.place], leakage, added)
+    added = [each for _, record in rows.read(evaluated) if (each := entry_of(record)).row not in before]
+    # Groups that were joined since one shows answers of the other have their own names, so that a later build has the same.
+    return SplitResult(
+        outcome.split[rows.place],
+        groups.key[rows.place],
+        leakage,
+        (*added, *_build(rows, outcome, known, options.choice)),
+    )
+
+
+def _earlier(
+    rows: Rows,
+    groups: Groups,
+    ledger: Ledger,
+    known: Known | None,
+    report: Callable[[int], None],
+    workers: int | None,
+) -> Earlier:
+    """What earlier builds decided about the rows."""
+    nothing = np.zeros(rows.count, bool)
+    same, tied, showing = nothing, nothing, nothing
+    if ledger.entries:
+        same, tied, showing = old_rows(rows, ledger.entries, report, workers)
+    settled, left_out = nothing, nothing
+    if known is not None:
+        trained = groups.group[np.isin(_short(rows.key), known.trained)]
+        settled = np.isin(groups.group, trained) & ~np.isin(groups.group, groups.group[tied])
+        left_out = np.isin(rows.id, known.left_out) & ~tied
+    # A row that shows an old answer goes to evaluation if few others have to go with it; else the gate leaves it out.
+    few = np.bincount(groups.group, minlength=rows.count)[groups.group] <= DIVIDED
+    old = tied | (showing & few & ~settled & ~left_out)
+    return Earlier(same, old, settled, left_out, known.evaluated if known is not None else None)
+
+
+def _short(keys: np.ndarray) -> np.ndarray:
+    """The first 32 bits of keys: few are equal by chance, and then a new group is trained instead of drawn."""
+    return (keys >> np.uint64(32)).astype(np.uint32)
+
+
+def _build(rows: Rows, outcome: Outcome, known: Known | None, choice: str) -> Iterator[Build]:
+    """What the ledger keeps of this build, if it is more than it has."""
+    trained = np.unique(_short(rows.key[outcome.split == TRAIN]))
+    left_out = np.unique(rows.id[outcome.hiding])
+    evaluated = int((outcome.split == EVAL).sum())
+    if known is not None:
+        trained, left_out = np.setdiff1d(trained, known.trained), np.setdiff1d(left_out, known.left_out)
+        if not len(trained) and not len(left_out) and evaluated <= known.evaluated:
+            return
+    yield Build(split=choice, evaluated=evaluated, trained=packed(trained), left_out=packed(left_out))
 
 
 def rows_of(
@@ -205,9 +257,7 @@ def _count_drops(rows: Rows, groups: Groups, outcome: Outcome, drops: Drops) -> 
             drops.drop(STEP, reason, where_of(record), "\n".join(answers_of(record))[:SAMPLE_CHARACTERS])
 
 
-def _leakage(
-    rows: Rows, groups: Groups, outcome: Outcome, old: np.ndarray, same: np.ndarray, wanted_rows: int
-) -> Leakage:
+def _leakage(rows: Rows, groups: Groups, outcome: Outcome, earlier: Earlier, wanted_rows: int) -> Leakage:
     kept = groups.group[outcome.split != DROPPED]
     _, sizes = np.unique(kept, return_counts=True)
     return Leakage(
@@ -221,13 +271,13 @@ def _leakage(
         leaked=outcome.leaked,
         joined_groups=outcome.joined,
         returned_rows=outcome.returned,
-        old_rows=int((old & (outcome.split == EVAL)).sum()),
+        old_rows=int((earlier.old & (outcome.split == EVAL)).sum()),
         wanted_rows=wanted_rows,
         messages=[
             *groups.messages,
             *_unevaluated(rows, outcome),
-            *_excess(groups, outcome, same, old, wanted_rows),
-            *_shortage(outcome, wanted_rows),
+            *_excess(groups, outcome, earlier, wanted_rows),
+            *_shortage(outcome, earlier, wanted_rows),
         ],
         worst=_worst(rows, outcome.worst),
     )
@@ -244,14 +294,14 @@ def _unevaluated(rows: Rows, outcome: Outcome) -> Iterator[str]:
             yield f"No {kind} row is evaluated: the groups of all {len(here):,} are too large, or were not chosen."
 
 
-def _excess(groups: Groups, outcome: Outcome, same: np.ndarray, old: np.ndarray, wanted_rows: int) -> Iterator[str]:
+def _excess(groups: Groups, outcome: Outcome, earlier: Earlier, wanted_rows: int) -> Iterator[str]:
     """That there are far more evaluation rows than wanted, since the ledger keeps them and their groups in evaluation."""
     evaluated = outcome.split == EVAL
     rows, kept = int(evaluated.sum()), int((outcome.split != DROPPED).sum())
-    held = evaluated & np.isin(groups.group, groups.group[old])
+    held = evaluated & np.isin(groups.group, groups.group[earlier.old])
     if rows <= OVERSHOOT * wanted_rows or not held.any():
         return
-    again, beside = int((evaluated & same).sum()), int((held & ~same).sum())
+    again, beside = int((evaluated & earlier.same).sum()), int((held & ~earlier.same).sum())
     yield (
         f"{rows:,} of {plural(kept, 'row')} ({rows / kept:.0%}) are for evaluation, and {wanted_rows:,} were wanted: by the "
         f"evaluation ledger, {again:,} were evaluated before, and {beside:,} belong to the same groups (session, commit or file) "
@@ -260,13 +310,14 @@ def _excess(groups: Groups, outcome: Outcome, same: np.ndarray, old: np.ndarray,
     )
 
 
-def _shortage(outcome: Outcome, wanted_rows: int) -> Iterator[str]:
+def _shortage(outcome: Outcome, earlier: Earlier, wanted_rows: int) -> Iterator[str]:
     """That there are far fewer evaluation rows than wanted."""
     rows, kept = int((outcome.split == EVAL).sum()), int((outcome.split != DROPPED).sum())
     if 0 < OVERSHOOT * rows < wanted_rows:
         yield (
             f"{rows:,} of {plural(kept, 'row')} ({rows / kept:.1%}) are for evaluation, and {wanted_rows:,} were wanted: rows of "
-            "a session, commit, file or cluster stay together, and rows whose answers training shows are not evaluated."
+            "a session, commit, file or cluster stay together, and rows whose answers training shows are not evaluated"
+            f"{', nor those that earlier versions trained on' if earlier.settled.any() else ''}."
         )
 
 

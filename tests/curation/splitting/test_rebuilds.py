@@ -1,0 +1,162 @@
+"""A dataset that is built again: what was trained stays in training, what was evaluated is evaluated, new data is split."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from seedbed.curation.drops import Drops
+from seedbed.curation.folder import LEDGER
+from seedbed.curation.record import Record
+from seedbed.curation.splitting.ledger import encode_line
+from seedbed.curation.splitting.split import SplitResult
+from split_rows import by_split, chat, fim, leaked, prose, split_of, text_row, windows
+
+
+class Builds:
+    """Builds of one dataset with one ledger."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.ledger = folder, folder / LEDGER
+
+    def build(self, records: list[Record], **options: object) -> tuple[SplitResult, dict[str, int]]:
+        """Split the records, and add to the ledger what is new."""
+        result, where = split_of(self.folder, records, ledger=self.ledger, **options)
+        with self.ledger.open("ab") as handle:
+            handle.writelines(encode_line(each) for each in result.ledger)
+        return result, where
+
+
+@pytest.fixture
+def builds(tmp_path: Path) -> Builds:
+    return Builds(tmp_path)
+
+
+def everything(rng: random.Random, count: int = 60) -> list[Record]:
+    """Files in overlapping windows, conversations that quote each other, and commits: many answers are seen elsewhere."""
+    records: list[Record] = []
+    answers = [prose(rng, 40) for _ in range(count)]
+    for number in range(4 * count):
+        quoted = rng.choice(answers) if rng.random() < 0.3 else prose(rng, 40)
+        links = [f"session:{number}"] if number % 3 else []
+        records.append(chat(prose(rng, 100), quoted + " " + prose(rng, 15), links=links))
+    for number in range(count):
+        records += windows(prose(rng, 400), f"src/f{number}.py", rng, count=3, size=1200)
+    for number in range(2 * count):
+        links = [f"commit:{number:040x}", f"path:app/src/g{number % 7}.py"]
+        time = f"2026-{1 + number // 28:02d}-{1 + number % 28:02d}T10:00:00Z"
+        records.append(chat(prose(rng, 20), prose(rng, 40), links=links, time=time, source="git"))
+    return records
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_data_is_split_in_the_same_way_again(builds: Builds, seed: int) -> None:
+    records = everything(random.Random(seed))
+    first, before = builds.build(records)
+    assert first.leakage.leaked_before  # so rows were moved or left out
+    text = builds.ledger.read_bytes()
+    for _ in range(2):
+        random.Random(seed).shuffle(records)
+        again, after = builds.build(records)
+        assert after == before
+        assert not again.ledger
+        assert {int(each) for each in again.group} == {int(each) for each in first.group}
+    assert builds.ledger.read_bytes() == text
+
+
+def test_rows_stay_and_of_new_data_the_wanted_share_is_evaluated(builds: Builds) -> None:
+    rng = random.Random(5)
+    records = everything(rng)
+    _, before = builds.build(records)
+    added = evaluated = 0
+    for week in range(8):
+        new = [chat(prose(rng, 20), prose(rng, 40), links=[f"session:new-{week}-{n}"]) for n in range(30)]
+        new += [fim(prose(rng, 80), 200, 300, f"new{week}/{n}.py") for n in range(10)]
+        records = [*records, *new]
+        _, after = builds.build(records)
+        assert {name: after[name] for name in before} == before
+        added += len(new)
+        evaluated += len(by_split(new, after, 1))
+        before = after
+    assert 0.08 * added < evaluated < 0.25 * added
+
+
+def test_a_trained_session_that_grows_stays_in_training(builds: Builds) -> None:
+    rng = random.Random(6)
+    turns = {n: [prose(rng, 20), prose(rng, 40)] for n in range(120)}
+
+    def rows() -> list[Record]:
+        return [chat(*each, links=[f"session:{n}"]) for n, each in turns.items()]
+
+    first = rows()
+    _, before = builds.build(first)
+    for each in turns.values():
+        each += [prose(rng, 20), prose(rng, 40)]
+    grown = rows()
+    _, after = builds.build(grown)
+    assert [after[each.id] for each in grown] == [before[each.id] for each in first]
+
+
+def test_a_row_that_shows_an_old_answer_takes_no_large_group_to_evaluation(builds: Builds) -> None:
+    rng = random.Random(7)
+    records = [chat(prose(rng, 100), prose(rng, 40), links=[f"session:{n}"]) for n in range(300)]
+    _, before = builds.build(records)
+    answer = (by_split(records, before, 1)[0].messages or [])[-1].content
+    # Forty rows of one new commit, one of which shows the answer.
+    new = [chat(prose(rng, 20), prose(rng, 40), links=["commit:1"]) for _ in range(39)]
+    new.append(chat(prose(rng, 100), answer, links=["commit:1"]))
+    drops = Drops()
+    result, after = split_of(builds.folder, [*records, *new], drops, ledger=builds.ledger)
+    assert {name: after[name] for name in before} == before
+    assert after[new[-1].id] == 2
+    assert drops.counts["split", "shows an evaluation answer"] == 1
+    assert leaked(by_split([*records, *new], after, 1), by_split([*records, *new], after, 0))[0] == 0
+    # A conversation of its own goes to evaluation instead.
+    alone = chat(prose(rng, 100), answer)
+    _, after = split_of(builds.folder, [*records, alone], ledger=builds.ledger)
+    assert after[alone.id] == 1
+    assert result.leakage.rate == 0
+
+
+@pytest.mark.parametrize("options", [{"salt": "other"}, {"eval_fraction": 0.3}])
+def test_other_options_choose_anew_beside_what_was_evaluated(builds: Builds, options: dict[str, object]) -> None:
+    rng = random.Random(8)
+    records = [text_row(prose(rng, 60)) for _ in range(300)]
+    first, before = builds.build(records)
+    second, after = builds.build(records, **options)
+    assert all(after[name] == 1 for name, number in before.items() if number == 1)
+    if options.get("eval_fraction"):
+        assert second.eval_rows > 1.5 * first.eval_rows
+    else:
+        assert second.eval_rows <= 1.5 * first.leakage.wanted_rows + 1
+    _, again = builds.build(records, **options)
+    assert again == after
+
+
+def test_more_is_evaluated_if_most_of_the_evaluation_is_gone(builds: Builds) -> None:
+    rng = random.Random(9)
+    records = [text_row(prose(rng, 60)) for _ in range(300)]
+    first, before = builds.build(records)
+    left = [each for n, each in enumerate(records) if before[each.id] == 0 or n % 5 == 0]
+    result, after = builds.build(left)
+    assert sum(before[each.id] == 1 for each in left) < 0.4 * first.eval_rows
+    assert result.eval_rows * 2 >= result.leakage.wanted_rows
+    assert all(after[each.id] == 1 for each in left if before[each.id] == 1)
+
+
+def test_rows_left_out_for_an_answer_that_went_to_training_are_trained(tmp_path: Path) -> None:
+    rng = random.Random(10)
+    # Each session has two answers: one is seen in one other row, the other in several, so that the session is trained.
+    records: list[Record] = []
+    for number in range(80):
+        once, often = prose(rng, 40), prose(rng, 40)
+        records.append(chat(prose(rng, 20), once, prose(rng, 20), often, links=[f"session:{number}"]))
+        records += [chat(prose(rng, 20), prose(rng, 60) + " " + text) for text in (once, often, often, often)]
+    drops = Drops()
+    result, where = split_of(tmp_path, records, drops)
+    assert result.leakage.leaked == 0
+    trained, evaluated = by_split(records, where, 0), by_split(records, where, 1)
+    for each in by_split(records, where, 2):  # what is left out does show an evaluation answer
+        assert leaked(evaluated, [*trained, each])[0] > 0
