@@ -247,6 +247,16 @@ def _user(match: re.Match[str], value: str) -> bool:
     )
 
 
+def _account(match: re.Match[str], value: str) -> bool:
+    """The account of a person in the output of a tool, which may cut it (`some-na+`); none of a system or a service."""
+    name = re.split(r"[\\@]", value.lower())[0 if "@" in value else -1]
+    system = known_words("system_accounts") | known_words("impersonal_users") | known_words("example_users")
+    if name.startswith(("_", "systemd-", "com.apple.")) or not any(char.isalpha() for char in name):
+        return False
+    known = any(each.startswith(name[:-1]) for each in system) if name.endswith("+") else name in system
+    return not known and not is_placeholder(value)
+
+
 _SENTENCE = re.compile(r"\w[^\n]{0,199} $")
 _BOOK = re.compile(r"(?i)[\"'](?:isbn|genre|books?|novel|publisher)(?:_?\w{0,12})[\"']\s{0,3}:")
 
@@ -303,6 +313,7 @@ CHECKS: dict[str, Check] = {
     "ipv4": _ipv4,
     "ipv6": _ipv6,
     "user": _user,
+    "account": _account,
     "name": _name,
 }
 """The checks of personal data by the names that rules.toml uses."""
