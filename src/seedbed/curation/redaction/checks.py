@@ -308,6 +308,16 @@ def is_assigned_secret(key: str, value: str) -> bool:
     return _is_secret_value(value, name.startswith(_PASSWORD_KEYS))
 
 
+def _named(match: re.Match[str], value: str) -> bool:
+    """A value before the field with its name, such as `"value": "...", "name": "API_KEY"`."""
+    return is_assigned_secret(match["n1"] or match["n2"] or match["n3"], value)
+
+
+def _listed(match: re.Match[str], value: str) -> bool:
+    """The argument after an option in a list of arguments, such as `["--password", "..."]`."""
+    return is_assigned_secret(match["key"].replace("-", "_"), value)
+
+
 def _compared(match: re.Match[str], value: str) -> bool:
     return not is_placeholder(value) and not any(char.isspace() for char in value) and _is_secret_value(value, False)
 
@@ -368,6 +378,8 @@ CHECKS: dict[str, Check] = {
     "wireless": _wireless,
     "flag": _flag,
     "compared": _compared,
+    "named": _named,
+    "listed": _listed,
     "cookie": _cookie,
     "cut": _cut,
 }
