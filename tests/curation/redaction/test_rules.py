@@ -182,6 +182,32 @@ def test_values_with_the_name_of_a_secret_are_found(template: str) -> None:
     assert sum(found.counts.values()) == 1, found
 
 
+LABELLED = [
+    "phone: 030 {}",
+    "tel.: 0171/{}",
+    "Telefon: (030) {}",
+    "Mobile: 0171-{}",
+    "Handy-Nr.: 0171 {}",
+    '{{"phone": "0171 {}", "port": 80}}',
+    '{{"phoneNumber": "0171{}"}}',
+    "home_phone = '01 71 {}'",
+    '<a href="tel:0171{}">call</a>',
+    "<phone>0171 {}</phone>",
+    "| **Phone**: 0171 {} |",
+    "fax: 0049 171 {}",
+    "phone=415762{}",
+]
+
+
+@pytest.mark.parametrize("template", LABELLED)
+def test_a_national_phone_number_is_found_behind_its_label(template: str) -> None:
+    found = REDACTOR.redact(template.format("4639" if "=415" in template else "4638126"))
+    assert found.counts == {"phone-number-labelled": 1}
+    assert "<PHONE_1>" in found.text
+    assert "4638" not in found.text
+    assert "4639" not in found.text
+
+
 PERSONAL = {
     "e-mail-in-words": "<q{L*6} at acme dot org>, q{L*6} [at] acme [dot] org, q{L*6}(at)acme.org",
     "iban": "GB55LOYD30963482641975, NL91 ABNA 0417 1643 00, FR14 2004 1010 0505 0001 3M02 606",
@@ -262,6 +288,8 @@ NO_SECRETS = [
     "A = 1234 5678 9012 3452 1111 2222",
     "look at the next dot com domain; a.b(at)c.d(x); npm install @types%2Fnode; lodash%404.17.21.js",
     "x = a@b; y @ z % w; root@web1:~# ls; %2Fhome%2Fuser%2Fapp; /export/homework/x",
+    "phone: 01.02.2024, tel: 0123456789, phone = 0000000000, mobile: 0x0171463812, tel: 017, phone: 5551234567",
+    "microphone = 0.01714638126, phone: 0171.46, cellWidth: 01714, 'fax': None, telnet: 0171 4638126, intel 0171 4638126",
     "keytool -storepass changeit; CREATE USER me IDENTIFIED BY 'password';",
 ]
 
