@@ -182,6 +182,38 @@ def test_values_with_the_name_of_a_secret_are_found(template: str) -> None:
     assert sum(found.counts.values()) == 1, found
 
 
+WORDS = [
+    "DB_PASSWORD={}",
+    "A=1\nexport DB_PASSWORD='{}'\nB=2\n",
+    "FROM x\nENV MYSQL_PASSWORD={}\n",
+    'docker run -e MYSQL_PASSWORD={} -e PORT=1 "x"',
+    "env:\n  MYSQL_PASSWORD: {}\n  PORT: 1\n",
+    "env:\n  - MYSQL_ROOT_PASSWORD={}\n",
+    "PGPASSWORD={} psql -h db",
+    "Server=db;User Id=sa;Password={};Encrypt=true",
+    "mysql -u me -p{} db",
+    "curl -u me:{} https://acme.io",
+    "https://me:{}@acme.io",
+    "mongosh -u me -p {} --host x",
+    "redis-cli -h cache -a {} ping",
+    "echo 'me:{}' | chpasswd",
+    "machine acme.io login me password {}",
+    "ALTER USER me IDENTIFIED BY '{}';",
+]
+
+
+@pytest.mark.parametrize("template", WORDS)
+def test_a_password_of_words_is_found_where_only_a_password_stands(template: str) -> None:
+    for word in ("correcthorsebattery", "Sonnenaufgang", "correct-horse-battery"):
+        assert word not in REDACTOR.redact_text(template.format(word))
+
+
+@pytest.mark.parametrize("word", ["changeme", "your-password", "mysecretpassword", "example", "postgres", "required"])
+def test_words_that_stand_for_a_password_stay(word: str) -> None:
+    for template in ("DB_PASSWORD={}", "env:\n  DB_PASSWORD: {}\n", "redis-cli -a {} ping"):
+        assert REDACTOR.redact_text(template.format(word)) == template.format(word)
+
+
 LABELLED = [
     "phone: 030 {}",
     "tel.: 0171/{}",
@@ -290,6 +322,10 @@ NO_SECRETS = [
     "x = a@b; y @ z % w; root@web1:~# ls; %2Fhome%2Fuser%2Fapp; /export/homework/x",
     "phone: 01.02.2024, tel: 0123456789, phone = 0000000000, mobile: 0x0171463812, tel: 017, phone: 5551234567",
     "microphone = 0.01714638126, phone: 0171.46, cellWidth: 01714, 'fax': None, telnet: 0171 4638126, intel 0171 4638126",
+    "password=correcthorsebattery\nif password=word then\nself.password=password",
+    "f(PASSWORD=word, x=1)\nPASSWORD: optional\nDB_PASSWORD: required\nMAX_PASSWORD = length\nPASSWORD=string",
+    "POSTGRES_PASSWORD=postgres\nAPPLE_PASSWORD: apple\nPASSWORD=getpass\nPASSWORD=$PASS\nPASSWORD=read_it(x)\nPASSWORD=a.b.c",
+    "mongosh -u me -p secret; redis-cli -a changeme; machine acme.io login me password your-token",
     "keytool -storepass changeit; CREATE USER me IDENTIFIED BY 'password';",
 ]
 
