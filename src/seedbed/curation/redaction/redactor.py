@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.redaction.checks import is_assigned_secret
-from seedbed.curation.redaction.escapes import views
+from seedbed.curation.redaction.escapes import hex_dump, views
 from seedbed.curation.redaction.given_words import GivenWords, given_words
 from seedbed.curation.redaction.personal_checks import is_author_of_book, is_in_copyright_notice
 from seedbed.curation.redaction.repeats import Repeats, is_common, spellings, united
@@ -189,7 +189,15 @@ class Redactor:
         return self._decoded(text, numbering, names)
 
     def _decoded(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
-        """A text redacted where escapes of JSON, such as in the output of a tool, or colours of a terminal hide something."""
+        """A text redacted where escapes of JSON, as in the output of a tool, colours of a terminal, or a hex dump hide something.
+
+        Of a hex dump, whole lines are replaced.
+        """
+        if (dump := hex_dump(text)) is not None:
+            lines = [
+                (*dump.origin(start, end), new) for start, end, new in self._replacements(dump.text, numbering, names)
+            ]
+            text = _replaced(text, _with_shared_lines(lines))
         for _ in range(_PASSES):
             for view in views(text):
                 found = [
@@ -349,6 +357,20 @@ def _apart(replacements: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, 
         if each[0] >= end:
             yield each
             end = each[1]
+
+
+def _with_shared_lines(replacements: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    """The replacements of lines, where those that share a line become one, with all that they put there."""
+    last: tuple[int, int, str] | None = None
+    for start, end, new in sorted(replacements):
+        if last is not None and start < last[1]:
+            last = (last[0], max(last[1], end), f"{last[2]} {new}")
+            continue
+        if last is not None:
+            yield last
+        last = (start, end, new)
+    if last is not None:
+        yield last
 
 
 def _recut(parts: Sequence[str], replacements: list[tuple[int, int, str]]) -> list[str]:
