@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from seedbed.curation.redaction.redactor import Redactor
+from seedbed.curation.redaction.redactor import RedactionOptions, Redactor
 from seedbed.curation.redaction.rules import known_words
 
 REDACTOR = Redactor(bytes(range(32)))
@@ -60,7 +60,7 @@ OUTPUTS = {
 
 @pytest.mark.parametrize("tool", OUTPUTS)
 def test_accounts_of_persons_in_outputs_of_tools_are_replaced(tool: str) -> None:
-    for name in ("quentin", "quent.noe", "q17_x", "mqvogelsang"):
+    for name in ("quentin", "quent.noe", "q17_x", "mqvogelsang", "özgür"):
         text = OUTPUTS[tool].replace("WHO", name)
         assert REDACTOR.redact_text(text) == OUTPUTS[tool].replace("WHO", "<USER_1>")
 
@@ -86,6 +86,14 @@ def test_a_home_folder_and_the_owner_of_a_file_have_the_same_placeholder() -> No
     assert REDACTOR.redact_text(text) == (
         "$ ls -l /home/<USER_1>\n-rw-r--r-- 1 <USER_1> <USER_2> 5 Nov  3 12:01 a.py\n"
     )
+
+
+def test_the_group_of_a_file_is_found_where_the_owner_was_replaced_before() -> None:
+    text = "-rw-r--r-- 1 <USER_1> marta 5 Nov  3 12:01 a.py\n"
+    assert "marta" not in REDACTOR.redact_text(text)
+    text = "-rw-r--r-- 1 quentin marta 5 Nov  3 12:01 a.py\n"
+    own = Redactor(bytes(32), RedactionOptions(user="quentin"))
+    assert own.redact_text(text) == "-rw-r--r-- 1 <USER_1> <USER_2> 5 Nov  3 12:01 a.py\n"
 
 
 def test_a_name_that_ps_cut_is_replaced_and_that_of_a_system_stays() -> None:

@@ -20,7 +20,7 @@ _CODES = re.compile(r"(?:\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b
 """Control sequences of terminals (ECMA-48): colours, erasing, links."""
 _RUN = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt]))+')
 _DUMPED = re.compile(
-    r"000[0-9A-Fa-f]{3,5}(?:: (?P<grouped>(?:[0-9A-Fa-f]{2}){1,8}(?: (?:[0-9A-Fa-f]{2}){1,8}){0,31})(?: {2,90}[^\n]{0,64})?"
+    r"00[0-9A-Fa-f]{4,6}(?:: (?P<grouped>(?:[0-9A-Fa-f]{2}){1,8}(?: (?:[0-9A-Fa-f]{2}){1,8}){0,31})(?: {2,90}[^\n]{0,64})?"
     r"|(?P<single>(?: {1,3}[0-9A-Fa-f]{2}){1,32})(?: {2,90}[|>][^\n]{0,64})?) {0,3}(?=\r?\n|\Z)"
 )
 """A line of a hex dump: of xxd, with a colon behind the offset, or of `hexdump -C` and `od -t x1`, with single bytes."""

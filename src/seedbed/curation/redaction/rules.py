@@ -19,7 +19,7 @@ _TYPED = r"""["']?(?P<secret>(?![<${(\[])[^\s"'`|;&<>\\]{4,128})"""
 """A value in a command."""
 _ACCOUNT = (
     r"(?:(?<![\w.@\\+$/-])|(?<=\\n))(?:[A-Z][A-Z0-9-]{1,15}(?:\\\\|\\(?![nrt])))?"
-    r"(?P<secret>[A-Za-z_][\w.@+-]{0,62}[\w+$])(?![\w@\\])"
+    r"(?P<secret>[^\W\d][\w.@+-]{0,62}[\w+$])(?![\w@\\])"
 )
 r"""The name of an account in the output of a tool; a domain before it, as in `ACME\name`, is no part of it."""
 _PREFIX = (
