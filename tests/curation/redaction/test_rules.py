@@ -182,6 +182,64 @@ def test_values_with_the_name_of_a_secret_are_found(template: str) -> None:
     assert sum(found.counts.values()) == 1, found
 
 
+WORDS = [
+    "DB_PASSWORD={}",
+    "A=1\nexport DB_PASSWORD='{}'\nB=2\n",
+    "FROM x\nENV MYSQL_PASSWORD={}\n",
+    'docker run -e MYSQL_PASSWORD={} -e PORT=1 "x"',
+    "env:\n  MYSQL_PASSWORD: {}\n  PORT: 1\n",
+    "env:\n  - MYSQL_ROOT_PASSWORD={}\n",
+    "PGPASSWORD={} psql -h db",
+    "Server=db;User Id=sa;Password={};Encrypt=true",
+    "mysql -u me -p{} db",
+    "curl -u me:{} https://acme.io",
+    "https://me:{}@acme.io",
+    "mongosh -u me -p {} --host x",
+    "redis-cli -h cache -a {} ping",
+    "echo 'me:{}' | chpasswd",
+    "machine acme.io login me password {}",
+    "ALTER USER me IDENTIFIED BY '{}';",
+]
+
+
+@pytest.mark.parametrize("template", WORDS)
+def test_a_password_of_words_is_found_where_only_a_password_stands(template: str) -> None:
+    for word in ("correcthorsebattery", "Sonnenaufgang", "correct-horse-battery"):
+        assert word not in REDACTOR.redact_text(template.format(word))
+
+
+@pytest.mark.parametrize("word", ["changeme", "your-password", "mysecretpassword", "example", "postgres", "required"])
+def test_words_that_stand_for_a_password_stay(word: str) -> None:
+    for template in ("DB_PASSWORD={}", "env:\n  DB_PASSWORD: {}\n", "redis-cli -a {} ping"):
+        assert REDACTOR.redact_text(template.format(word)) == template.format(word)
+
+
+LABELLED = [
+    "phone: 030 {}",
+    "tel.: 0171/{}",
+    "Telefon: (030) {}",
+    "Mobile: 0171-{}",
+    "Handy-Nr.: 0171 {}",
+    '{{"phone": "0171 {}", "port": 80}}',
+    '{{"phoneNumber": "0171{}"}}',
+    "home_phone = '01 71 {}'",
+    '<a href="tel:0171{}">call</a>',
+    "<phone>0171 {}</phone>",
+    "| **Phone**: 0171 {} |",
+    "fax: 0049 171 {}",
+    "phone=415762{}",
+]
+
+
+@pytest.mark.parametrize("template", LABELLED)
+def test_a_national_phone_number_is_found_behind_its_label(template: str) -> None:
+    found = REDACTOR.redact(template.format("4639" if "=415" in template else "4638126"))
+    assert found.counts == {"phone-number-labelled": 1}
+    assert "<PHONE_1>" in found.text
+    assert "4638" not in found.text
+    assert "4639" not in found.text
+
+
 PERSONAL = {
     "e-mail-in-words": "<q{L*6} at acme dot org>, q{L*6} [at] acme [dot] org, q{L*6}(at)acme.org",
     "iban": "GB55LOYD30963482641975, NL91 ABNA 0417 1643 00, FR14 2004 1010 0505 0001 3M02 606",
@@ -262,6 +320,12 @@ NO_SECRETS = [
     "A = 1234 5678 9012 3452 1111 2222",
     "look at the next dot com domain; a.b(at)c.d(x); npm install @types%2Fnode; lodash%404.17.21.js",
     "x = a@b; y @ z % w; root@web1:~# ls; %2Fhome%2Fuser%2Fapp; /export/homework/x",
+    "phone: 01.02.2024, tel: 0123456789, phone = 0000000000, mobile: 0x0171463812, tel: 017, phone: 5551234567",
+    "microphone = 0.01714638126, phone: 0171.46, cellWidth: 01714, 'fax': None, telnet: 0171 4638126, intel 0171 4638126",
+    "password=correcthorsebattery\nif password=word then\nself.password=password",
+    "f(PASSWORD=word, x=1)\nPASSWORD: optional\nDB_PASSWORD: required\nMAX_PASSWORD = length\nPASSWORD=string",
+    "POSTGRES_PASSWORD=postgres\nAPPLE_PASSWORD: apple\nPASSWORD=getpass\nPASSWORD=$PASS\nPASSWORD=read_it(x)\nPASSWORD=a.b.c",
+    "mongosh -u me -p secret; redis-cli -a changeme; machine acme.io login me password your-token",
     "keytool -storepass changeit; CREATE USER me IDENTIFIED BY 'password';",
 ]
 

@@ -78,7 +78,7 @@ def test_every_text_of_a_record_is_redacted() -> None:
     }
     assert made.provenance.file == "-home-<USER_1>-app/1.jsonl"
     assert made.provenance.repository == "https://me:<GITHUB_TOKEN_1>@github.com/acme/app"
-    assert made.lineage == ["redact@5"]
+    assert made.lineage == ["redact@6"]
     counts = {each.rule: each.count for each in made.redactions or ()}
     assert counts["github-personal-token"] == 12
     assert counts["e-mail"] == 11

@@ -170,6 +170,8 @@ def _assignment(match: re.Match[str], value: str) -> bool:
     if not _names_secret(key, rest) or is_placeholder(value):
         return False
     password = key.startswith(_PASSWORD_KEYS)
+    if password and is_words_of_password(value) and (_is_variable(match, value) or _opens_connection(match)):
+        return True
     if match["prose"] or match["s1"] is None:
         return _unquoted(match, value.rstrip(".:!?&|") if match["prose"] else value, password)
     if any(char.isspace() for char in value) or (
@@ -206,6 +208,11 @@ def _typed(match: re.Match[str], value: str) -> bool:
     """A password in a command: no placeholder, and no words alone, as in documentation."""
     value = value.strip("#\"'\\")
     return _password(match, value) and (_has_digit(match, value) or not is_wordlike(value))
+
+
+def _typed_words(match: re.Match[str], value: str) -> bool:
+    """A password in a command in which nothing else can stand there, so that it may consist of words alone."""
+    return _typed(match, value) or is_words_of_password(value)
 
 
 def _wireless(match: re.Match[str], value: str) -> bool:
@@ -250,6 +257,36 @@ _VARIABLE = re.compile(r"""(?<![^\s"'`])[A-Z][A-Z0-9_]{0,58}\Z""")
 """A variable of the environment, as before a command."""
 
 
+_WORDS = re.compile(r"[A-Za-z]{6,64}|(?=[A-Za-z_-]{8,64}\Z)[A-Za-z]+(?:[_-][A-Za-z]+){1,7}")
+_DEFAULT_WORDS = re.compile(
+    r"""(?ix) pass|pwd|secret|token|your|change|example|placeholder|default|dummy|sample|fake|credential|qwerty|hunter2
+    | ^(?:test|foo|bar|baz|env|my[_-]|get|read|load|some|any|the[_-]|no[_-]|not[_-]|with|from|use|set|see)
+    | ^(?:postgres|postgresql|mariadb|mysql|redis|mongo|mongodb|rabbitmq|guest|admin|administrator|root|user|username
+      |minio|minioadmin|grafana|elastic|keycloak|letmein|welcome|demo|prompt|value|string|text|input|boolean|bool|object
+      |required|optional|mandatory|missing|empty|unset|undefined|random|generated|generate|auto|masked|redacted|hidden
+      |encrypted|hashed|plaintext|base64|inherit|public|private|false|null|none|disabled|enabled|forbidden|unknown
+      |invalid|incorrect|wrong|correct|field|hash|super|self|this)$"""
+)
+
+
+def is_words_of_password(value: str) -> bool:
+    """Whether words alone may be a password, where nothing but a password can stand: no default, no word for one."""
+    return _WORDS.fullmatch(value) is not None and not (_DEFAULT_WORDS.search(value) or is_placeholder(value))
+
+
+def _is_variable(match: re.Match[str], value: str) -> bool:
+    """Whether a variable of the environment is set, such as `DB_PASSWORD=correcthorse`; not to a part of its name."""
+    text, op = match.string, match.start("op")
+    if match["op"] not in ("=", ":") or text[match.end() : match.end() + 1].strip() not in ("", '"', "'", "\\"):
+        return False
+    name = _VARIABLE.search(text, max(0, match.start() - 60), op)
+    if name is None or (match["op"] == "=" and text[op + 1 : op + 2].isspace()):
+        return False
+    if match["op"] == ":" and ("_" not in name[0] or match["s1"] is not None or not _is_line(match)):
+        return False
+    return value.lower() not in name[0].lower()
+
+
 def _is_strong(value: str) -> bool:
     """Whether words and numbers look chosen as a password: `Winter@2023`, `UIWEdqtw_9993`; not `Base64` or `user_name2`."""
     lower, upper, digit, _ = _kinds(value)
@@ -264,9 +301,16 @@ def _is_setting(match: re.Match[str]) -> bool:
         return False
     if _VARIABLE.search(text, max(0, start - 60), op):
         return True
-    before = text[max(0, start - 200) : start]
-    return _SETTING.search(before) is not None or (
-        re.search(r";\s?[\w ]{0,20}\Z", before) is not None and _CONNECTION.search(before) is not None
+    return _SETTING.search(text[max(0, start - 200) : start]) is not None or _opens_connection(match)
+
+
+def _opens_connection(match: re.Match[str]) -> bool:
+    """Whether `name=value` is in a string that opens a connection, such as `Server=db;User Id=sa;Password=...;`."""
+    before = match.string[max(0, match.start() - 200) : match.start()]
+    return (
+        match["op"] == "="
+        and re.search(r";\s?[\w ]{0,20}\Z", before) is not None
+        and _CONNECTION.search(before) is not None
     )
 
 
@@ -306,6 +350,16 @@ def is_assigned_secret(key: str, value: str) -> bool:
     if not _names_secret(name, rest) or is_placeholder(value):
         return False
     return _is_secret_value(value, name.startswith(_PASSWORD_KEYS))
+
+
+def _named(match: re.Match[str], value: str) -> bool:
+    """A value before the field with its name, such as `"value": "...", "name": "API_KEY"`."""
+    return is_assigned_secret(match["n1"] or match["n2"] or match["n3"], value)
+
+
+def _listed(match: re.Match[str], value: str) -> bool:
+    """The argument after an option in a list of arguments, such as `["--password", "..."]`."""
+    return is_assigned_secret(match["key"].replace("-", "_"), value)
 
 
 def _compared(match: re.Match[str], value: str) -> bool:
@@ -364,10 +418,13 @@ CHECKS: dict[str, Check] = {
     "assignment": _assignment,
     "beside": _beside,
     "typed": _typed,
+    "typed_words": _typed_words,
     "encoded": _encoded,
     "wireless": _wireless,
     "flag": _flag,
     "compared": _compared,
+    "named": _named,
+    "listed": _listed,
     "cookie": _cookie,
     "cut": _cut,
 }

@@ -1,4 +1,4 @@
-"""The lines of a text that have escapes of JSON, decoded, and those with colours of a terminal, without them.
+"""The lines of a text that have escapes of JSON, decoded, those with colours of a terminal, without them, and hex dumps as text.
 
 What these hide is found so: a colour ends with a letter, behind which no word begins. A text need not be JSON for that:
 lines of JSON in the output of a tool, or a part of one that was cut, have escapes, too.
@@ -19,6 +19,13 @@ _ESCAPE = "\x1b"
 _CODES = re.compile(r"(?:\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()][0-9A-Z]|[=>78cDEHM]))+")
 """Control sequences of terminals (ECMA-48): colours, erasing, links."""
 _RUN = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt]))+')
+_DUMPED = re.compile(
+    r"00[0-9A-Fa-f]{4,6}(?:: (?P<grouped>(?:[0-9A-Fa-f]{2}){1,8}(?: (?:[0-9A-Fa-f]{2}){1,8}){0,31})(?: {2,90}[^\n]{0,64})?"
+    r"|(?P<single>(?: {1,3}[0-9A-Fa-f]{2}){1,32})(?: {2,90}[|>][^\n]{0,64})?) {0,3}(?=\r?\n|\Z)"
+)
+"""A line of a hex dump: of xxd, with a colon behind the offset, or of `hexdump -C` and `od -t x1`, with single bytes."""
+_GAP = 24
+"""The most characters between two lines of a hex dump, such as numbers of lines."""
 
 
 class View(NamedTuple):
@@ -106,6 +113,24 @@ class View(NamedTuple):
         end = self.starts[number + 1] if number + 1 < len(self.starts) else len(self.text)
         first, last = self.origins[number]
         return end - self.starts[number] - (last - first) in (0, 1)
+
+
+def hex_dump(text: str) -> View | None:
+    """The bytes of the lines of hex dumps as a text, in which each part comes from a whole line; None if there are none."""
+    if "0000" not in text:
+        return None
+    made: list[str] = []
+    view, size, last = View("", [], []), 0, 0
+    for line in _DUMPED.finditer(text):
+        if line.start() and text[line.start() - 1].isalnum():
+            continue
+        follows = line.start() - last <= _GAP and text.count("\n", last, line.start()) == 1
+        data = bytes.fromhex((line["grouped"] or line["single"]).replace(" ", "")).decode("latin-1")
+        made.append(data if follows else "\n" + data)
+        view.starts.append(size)
+        view.origins.append(line.span())
+        size, last = size + len(made[-1]), line.end()
+    return view._replace(text="".join(made)) if made else None
 
 
 def views(text: str) -> Iterator[View]:

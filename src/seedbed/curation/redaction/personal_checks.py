@@ -175,6 +175,17 @@ def _phone_north_american(match: re.Match[str], value: str) -> bool:
     )
 
 
+def _phone_labelled(match: re.Match[str], value: str) -> bool:
+    """A number in a national form after a word such as `phone:`; no date, and no number that was made up."""
+    digits = re.sub(r"\D", "", value)
+    if value.count("(") != value.count(")") or REPEATED.search(digits) or len(set(digits)) < 4:
+        return False
+    if digits[0] != "0":
+        return _phone_north_american(match, value) and "555" not in (digits[:3], digits[3:6]) and "234567" not in digits
+    is_date = re.fullmatch(r"\d\d([./-])\d\d\1\d{4}", value) is not None
+    return 8 <= len(digits) <= 15 and not is_date and not digits.startswith(("012345", "09876"))
+
+
 _VERSION = re.compile(
     r"(?i)(?:version|release|\bver\.?|\bv|build|==|~=|>=|<=|\^|[\w)]/|section|§|rfc|[a-z]-|\bpy\w*|chrome|oid)[\"'\s:=(]{0,4}$"
 )
@@ -247,6 +258,16 @@ def _user(match: re.Match[str], value: str) -> bool:
     )
 
 
+def _account(match: re.Match[str], value: str) -> bool:
+    """The account of a person in the output of a tool, which may cut it (`some-na+`); none of a system or a service."""
+    name = re.split(r"[\\@]", value.lower())[0 if "@" in value else -1]
+    system = known_words("system_accounts") | known_words("impersonal_users") | known_words("example_users")
+    if name.startswith(("_", "systemd-", "com.apple.")) or not any(char.isalpha() for char in name):
+        return False
+    known = any(each.startswith(name[:-1]) for each in system) if name.endswith("+") else name in system
+    return not known and not is_placeholder(value)
+
+
 _SENTENCE = re.compile(r"\w[^\n]{0,199} $")
 _BOOK = re.compile(r"(?i)[\"'](?:isbn|genre|books?|novel|publisher)(?:_?\w{0,12})[\"']\s{0,3}:")
 
@@ -300,9 +321,11 @@ CHECKS: dict[str, Check] = {
     "card": _card,
     "phone": _phone,
     "phone_north_american": _phone_north_american,
+    "phone_labelled": _phone_labelled,
     "ipv4": _ipv4,
     "ipv6": _ipv6,
     "user": _user,
+    "account": _account,
     "name": _name,
 }
 """The checks of personal data by the names that rules.toml uses."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.redaction.checks import is_assigned_secret
-from seedbed.curation.redaction.escapes import views
+from seedbed.curation.redaction.escapes import hex_dump, views
 from seedbed.curation.redaction.given_words import GivenWords, given_words
 from seedbed.curation.redaction.personal_checks import is_author_of_book, is_in_copyright_notice
 from seedbed.curation.redaction.repeats import Repeats, is_common, spellings, united
@@ -27,6 +27,12 @@ _PASSES = 3
 ROUNDS = 3
 """How often the texts of a record are redacted at most: again after secrets were found, for those in other texts."""
 _LITERAL = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_OPTION = re.compile(r"--?[A-Za-z][\w-]{2,60}")
+_NAME_AFTER = re.compile(
+    r'\s*,\s*(?:"[^"\\]{0,40}"\s*:\s*(?:"(?:[^"\\]|\\.){0,400}"|[\w.+-]{1,20})\s*,\s*){0,4}'
+    r'"(?:[Nn]ame|[Kk]ey)"\s*:\s*("(?:[^"\\]|\\.){1,200}")'
+)
+"""The rest of an object of JSON up to the value of its field `name` or `key`."""
 _AUTHOR = "author-name"
 """The rule for authors of code."""
 _FRAGMENT = "cut"
@@ -183,7 +189,15 @@ class Redactor:
         return self._decoded(text, numbering, names)
 
     def _decoded(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
-        """A text redacted where escapes of JSON, such as in the output of a tool, or colours of a terminal hide something."""
+        """A text redacted where escapes of JSON, as in the output of a tool, colours of a terminal, or a hex dump hide something.
+
+        Of a hex dump, whole lines are replaced.
+        """
+        if (dump := hex_dump(text)) is not None:
+            lines = [
+                (*dump.origin(start, end), new) for start, end, new in self._replacements(dump.text, numbering, names)
+            ]
+            text = _replaced(text, _with_shared_lines(lines))
         for _ in range(_PASSES):
             for view in views(text):
                 found = [
@@ -200,15 +214,15 @@ class Redactor:
     def redact_json(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """A JSON text, redacted in its decoded strings, so that escapes hide nothing; the rest keeps its bytes.
 
-        A value whose key is the name of a secret is found as well, and one in the field `value` after the field `name` or
-        `key` with such a name. A text that is no JSON is redacted as it stands.
+        A value whose key is the name of a secret is found as well, one in the field `value` beside the field `name` or `key`
+        with such a name, and one after an option in a list of arguments. A text that is no JSON is redacted as it stands.
         """
         try:
             json.loads(text)
         except (ValueError, RecursionError):
             return self._plain(text, numbering, names)
         pieces: list[str] = []
-        end, key, name = 0, "", ""
+        end, key, name, option = 0, "", "", ""
         for match in _LITERAL.finditer(text):
             value = json.loads(match[0])
             between = text[end : match.start()]
@@ -217,12 +231,15 @@ class Redactor:
                 name = ""
             if is_value:
                 is_author = is_author_of_book(key, text, *match.span())
-                named = name if name and key.lower() == "value" else key
+                named = (name or _name_after(text, match.end()) or key) if key.lower() == "value" else key
                 changed = self._value(named, value, numbering, names, is_author=is_author)
                 name = changed if key.lower() in ("name", "key") else name
+            elif option and between.strip() == ",":
+                changed = self._value(option, value, numbering, names)
             else:
                 changed = self.redacted(value, numbering, names)
             key = "" if is_value else value
+            option = key.lstrip("-") if _OPTION.fullmatch(key) else ""
             pieces += [between, match[0] if changed == value else _as_literal(changed, match[0])]
             end = match.end()
         return "".join([*pieces, text[end:]])
@@ -313,6 +330,12 @@ def _is_json(text: str) -> bool:
     return text[:1] in ("{", "[") and text.rstrip()[-1:] in ("}", "]") and '"' in text
 
 
+def _name_after(text: str, at: int) -> str:
+    """The value of the field `name` or `key` that follows in the same object of JSON; empty if there is none."""
+    match = _NAME_AFTER.match(text, at)
+    return str(json.loads(match[1])) if match is not None else ""
+
+
 def _as_literal(value: str, before: str) -> str:
     """A string of JSON, with letters beyond ASCII as they were in the one before; half of a pair is written as an escape."""
     return json.dumps(value, ensure_ascii=before.isascii() or not is_utf_8(value))
@@ -334,6 +357,20 @@ def _apart(replacements: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, 
         if each[0] >= end:
             yield each
             end = each[1]
+
+
+def _with_shared_lines(replacements: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    """The replacements of lines, where those that share a line become one, with all that they put there."""
+    last: tuple[int, int, str] | None = None
+    for start, end, new in sorted(replacements):
+        if last is not None and start < last[1]:
+            last = (last[0], max(last[1], end), f"{last[2]} {new}")
+            continue
+        if last is not None:
+            yield last
+        last = (start, end, new)
+    if last is not None:
+        yield last
 
 
 def _recut(parts: Sequence[str], replacements: list[tuple[int, int, str]]) -> list[str]:

@@ -17,6 +17,11 @@ _IS = r"""(?:\\{0,2}["'`\])]){0,2}[ \t]{0,4}(?:=>|:=|={1,3}|:|,|(?<=[ \t])is\b)[
 """What stands between a name and its value, in code, JSON, YAML, environment files and prose."""
 _TYPED = r"""["']?(?P<secret>(?![<${(\[])[^\s"'`|;&<>\\]{4,128})"""
 """A value in a command."""
+_ACCOUNT = (
+    r"(?:(?<![\w.@\\+$/-])|(?<=\\n))(?:[A-Z][A-Z0-9-]{1,15}(?:\\\\|\\(?![nrt])))?"
+    r"(?P<secret>[^\W\d][\w.@+-]{0,62}[\w+$])(?![\w@\\])"
+)
+r"""The name of an account in the output of a tool; a domain before it, as in `ACME\name`, is no part of it."""
 _PREFIX = (
     r"(?:[ \t]{0,10}L?\d{1,7}(?:→|[ ]?[|│:]|(?=[ \t]))|[^\s:→|]{1,200}:(?:\d{1,7}:)?|[^\s:→|]{1,200}-\d{1,7}-"
     r"|\^?[0-9a-f]{7,40}[ ][^\n)]{0,150}\)|[ \t]{0,8}(?:/{2,3}|--|%)(?=[ \t]))"
@@ -27,10 +32,11 @@ _MACROS = {
     "{E}": _END,
     "{IS}": _IS,
     "{TYPED}": _TYPED,
+    "{ACCOUNT}": _ACCOUNT,
     "{LINE}": rf"(?:{_PREFIX}[ \t]{{0,4}}|[ \t+\->\"'\#*;]{{0,8}})",
     "{SEP}": rf"(?:(?<=\n){_PREFIX}|\\[nrt]|[\s\"'`,+\\>|\#*;()]|-(?!-))",
 }
-WORD_LISTS = ("top_level_domains", "impersonal_users", "example_users", "impersonal_names")
+WORD_LISTS = ("top_level_domains", "impersonal_users", "example_users", "system_accounts", "impersonal_names")
 """The lists of words.toml."""
 
 
@@ -45,6 +51,7 @@ class Rule(msgspec.Struct, kw_only=True, frozen=True):
     near_miss: str
     shape: str = "lower"
     before: str | None = None
+    each: str | None = None
     reach: int = 160
     entropy: float = 0.0
     check: str | None = None
@@ -53,6 +60,10 @@ class Rule(msgspec.Struct, kw_only=True, frozen=True):
     def compiled(self) -> re.Pattern[str]:
         """The pattern that is matched at an anchor."""
         return re.compile(_expanded(self.regex))
+
+    def compiled_each(self) -> re.Pattern[str] | None:
+        """The pattern of the finds within what the group `list` of the pattern matched."""
+        return re.compile(_expanded(self.each)) if self.each is not None else None
 
     def compiled_before(self) -> re.Pattern[str] | None:
         """The pattern of what stands before the anchor, which ends there."""

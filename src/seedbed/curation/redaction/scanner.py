@@ -50,6 +50,7 @@ class _Compiled(NamedTuple):
     rule: Rule
     pattern: re.Pattern[str]
     before: re.Pattern[str] | None
+    each: re.Pattern[str] | None
     check: Check | None
     groups: tuple[str, ...]
 
@@ -57,9 +58,8 @@ class _Compiled(NamedTuple):
     def of(cls, number: int, rule: Rule) -> _Compiled:
         pattern = rule.compiled()
         groups = tuple(name for name in pattern.groupindex if re.fullmatch(r"secret|s\d", name))
-        return cls(
-            number, rule, pattern, rule.compiled_before(), _check_named(rule.check) if rule.check else None, groups
-        )
+        check = _check_named(rule.check) if rule.check else None
+        return cls(number, rule, pattern, rule.compiled_before(), rule.compiled_each(), check, groups)
 
 
 class Scanner:
@@ -84,9 +84,8 @@ class Scanner:
             return []
         found: list[tuple[int, int, int, Rule]] = []
         for compiled, at in self._candidates(text):
-            span = _matched(compiled, text, at)
-            if span is not None:
-                found.append((*span, compiled.number, compiled.rule))
+            for start, end in _matched(compiled, text, at):
+                found.append((start, end, compiled.number, compiled.rule))
         if not found and len(text) <= _SHORT and len(self._clean) < _MOST_CLEAN:
             self._clean.add(text)
         return _joined(found) if found else []
@@ -190,26 +189,34 @@ class Grams(Generic[T]):
                             yield each, at
 
 
-def _matched(compiled: _Compiled, text: str, at: int) -> tuple[int, int] | None:
-    """Where the secret of a rule is, if its pattern matches at the anchor."""
+def _matched(compiled: _Compiled, text: str, at: int) -> Iterator[tuple[int, int]]:
+    """Where the secrets of a rule are, if its pattern matches at the anchor: one, or those of a list."""
     match = compiled.pattern.match(text, at)
     if match is None:
-        return None
+        return
+    if compiled.each is not None:
+        for found in compiled.each.finditer(text, *match.span("list")):
+            if _counts(compiled, found, found["secret"]):
+                yield found.span("secret")
+        return
     start, end = next((match.span(name) for name in compiled.groups if match[name] is not None), match.span())
     if compiled.before is not None:
         lead = compiled.before.search(text, max(0, at - compiled.rule.reach), at)
         if lead is None:
-            return None
+            return
         if "secret" in compiled.before.groupindex:
             start, end = lead.span("secret")
         elif not compiled.groups:
             start = lead.start("start" if "start" in compiled.before.groupindex else 0)
-    value = text[start:end]
+    if end > start and _counts(compiled, match, text[start:end]):
+        yield start, end
+
+
+def _counts(compiled: _Compiled, match: re.Match[str], value: str) -> bool:
+    """Whether a find is random enough and passes the check of its rule."""
     if compiled.rule.entropy and entropy(value) < compiled.rule.entropy:
-        return None
-    if compiled.check is not None and not compiled.check(match, value):
-        return None
-    return (start, end) if end > start else None
+        return False
+    return compiled.check is None or compiled.check(match, value)
 
 
 def _joined(found: list[tuple[int, int, int, Rule]]) -> list[Span]:

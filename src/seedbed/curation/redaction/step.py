@@ -34,7 +34,7 @@ class RedactStep:
     """
 
     name = "redact"
-    version = 5
+    version = 6
 
     def __init__(self, redactor: Redactor, names_of: NamesOf | None = None) -> None:
         self.redactor = self._redactor = redactor
