@@ -157,7 +157,7 @@ def test_the_window_ends_when_its_terminal_is_closed(opened: Any) -> None:
     window.status = 0
 
 
-def test_the_terminal_is_restored_after_an_exception_at_the_start(opened: Any) -> None:
+def test_the_terminal_is_restored_after_an_exception_at_the_start(opened: Any, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from seedbed.runs.store import Store; from seedbed.tui import app\n"
         "def fail(self, *sizes): raise ValueError('a fault at the start')\n"
