@@ -28,7 +28,27 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_orphans() -> Iterator[None]:
+def own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tests neither find nor change runs in the folder where they were started, nor the user's settings and caches.
+
+    They begin in an empty folder, and so do the processes that they start in no other one.
+    """
+    place = tmp_path_factory.mktemp("surroundings")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SEEDBED_TEST_DATA", "SEEDBED_TEST_CACHE"):
+            if os.environ.get(name):
+                patch.setenv(name, os.path.abspath(os.environ[name]))
+        for name in ("SEEDBED_RUNS", "SEEDBED_FACTS", "COLUMNS", "LINES", "NO_COLOR"):
+            patch.delenv(name, raising=False)
+        patch.setenv("SEEDBED_CACHE", str(place / "cache"))
+        patch.setenv("XDG_CONFIG_HOME", str(place / "config"))
+        (place / "begun-here").mkdir()
+        patch.chdir(place / "begun-here")
+        yield place
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_orphans(own_surroundings: Path) -> Iterator[None]:
     """No job that a test started outlives the tests, however they end."""
     with orphans.cleanup(), forked.installed():
         yield

@@ -75,7 +75,10 @@ async def test_no_run_one_run_and_many_runs_are_shown(
     async with open_window(store, (80, 24)) as user:
         await user.until(lambda: user.cells("elm").get("STATUS") == "failed")
         # The reason for the missing curve is shown in full.
-        await user.see("1 failed", "The folder ", "[bold]no text[/]", "empty.")
+        await user.see("1 failed", "The folder ")
+        await user.until(
+            lambda: '[bold]notext[/]"isempty.' in "".join(user.part("#curve").split()), "the path and its end"
+        )
     store.root = many_runs
     async with open_window(store, (80, 24)) as user:
         assert len(user.window.panel(RunsPanel).table.ids) == 200
