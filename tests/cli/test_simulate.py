@@ -125,11 +125,11 @@ def test_a_completed_simulated_run_is_not_trained_further(tmp_path: Path) -> Non
 
 def test_the_status_after_a_resume_shows_what_that_of_an_uninterrupted_run_does(tmp_path: Path) -> None:
     seedbed(tmp_path, "simulate", *WORDS, "--name", "whole")
-    seedbed(tmp_path, "simulate", *WORDS, "--name", "parts", "--speed", "20000", "--background")
+    seedbed(tmp_path, "simulate", *WORDS, "--name", "parts", "--speed", "4000", "--background")
     until(lambda: json.loads(seedbed(tmp_path, "status", "parts", "--json").stdout)["metrics"].get("interruptions"))
     seedbed(tmp_path, "stop", "parts", "--wait")
     (config,) = (tmp_path / "runs").glob("2*parts/config.toml")
-    config.write_text(config.read_text().replace("speed = 20000.0", "speed = 0.0"))
+    config.write_text(config.read_text().replace("speed = 4000.0", "speed = 0.0"))
     seedbed(tmp_path, "resume", "parts")
     whole, parts = (json.loads(seedbed(tmp_path, "status", name, "--json").stdout) for name in ("whole", "parts"))
     assert whole["nodes"]["failed"]["count"] > 0
