@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,8 +29,33 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
+SURROUNDINGS = Path(tempfile.gettempdir(), f"seedbed-tests-{os.getpid()}-{time.time_ns()}")
+"""A folder for what the tests would otherwise share with the user: settings, caches, and the folder where they begin."""
+for _name in ("SEEDBED_TEST_DATA", "SEEDBED_TEST_CACHE"):
+    if os.environ.get(_name):
+        os.environ[_name] = os.path.abspath(os.environ[_name])
+for _name in ("SEEDBED_RUNS", "SEEDBED_FACTS", "COLUMNS", "LINES", "NO_COLOR"):
+    os.environ.pop(_name, None)
+# Before the tests are collected: some modules of tests read the facts.
+os.environ["SEEDBED_CACHE"] = str(SURROUNDINGS / "cache")
+os.environ["XDG_CONFIG_HOME"] = str(SURROUNDINGS / "settings")
+
+
 @pytest.fixture(scope="session", autouse=True)
-def no_orphans() -> Iterator[None]:
+def own_surroundings() -> Iterator[Path]:
+    """Tests neither find nor change runs in the folder where they were started, nor the user's settings and caches.
+
+    They begin in an empty folder, and so do the processes that they start in no other one.
+    """
+    (SURROUNDINGS / "begun-here").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(SURROUNDINGS / "begun-here")
+        yield SURROUNDINGS
+    shutil.rmtree(SURROUNDINGS, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_orphans(own_surroundings: Path) -> Iterator[None]:
     """No job that a test started outlives the tests, however they end."""
     with orphans.cleanup(), forked.installed():
         yield

@@ -178,7 +178,7 @@ def build(config: Config, start: Start, session: Session) -> Parts:
     with hooks.phase(session.emit, "prepare"):
         for done in (50, 100):
             session.emit_or_stop(Data(stage="tokens", done=done, total=100, unit="documents"))
-            if FAIL == "slow-prepare":
+            while FAIL == "slow-prepare":
                 time.sleep(0.5)
                 session.emit_or_stop(Data(stage="tokens", done=done, total=100, unit="documents"))
         opening, answers = "It was a dark night", FAIL == "chats" or None

@@ -29,12 +29,23 @@ DATASETS_CLIENT = (*HUB_CLIENT, "pandas", "pyarrow.parquet", "pyarrow.compute", 
 
 
 class Server:
-    """A process that has imported modules, and runs programs in children of its own. A missing module is left out."""
+    """A process that has imported modules, and runs programs in children of its own. A missing module is left out.
 
-    def __init__(self, modules: Sequence[str]) -> None:
+    `environment` has variables for it that are read when a process starts; a program gets all others for itself.
+    """
+
+    def __init__(self, modules: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, *modules], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
         )
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
 
     def run(
         self, code: str, *arguments: str, environment: Mapping[str, str], folder: Path | None = None

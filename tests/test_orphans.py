@@ -32,7 +32,7 @@ def start_tests(folder: Path, then: str) -> subprocess.Popen[bytes]:
     names = {"seedbed": str(TESTS / "fake_seedbed.py"), "folder": str(folder), "begun": str(folder / "begun")}
     (folder / "test_it.py").write_text(BODY.format(then=then, **names))
     (folder / "pytest.ini").write_text("[pytest]\n")
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "SEEDBED_RUNS": str(folder / "runs"), forked.SWITCH: "0"}
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "TMPDIR": str(folder), forked.SWITCH: "0"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", str(folder)]
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
 

@@ -133,4 +133,5 @@ def desk(tmp_path: Path, kept_runs: Path, monkeypatch: pytest.MonkeyPatch) -> It
         found = current_status(RunDir(path))
         pid = found.view.run.get("pid")
         if found.status in LIVE and pid and pid != os.getpid():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may have ended since
+                os.kill(pid, signal.SIGKILL)

@@ -92,7 +92,8 @@ def test_status_of_a_running_run(desk: Any) -> None:
     desk.at_step(12)
     found = desk.status()
     assert found["status"] == "running"
-    assert found["remaining_s"] == pytest.approx(0.03 * (1_000_000 - found["step"]), rel=0.2)
+    left = 1_000_000 - found["step"]
+    assert 0.8 * 0.03 * left < found["remaining_s"] < patience.limit(0.03) * left  # a busy machine is slower
     assert found["device"] == "cpu"
     os.kill(found["pid"], 0)
     assert "remaining" in desk.seedbed("status").stdout

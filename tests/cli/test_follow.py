@@ -175,7 +175,9 @@ def test_a_second_ctrl_c_ends_the_follower_while_the_job_saves(desk: Any) -> Non
     assert follower.stdout is not None
     out = ""
     while "Stopping" not in out:
-        out += follower.stdout.readline()
+        line = follower.stdout.readline()
+        assert line, "the follower ended"
+        out += line
     follower.send_signal(signal.SIGINT)
     rest, err = follower.communicate(timeout=patience.HANG_S)
     assert follower.returncode == 130
@@ -223,8 +225,8 @@ def test_ctrl_c_before_the_job_has_started_still_stops_it(desk: Any) -> None:
 def test_preparing_data_can_be_stopped(desk: Any) -> None:
     follower = desk.start("train", env={"FAKE_FAIL": "slow-prepare"})
     assert follower.stdout is not None
-    while "tokens" not in follower.stdout.readline():
-        pass
+    while "tokens" not in (line := follower.stdout.readline()):
+        assert line, "the follower ended"
     follower.send_signal(signal.SIGINT)
     assert follower.wait(timeout=patience.HANG_S) == 130
     assert desk.status()["status"] == "stopped"

@@ -14,6 +14,7 @@ from tests.patience import until
 
 from seedbed.config.simulation import ClusterConfig, SimulateConfig
 from seedbed.events import Run
+from seedbed.locks import is_locked
 from seedbed.runs.session import Session
 from seedbed.runs.store import Store
 
@@ -81,12 +82,12 @@ def test_equal_seeds_give_equal_runs_and_like_repeats_one(tmp_path: Path) -> Non
 
 
 def test_a_run_in_the_background_is_stopped_and_resumed(tmp_path: Path) -> None:
-    run = seedbed(tmp_path, "simulate", *WORDS, "--speed", "2000", "--background").stdout.strip()
+    run = seedbed(tmp_path, "simulate", *WORDS, "--speed", "200", "--background").stdout.strip()
     seedbed(tmp_path, "stop", run, "--wait")
     assert json.loads(seedbed(tmp_path, "status", run, "--json").stdout)["status"] == "stopped"
     seedbed(tmp_path, "resume", run, "--more-steps", "5", code=2)
     (config,) = (tmp_path / "runs").glob("2*/config.toml")
-    config.write_text(config.read_text().replace("speed = 2000.0", "speed = 0.0"))
+    config.write_text(config.read_text().replace("speed = 200.0", "speed = 0.0"))
     assert "Finished at step" in seedbed(tmp_path, "resume", run).stdout
 
 
@@ -102,6 +103,7 @@ def test_what_needs_weights_is_refused_for_a_simulated_run_with_the_reason(tmp_p
     assert "no run" in seedbed(tmp_path, "save", code=2).stderr.lower(), "no run could save"
     assert "it ends in a moment" in seedbed(tmp_path, "stop", "big").stdout
     until(lambda: json.loads(seedbed(tmp_path, "status", "big", "--json").stdout)["status"] == "stopped")
+    until(lambda: not is_locked(tmp_path / "runs" / run / ".lock"))  # its process has ended
     for options in (("--from", "best"), ("--from", "100"), ("--more-steps", "5"), ("--early-stop", "0")):
         assert "resumed without options" in seedbed(tmp_path, "resume", "big", *options, code=2).stderr
     assert "give a run of `seedbed train`" in seedbed(tmp_path, "train", "--like", "big", code=2).stderr
@@ -123,11 +125,11 @@ def test_a_completed_simulated_run_is_not_trained_further(tmp_path: Path) -> Non
 
 def test_the_status_after_a_resume_shows_what_that_of_an_uninterrupted_run_does(tmp_path: Path) -> None:
     seedbed(tmp_path, "simulate", *WORDS, "--name", "whole")
-    seedbed(tmp_path, "simulate", *WORDS, "--name", "parts", "--speed", "20000", "--background")
+    seedbed(tmp_path, "simulate", *WORDS, "--name", "parts", "--speed", "4000", "--background")
     until(lambda: json.loads(seedbed(tmp_path, "status", "parts", "--json").stdout)["metrics"].get("interruptions"))
     seedbed(tmp_path, "stop", "parts", "--wait")
     (config,) = (tmp_path / "runs").glob("2*parts/config.toml")
-    config.write_text(config.read_text().replace("speed = 20000.0", "speed = 0.0"))
+    config.write_text(config.read_text().replace("speed = 4000.0", "speed = 0.0"))
     seedbed(tmp_path, "resume", "parts")
     whole, parts = (json.loads(seedbed(tmp_path, "status", name, "--json").stdout) for name in ("whole", "parts"))
     assert whole["nodes"]["failed"]["count"] > 0

@@ -15,7 +15,7 @@ import patience
 SLOW = {"FAKE_STEP_S": "0.03"}
 
 
-def begin(desk: Any, name: str, *words: str, steps: int = 3000, env: dict[str, str] | None = None) -> str:
+def begin(desk: Any, name: str, *words: str, steps: int = 1_000_000, env: dict[str, str] | None = None) -> str:
     """Start a run in the background, wait for its first steps, and return its id."""
     run = desk.seedbed(
         "train", "--set", f"train.steps={steps}", "--background", "--name", name, *words, env={**SLOW, **(env or {})}

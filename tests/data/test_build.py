@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+import orphans
 import patience
 from child_processes import children
 from seedbed import files, locks
@@ -455,8 +456,10 @@ def test_a_killed_build_gives_the_same_bytes_when_it_is_repeated(tmp_path):
         started = psutil.Process(process.pid).children()
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        _, left = psutil.wait_procs(started, timeout=patience.HANG_S)
-        assert not left, "workers must not outlive the build"
+        patience.until(
+            lambda started=started: not any(orphans.is_alive(each.pid) for each in started),
+            told=lambda: "workers must not outlive the build",
+        )
         assert contents(finish(run(cache))) == expected
 
 
@@ -490,11 +493,11 @@ def test_a_process_that_waits_for_another_reports_it(tmp_path):
         target=lambda: result.append(build.build_from(corpus(), BPE, workers=1, cache=tmp_path, emit=emit))
     )
     waiting.start()
-    assert reported.wait(30)
+    assert reported.wait(patience.HANG_S)
     assert "Another process is preparing corpus" in events[0].text  # type: ignore[attr-defined]
     assert not result
     lock.release()
-    waiting.join(60)
+    waiting.join(patience.HANG_S)
     assert result[0].fingerprint == made.fingerprint
 
 
@@ -524,7 +527,7 @@ def test_a_stop_takes_effect_while_a_source_or_dataset_is_fingerprinted_read_or_
 
     def compare(*_: object) -> None:
         busy.set()
-        assert stopped.wait(60)
+        assert stopped.wait(patience.HANG_S)
         raise SeedbedError("Nobody stopped it.")
 
     def read(split: str) -> Iterator[str]:

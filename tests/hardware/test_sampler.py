@@ -70,14 +70,18 @@ def test_cpu_use_is_known_from_the_second_sample_on() -> None:
 
 def test_process_cpu_use_follows_its_cpu_time_and_is_low_while_it_sleeps() -> None:
     sampler = Sampler(gpu_index=None)
-    sampler.sample()
-    began = time.monotonic()
-    busy(0.2)
-    wall_s = time.monotonic() - began
-    sampled = sampler.sample()
-    assert sampled.process_cpu_fraction == pytest.approx(0.2 / wall_s, rel=0.15)
-    time.sleep(0.2)
-    assert (sampler.sample().process_cpu_fraction or 0) < 0.3
+    for _ in range(5):  # a busy machine may stop this process between a sample and the measurement here
+        sampler.sample()
+        began = time.monotonic()
+        busy(0.2)
+        expected = 0.2 / (time.monotonic() - began)
+        while_busy = sampler.sample().process_cpu_fraction
+        time.sleep(0.2)
+        asleep = sampler.sample().process_cpu_fraction or 0
+        if while_busy == pytest.approx(expected, rel=0.15) and asleep < 0.3:
+            break
+    assert while_busy == pytest.approx(expected, rel=0.15)
+    assert asleep < 0.3
 
 
 def test_a_second_sampler_or_thread_does_not_reset_the_figures_of_the_first() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.locks import Lock
 from seedbed.runs.labels import Labels, change_tags, read_labels, rename, set_archived, set_note
@@ -196,7 +197,7 @@ def test_concurrent_changes_by_two_processes_are_all_kept(store: Store) -> None:
     run = make(store, "alpha")
     change_tags(run, ["start"])
     processes = [subprocess.Popen([sys.executable, "-c", CHANGE_TAGS, str(run.path), letter]) for letter in "ab"]
-    assert [process.wait(60) for process in processes] == [0, 0]
+    assert [process.wait(patience.HANG_S) for process in processes] == [0, 0]
     assert read_labels(run).tags == tuple(sorted(f"{letter}{n}" for letter in "ab" for n in range(8)))
 
 

@@ -283,7 +283,7 @@ def test_a_queued_run_that_is_killed_does_not_block_the_next(queue: JobQueue) ->
 
 
 def test_a_queued_run_that_is_frozen_does_not_block_others(queue: JobQueue) -> None:
-    queue.environment["STALE_S"] = str(patience.limit(0.4))
+    queue.environment["STALE_S"] = str(1 + patience.limit(0.25))  # a job that runs has a heartbeat each second
     working = queue.start_running("first")
     second = queue.start_waiting("second")
     third = queue.start_waiting("third")

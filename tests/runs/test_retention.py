@@ -175,10 +175,11 @@ def test_thinning_keeps_the_last_checkpoint_by_step_number_and_the_best(store: S
     assert [each.step for each in planned.kept] == [99_999_998, 100_000_000]
     assert [each.step for each in planned.deleted] == [5, 99_999_999]
     assert len(names(run)) == 4, "planning deleted something"
-    expected_bytes, stamp = sum(bytes_on_disk(each.path) for each in planned.deleted), run.path.stat().st_mtime_ns
+    expected_bytes = sum(bytes_on_disk(each.path) for each in planned.deleted)
+    os.utime(run.path, (1, 1))  # the file system's clock may be too coarse to show a change so soon after another
     assert planned.freed_bytes == prune_checkpoints(planned) == expected_bytes
     assert names(run) == ["step-100000000", "step-99999998"]
-    assert run.path.stat().st_mtime_ns > stamp, "a window would not notice the change"
+    assert run.path.stat().st_mtime > 1, "a window would not notice the change"
     assert plan_pruning(run) is None
     for path in run.checkpoints.iterdir():
         verify(path)

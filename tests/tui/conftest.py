@@ -316,12 +316,19 @@ class User:
         await self.until(lambda: not any(word in self.text for word in words), f"the end of {words!r}")
 
     async def see_notification(self, words: str) -> None:
-        """Wait for a notification with these words; it may already have expired, on a slow machine."""
+        """Wait for a notification with these words; it may already have expired, on a slow machine.
+
+        Line breaks do not count: a path, which may be of any length, is broken within a word.
+        """
+        wanted = _without_spaces(words)
+
+        def shown() -> list[str]:
+            return [*self.notifications, *(each.message for each in self.recorded if each.has_expired)]
+
         await self.until(
-            lambda: any(words in shown for shown in [*self.notifications, *self.expired_notifications]),
-            f"the notification {words!r}",
+            lambda: any(wanted in _without_spaces(each) for each in shown()), f"the notification {words!r}"
         )
-        self.recorded = [each for each in self.recorded if words not in _in_a_line(each)]
+        self.recorded = [each for each in self.recorded if wanted not in _without_spaces(each.message)]
 
     def part_in_a_line(self, selector: str) -> str:
         """The visible text of a widget without line breaks, after closing the notifications that may cover it."""
@@ -332,11 +339,6 @@ class User:
     def notifications(self) -> list[str]:
         """The notifications on the screen, each in one line."""
         return [" ".join(" ".join(self.rows_in(toast.content_region)).split()) for toast in self.screen.query("Toast")]
-
-    @property
-    def expired_notifications(self) -> list[str]:
-        """The notifications that have expired, each in one line."""
-        return [_in_a_line(each) for each in self.recorded if each.has_expired]
 
     async def press(self, *keys: str) -> None:
         """Press keys; after each, wait until the window is idle."""
@@ -449,8 +451,8 @@ class User:
         return "nothing" if focused is None else focused.id or type(focused).__name__
 
 
-def _in_a_line(notification: Notification) -> str:
-    return " ".join(notification.message.split())
+def _without_spaces(text: str) -> str:
+    return "".join(text.split())
 
 
 def cells(row: str) -> list[str]:

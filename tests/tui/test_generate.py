@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.patience import limit
+from tests.patience import HANG_S, limit
 
 from seedbed import actions
 from seedbed.presentation.generation import FIELDS
@@ -294,7 +294,7 @@ async def test_the_generating_process_ends_with_the_window(open_window: Any, sto
         await user.until(lambda: panel._child is not None, "the process")
         process = psutil.Process(panel._child._process.pid)
         await user.keys("ctrl+q")
-    process.wait(10)
+    process.wait(HANG_S)
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ async def test_a_run_with_damaged_files_is_shown_with_its_status(open_window: An
             assert isinstance(user.screen, Details), what
             if expected == "broken":
                 await user.keys("6")
-                await user.until(lambda: "json is" in user.part_in_a_line("#about-text").replace('"', ""), what)
+                await user.until(lambda: "jsonis" in re.sub(r'[" ]', "", user.part_in_a_line("#about-text")), what)
             await user.keys("escape")
             replace(path, kept)
             await user.keys("r")
@@ -133,11 +133,11 @@ async def test_missing_files_are_reported(open_window: Any, store: Any, find_run
         await user.choose("oak")
         await user.keys("enter", "3")
         await user.until(lambda: "No such file or directory" in " ".join(user.text.split()), "why it cannot be read")
-        assert user.sees("Cannot read ")
+        assert "Cannot read" in " ".join(user.text.split())
         await user.keys("4")
         user.screen.query_one("#other").value = fir.id
         await user.until(lambda: "There is no config file" in user.part_in_a_line("#diff-table"), "the reason")
-        await user.until(lambda: "Check the path." in user.part("#diff-table"), "all of the reason")
+        await user.until(lambda: "Check the path." in user.part_in_a_line("#diff-table"), "all of the reason")
         await user.keys("escape")
         await user.choose("fir", 5)
         assert user.cells("fir", "#models-table")["STATUS"] == "corrupted"
@@ -317,11 +317,11 @@ class Terminal:
     def __init__(self, store: Store, **environment: str) -> None:
         self.shown = b""
         self.pid, self._fd = pty.fork()
-        if self.pid == 0:
+        if self.pid == 0:  # the size is set before the program starts, so that it is never resized while it draws
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
             words = [sys.executable, "-m", "seedbed", "tui", "--runs", str(store.root)]
             inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
             os.execve(words[0], words, {**inherited, "TERM": "xterm-256color", **environment})
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
 
     def see(self, words: str) -> None:
         """Wait until the words have been written since the last key."""

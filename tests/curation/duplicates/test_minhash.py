@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import patience
 from seedbed.curation.duplicates.minhash import Signatures, signatures
 from seedbed.errors import SeedbedError
 
@@ -67,7 +68,7 @@ def test_numpy_takes_over_where_rensa_is_missing(monkeypatch: pytest.MonkeyPatch
 def test_processes_made_by_spawn_do_not_hang_after_rensa_was_used(tmp_path: Path) -> None:
     script = tmp_path / "program.py"  # spawn imports the main module again, so that it must be a file
     script.write_text(f"import sys; sys.path[:] = {sys.path!r}\n{PROGRAM}")
-    subprocess.run([sys.executable, str(script)], check=True, timeout=60)
+    subprocess.run([sys.executable, str(script)], check=True, timeout=patience.HANG_S)
 
 
 PROGRAM = """
