@@ -66,3 +66,14 @@ def test_clones_of_one_address_keep_its_name(tmp_path: Path) -> None:
         made.git("remote", "add", "origin", "git@github.com:owner/app.git")
     found = records_of(preparation("fim", tmp_path / "one", tmp_path / "two"))
     assert {each.provenance.repository for each in found} == {"owner/app"}
+
+
+def test_a_folder_of_a_repository_has_the_licence_of_the_repository(tmp_path: Path) -> None:
+    made = GitRepository(tmp_path / "app")
+    made.commit("Begin", {"Cargo.toml": '[package]\nlicense = "MIT"\n', "lib/a.py": source(1)})
+    made.commit("Take the maximum of all", {"lib/a.py": source(1).replace("min(", "max(")})
+    found = records_of(with_key(preparation("fim", tmp_path / "app" / "lib"), "fim.edits", 2))
+    found += records_of(preparation("commits", tmp_path / "app" / "lib"))
+    assert {each.provenance.commit is not None for each in found} == {True}
+    assert {each.licence and each.licence.spdx for each in found} == {"MIT"}
+    assert {each.kind for each in found} >= {"chat", "fim"}

@@ -281,7 +281,7 @@ def edit_units(path: Path, fim: FimOptions, options: EditOptions, *, name: str |
             tree=tree,
             repository=repository,
             hashes="".join(f"{digest}\n" for digest in part),
-            licence_entries=licence_entries_of(entries),
+            licence_entries=licence_entries_of(tree, entries),
             said={each.path: each.said for each in entries if each.said},
             fim=fim,
             options=options,
