@@ -240,3 +240,16 @@ def test_more_commits_than_one_process_reads(tmp_path: Path, monkeypatch: pytest
     read = list(read_patches(found, hashes))
     assert [isinstance(each, Unreadable) for each in read] == [number in (7, 8) for number in range(10)]
     assert [each.hash for each in read_commits(found, hashes)] == hashes
+
+
+def test_the_index_of_today_does_not_change_what_commits_say(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "r")
+    repository.commit("Write one", {"f": "one\n"})
+    repository.commit("Write two", {"f": "two\n"})
+    before = patches_of(repository)
+    repository.write({".gitattributes": "f binary\n"})
+    repository.git("add", ".gitattributes")
+    assert patches_of(repository) == before
+    (repository.path / ".git" / "index").write_bytes(b"DIRC damaged")
+    assert patches_of(repository) == before
+    assert [each.after for patches in before.values() for each in patches] == ["one\n", "two\n"]

@@ -49,7 +49,7 @@ from seedbed.text import legible, printable, quoted
 
 STEP = "edits"
 """The name under which commits and edits that are left out are counted."""
-VERSION = 1
+VERSION = 2
 """Raised when the same history gives other rows."""
 _NO_EDITS = frozenset(("merge", "revert", "version or dependency bump"))
 """What a message says of commits that are left out. A message that says too little is no reason: rows do not show it."""

@@ -40,6 +40,8 @@ _SETTINGS = (
     *("http.lowSpeedLimit=1000", "http.lowSpeedTime=60"),
 )
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+_NO_INDEX = "/seedbed-reads-no-index"
+"""A file that does not exist: git then works as with an empty index."""
 _STDERR_BYTES = 65536
 _CHUNK = 1 << 20
 _POLL_S = 0.2
@@ -125,14 +127,15 @@ def started(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Context manager: git in a process of its own, whose output is read from `stdout`; it ends with the `with` block.
 
-    What git says of errors is lost; see `run` for short commands. It gets no terminal and no Ctrl-C.
+    What git says of errors is lost; see `run` for short commands. It gets no terminal and no Ctrl-C. It does not see the
+    index: with it, a `.gitattributes` that is staged today would change the diffs of all commits.
     """
     process = subprocess.Popen(
         command(repository, *arguments, settings=settings),
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment(),
+        env=environment() | {"GIT_INDEX_FILE": _NO_INDEX},
         cwd=cwd or "/",
         start_new_session=True,
         bufsize=_CHUNK,
