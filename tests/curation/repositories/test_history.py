@@ -253,3 +253,14 @@ def test_the_index_of_today_does_not_change_what_commits_say(tmp_path: Path) -> 
     (repository.path / ".git" / "index").write_bytes(b"DIRC damaged")
     assert patches_of(repository) == before
     assert [each.after for patches in before.values() for each in patches] == ["one\n", "two\n"]
+
+
+def test_grafts_and_replaced_commits_change_no_history(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "r")
+    hashes = [repository.commit(f"Write text {number}", {"f": f"{number}\n"}) for number in range(4)]
+    before = patches_of(repository)
+    repository.git("replace", hashes[2], hashes[0])
+    (repository.path / ".git" / "info").mkdir(exist_ok=True)
+    (repository.path / ".git" / "info" / "grafts").write_text(f"{hashes[3]} {hashes[0]}\n")
+    assert list(before) == hashes
+    assert patches_of(repository) == before

@@ -96,6 +96,7 @@ def environment(protocol: str = "none") -> dict[str, str]:
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_GRAFT_FILE": os.devnull,
         "GIT_ALLOW_PROTOCOL": protocol,
         "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
         "GIT_PAGER": "cat",
