@@ -26,6 +26,7 @@ from seedbed.curation.logs.sniff import search
 from seedbed.curation.logs.units import find_units
 from seedbed.curation.record import encode
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.text import is_utf_8
 
 
 def good(session: str = "good") -> Session:
@@ -114,6 +115,21 @@ def test_a_line_beyond_the_limit_is_skipped_in_bounded_memory(tmp_path: Path) ->
         [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "3 ['element longer than 32 MiB', 'line longer than 32 MiB']"
+
+
+@pytest.mark.parametrize("source", ["aider", "alpaca", "claude-code", "cline", "codex", "openai"])
+def test_names_of_files_and_folders_that_are_not_utf_8_can_be_written(source: str, tmp_path: Path) -> None:
+    plain = len(read(FIXTURES / source)[0])
+    odd = tmp_path / os.fsdecode(b"odd \xff")
+    shutil.copytree(FIXTURES / source, odd)
+    for path in [*odd.rglob("*")][::-1]:
+        if path.is_dir() or path.suffix == ".jsonl":
+            path.rename(path.with_name(os.fsdecode(b"\xfe") + path.name))
+    units = find_units(tmp_path)
+    records = [record for unit in units for record in unit.read(Drops())]
+    assert len(records) >= plain > 0
+    assert all(encode(record) for record in records)
+    assert all(is_utf_8(unit.name) and unit.fingerprint() for unit in units)
 
 
 def test_links_that_form_loops_end_and_each_file_is_read_once(tmp_path: Path) -> None:
