@@ -63,6 +63,15 @@ def test_nul_bytes_invalid_utf_8_and_lone_surrogates_lose_no_turn(tmp_path: Path
     assert notes(drops)["invalid characters replaced"] >= 2
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_only_python_writes_lose_no_row(number: str, tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a NaN"}]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row)[:-1] + f', "score": {number}}}\n')
+    (record,), drops = read(tmp_path)
+    assert [message.content for message in record.messages or ()] == ["q", "a NaN"]
+    assert reasons(drops) == {}
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -72,7 +72,8 @@ def repaired(data: bytes, decoder: msgspec.json.Decoder[T], where: str, drops: D
     """The value of a line that `decoder` refused, as far as it can be saved; what is lost is counted.
 
     NUL bytes around it are removed (they come from a power failure), bytes that are not UTF-8 and lone surrogates
-    become `?`, and of a half-written line that another follows without a newline, the second is read.
+    become `?`, NaN and Infinity (which Python writes) become null, and of a half-written line that another follows without
+    a newline, the second is read.
     """
     plain = data.strip(b"\0 \t\r\n")
     if not plain:
@@ -113,9 +114,9 @@ def _candidates(plain: bytes) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def with_valid_characters(data: bytes) -> bytes | None:
-    """JSON with `?` for lone surrogates and U+FFFD for bytes that are not UTF-8; None if it is no JSON."""
+    """JSON with `?` for lone surrogates, U+FFFD for bytes that are not UTF-8, and null for NaN; None if it is no JSON."""
     try:
-        value = json.loads(data.decode("utf-8", "replace"), strict=False)
+        value = json.loads(data.decode("utf-8", "replace"), strict=False, parse_constant=lambda name: None)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     except (ValueError, RecursionError):
         return None
