@@ -81,6 +81,14 @@ def test_a_folder_without_repositories_is_an_error(tmp_path: Path) -> None:
         find_repositories(tmp_path, Drops())
 
 
+def test_a_repository_whose_git_folder_cannot_be_read_is_counted(tmp_path: Path) -> None:
+    repository(tmp_path / "good")
+    (repository(tmp_path / "bad").path / ".git" / "HEAD").unlink()
+    drops = Drops()
+    assert [each.name for each in find_repositories(tmp_path, drops)] == ["good"]
+    assert [(each.reason, each.where) for each in drops.samples] == [("unreadable repository", "bad")]
+
+
 def test_all_branches_of_a_cloned_url_are_seen(tmp_path: Path) -> None:
     """The reproduced defect: a clone with --depth had one branch, whatever was asked for."""
     source = repository(tmp_path / "app")

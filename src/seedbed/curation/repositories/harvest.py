@@ -95,6 +95,8 @@ def _walk(folder: Path, top: Path, drops: Drops) -> Iterator[Repository]:
             yield repository
             if repository.top is None:  # a bare one holds objects only
                 continue
+        elif os.path.lexists(here / ".git"):
+            drops.drop(STEP, UNREADABLE, _relative(here, top), "its .git is damaged, or may not be read")
         try:
             with os.scandir(here) as entries:
                 folders = sorted((each for each in entries if _is_folder(each, top, drops)), key=lambda e: e.name)
