@@ -264,3 +264,12 @@ def test_grafts_and_replaced_commits_change_no_history(tmp_path: Path) -> None:
     (repository.path / ".git" / "info" / "grafts").write_text(f"{hashes[3]} {hashes[0]}\n")
     assert list(before) == hashes
     assert patches_of(repository) == before
+
+
+def test_a_repository_whose_newest_commit_is_missing_is_not_one_without_commits(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "r")
+    assert list_commits(git.open_repository(repository.path), HistoryOptions()) == ([], 0)
+    repository.commit("Write one", {"f": "one\n"})
+    repository.remove_object(repository.commit("Write two", {"f": "two\n"}))
+    with pytest.raises(git.GitError, match=r"newest commit of .* cannot be read"):
+        list_commits(git.open_repository(repository.path), HistoryOptions())
