@@ -200,9 +200,8 @@ def test_kinds_of_repositories(
 ) -> None:
     path = make(tmp_path / "r")
     repository = git.open_repository(path)
-    assert git.is_repository(path)
-    assert git.top_level(path) == path
-    assert (git.is_bare(repository), name_of(repository)) == (is_bare, name)
+    assert git.open_repository(path).place == path
+    assert (repository.top is None, name_of(repository)) == (is_bare, name)
     head = git.commit_hash(repository)
     assert (head is None) == (files == 0)
     assert len(list(git.tracked_files(repository, head))) == files
@@ -212,7 +211,7 @@ def test_folders_within_a_repository_and_without_one(tmp_path: Path) -> None:
     repository = GitRepository(tmp_path / "r")
     repository.commit("Add the file f", {"a/b/f.py": TEXT})
     assert git.open_repository(tmp_path / "r" / "a" / "b").top == repository.path
-    assert not git.is_repository(tmp_path / "r" / "a")
+    assert git.repository_at(tmp_path / "r" / "a") is None
     with pytest.raises(SeedbedError, match="not in a git repository"):
         git.open_repository(tmp_path)
 

@@ -89,7 +89,6 @@ class Export(msgspec.Struct, gc=False):
     conversation_id: str | None = None
     id: str | None = None
     create_time: float | None = None
-    update_time: float | None = None
     default_model_slug: str | None = None
 
 

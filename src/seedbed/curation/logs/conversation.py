@@ -137,13 +137,6 @@ class Conversation:
         """The ids of the tool calls that have no result yet, in order."""
         return list(self._open)
 
-    def drop_user(self) -> None:
-        """Take back the last text of the user, if it is the last turn."""
-        if self._waiting:
-            self._waiting.pop()
-        elif self.messages and self.messages[-1].role == "user":
-            self.messages.pop()
-
     def roll_back(self, turns: int) -> list[Message]:
         """Take back the last turns of the user with all that followed; returns these messages."""
         self._close()

@@ -224,11 +224,6 @@ def repository_at(path: Path) -> Repository | None:
     return None
 
 
-def is_repository(path: Path) -> bool:
-    """Whether `path` is the top of a repository, or a bare one."""
-    return repository_at(path) is not None
-
-
 def open_repository(path: Path) -> Repository:
     """The repository that has `path`, which may be a folder within it. Raises UsageError if there is none.
 
@@ -240,16 +235,6 @@ def open_repository(path: Path) -> Repository:
             run(found, "rev-parse", "--git-dir")  # a broken config, or a format of a newer git, is told here
             return found
     raise UsageError(f"{quoted(printable(str(path)))} is not in a git repository.", "Check the path.")
-
-
-def top_level(path: Path) -> Path:
-    """The top folder of the repository that has `path`; its git directory if it is bare."""
-    return open_repository(path).place
-
-
-def is_bare(repository: Repository) -> bool:
-    """Whether it has no files beside its history."""
-    return repository.top is None
 
 
 def common_dir(repository: Repository) -> Path:
