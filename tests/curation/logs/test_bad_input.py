@@ -50,6 +50,19 @@ def test_a_half_written_line_is_counted_and_the_line_that_follows_it_is_read(tmp
     assert notes(drops)["record whose parent is missing, placed by its line"] == 1
 
 
+@given(
+    st.text(), st.recursive(st.text() | st.integers(), lambda each: st.lists(each) | st.dictionaries(st.text(), each))
+)
+@settings(max_examples=100, deadline=None)
+def test_the_last_object_of_a_damaged_line_is_found_without_a_search(lost: str, value: Any) -> None:
+    whole = json.dumps({"type": value, "text": json.dumps(json.dumps(value))}).encode()
+    half = json.dumps({"lost": lost}).encode()[:-2]
+    assert lines._last_object(half + whole) == len(half)
+    blocks = b'{"type":"user","content":[' + b'{"type":"text"},' * 2000
+    assert len(list(lines._candidates(blocks))) <= 2
+    assert len(list(lines._candidates(blocks + b"{}"))) <= 2
+
+
 def test_nul_bytes_invalid_utf_8_and_lone_surrogates_lose_no_turn(tmp_path: Path) -> None:
     log = good()
     log.user("caf\u00e9 and \\")
