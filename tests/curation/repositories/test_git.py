@@ -280,3 +280,18 @@ def test_authors_of_a_damaged_history_are_known_as_far_as_it_can_be_read(tmp_pat
     (made.path / ".git" / "refs" / "heads" / "broken").write_text("0" * 39 + "1\n")
     git.authors.cache_clear()
     assert "Marta Vogelsang" in git.authors(git.open_repository(made.path))
+
+
+def test_names_of_authors_are_read_in_the_encoding_of_their_commits(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "r")
+    repository.git("config", "i18n.commitEncoding", "ISO-8859-1")
+    repository.commit("Write one", {"f": "1\n"})
+    tree = repository.git("write-tree")
+    person = "Jörg Müller <j@example.com> 1700000000 +0000".encode("latin-1")
+    raw = b"tree %s\nauthor %s\ncommitter %s\nencoding ISO-8859-1\n\nWrite" % (tree.encode(), person, person)
+    (tmp_path / "raw").write_bytes(raw)
+    made = repository.git("hash-object", "-t", "commit", "-w", str(tmp_path / "raw"))
+    repository.git("update-ref", "refs/heads/main", made)
+    found = git.open_repository(repository.path)
+    assert git.authors(found) == ("Jörg Müller",)
+    assert "Jörg Müller".encode() in git._names_in_commits(found)

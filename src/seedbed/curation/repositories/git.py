@@ -311,7 +311,7 @@ def untracked_files(repository: Repository) -> list[str]:
 def authors(repository: Repository) -> tuple[str, ...]:
     """The names of all authors and committers in the history of a repository, sorted, as far as it can be read."""
     try:
-        named = set(run(repository, "log", "--all", "--format=%an%n%cn").splitlines())
+        named = set(run(repository, "log", "--all", "--encoding=UTF-8", "--format=%an%n%cn").splitlines())
     except GitError:  # a part of the history is missing: the commits that are there are read one by one
         named = _names_in_commits(repository)
     return tuple(sorted({name.decode("utf-8", "replace") for name in named} - {""}))
@@ -327,8 +327,20 @@ def _names_in_commits(repository: Repository) -> set[bytes]:
             if kind == "commit":
                 with suppress(GitError):
                     header = (objects.read(digest, _CHUNK)[0] or b"").partition(b"\n\n")[0]
-                    named.update(re.findall(rb"(?m)^(?:author|committer) (.*?) <", header))
+                    found = re.findall(rb"(?m)^(?:author|committer) (.*?) <", header)
+                    named.update(_as_utf_8(name, header) for name in found)
     return named
+
+
+def _as_utf_8(name: bytes, header: bytes) -> bytes:
+    """A name from the header of a commit, which says its encoding."""
+    encoding = re.search(rb"(?m)^encoding ([\w.:-]+)$", header)
+    if encoding is None:
+        return name
+    try:
+        return name.decode(encoding[1].decode("ascii")).encode()
+    except (LookupError, UnicodeError):
+        return name
 
 
 class Objects:
