@@ -295,3 +295,12 @@ def test_names_of_authors_are_read_in_the_encoding_of_their_commits(tmp_path: Pa
     found = git.open_repository(repository.path)
     assert git.authors(found) == ("Jörg Müller",)
     assert "Jörg Müller".encode() in git._names_in_commits(found)
+
+
+def test_a_config_that_names_a_pipe_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = GitRepository(tmp_path / "r")
+    os.mkfifo(repository.path / ".git" / "pipe")
+    repository.git("config", "include.path", "pipe")
+    monkeypatch.setattr(git, "_ANSWER_S", 0.3)
+    with pytest.raises(git.GitError, match="waits for a file"):
+        git.open_repository(repository.path)

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
@@ -45,6 +46,8 @@ _NO_INDEX = "/seedbed-reads-no-index"
 _STDERR_BYTES = 65536
 _CHUNK = 1 << 20
 _POLL_S = 0.2
+_ANSWER_S = 60.0
+"""Within which git tells where a repository is: one whose config names a pipe would wait for ever."""
 
 
 class GitError(SeedbedError):
@@ -232,14 +235,26 @@ def open_repository(path: Path) -> Repository:
     start = path.absolute()
     for folder in (start, *start.parents):
         if (found := repository_at(folder)) is not None:
-            run(found, "rev-parse", "--git-dir")  # a broken config, or a format of a newer git, is told here
+            _told(found, "--git-dir")  # a broken config, or a format of a newer git, is told here
             return found
     raise UsageError(f"{quoted(printable(str(path)))} is not in a git repository.", "Check the path.")
 
 
+def _told(repository: Repository, what: str) -> bytes:
+    """What `git rev-parse` says of a repository. Raises GitError also if that takes too long."""
+    end_s = time.monotonic() + _ANSWER_S
+
+    def check() -> None:
+        if time.monotonic() > end_s:
+            where = quoted(printable(str(repository.place)))
+            raise GitError(f"git cannot read {where}: it waits for a file of its config.", "Look at its config.")
+
+    return run(repository, "rev-parse", what, check=check)
+
+
 def common_dir(repository: Repository) -> Path:
     """The folder of the objects and branches, resolved: all worktrees of one repository share it."""
-    found = os.fsdecode(run(repository, "rev-parse", "--git-common-dir").rstrip(b"\n"))
+    found = os.fsdecode(_told(repository, "--git-common-dir").rstrip(b"\n"))
     return Path("/", found).resolve()
 
 
