@@ -66,3 +66,42 @@ def test_clones_of_one_address_keep_its_name(tmp_path: Path) -> None:
         made.git("remote", "add", "origin", "git@github.com:owner/app.git")
     found = records_of(preparation("fim", tmp_path / "one", tmp_path / "two"))
     assert {each.provenance.repository for each in found} == {"owner/app"}
+
+
+def test_a_folder_of_a_repository_has_the_licence_of_the_repository(tmp_path: Path) -> None:
+    made = GitRepository(tmp_path / "app")
+    made.commit("Begin", {"Cargo.toml": '[package]\nlicense = "MIT"\n', "lib/a.py": source(1)})
+    made.commit("Take the maximum of all", {"lib/a.py": source(1).replace("min(", "max(")})
+    found = records_of(with_key(preparation("fim", tmp_path / "app" / "lib"), "fim.edits", 2))
+    found += records_of(preparation("commits", tmp_path / "app" / "lib"))
+    assert {each.provenance.commit is not None for each in found} == {True}
+    assert {each.licence and each.licence.spdx for each in found} == {"MIT"}
+    assert {each.kind for each in found} >= {"chat", "fim"}
+
+
+def test_a_damaged_repository_does_not_end_the_others(tmp_path: Path) -> None:
+    for name in ("bad", "good"):
+        made = GitRepository(tmp_path / name)
+        made.commit("Begin with all of it", {f"{name}.py": source(len(name))})
+        made.commit("Take the maximum of all", {f"{name}.py": source(len(name)).replace("min(", "max(")})
+    (tmp_path / "bad" / ".git" / "index").write_bytes(b"DIRC damaged")
+    drops = Drops()
+    found = records_of(preparation("harvest", tmp_path), drops)
+    kinds = {(each.provenance.repository, each.kind == "chat") for each in found}
+    assert kinds == {("good", False), ("good", True), ("bad", True)}
+    assert drops.counts["harvest", "unreadable files of a repository"] == 1
+    assert "index" in next(each.text for each in drops.samples if each.step == "harvest")
+
+
+def test_commits_are_read_again_when_the_licence_of_the_repository_changes(tmp_path: Path) -> None:
+    made = GitRepository(tmp_path / "app")
+    made.commit("Begin", {"Cargo.toml": '[package]\nlicense = "MIT"\n', "lib/a.py": source(1)})
+    made.commit("Take the maximum of all", {"lib/a.py": source(1).replace("min(", "max(")})
+    config = preparation("commits", tmp_path / "app" / "lib")
+    (before,) = units_of(config, Drops())
+    made.commit("Change the licence", {"Cargo.toml": '[package]\nlicense = "GPL-3.0-only"\n'})
+    (after,) = units_of(config, Drops())
+    assert before.fingerprint() != after.fingerprint()
+    made.commit("Change nothing here", {"other.py": source(2)})
+    (same,) = units_of(config, Drops())
+    assert same.fingerprint() == after.fingerprint()

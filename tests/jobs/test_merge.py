@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,25 @@ def test_rows_once_in_eval_never_enter_train_when_data_are_added(tmp_path: Path,
     for made in (second, third):
         assert not old & {row["id"] for row in rows(made / TRAIN)}
     assert {row["id"] for row in rows(second / EVAL)} >= old
+
+
+def test_two_merges_at_once_know_each_others_rows_in_eval(
+    tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that ends last splits again; before, its training rows had rows that the other evaluates."""
+    remember = merging.remember
+
+    def after_another(*each: Any) -> bool:
+        monkeypatch.setattr(merging, "remember", remember)
+        merged(tmp_path / "runs", tmp_path / "one", inputs[0], config=Merging(split=SplitConfig(salt="one")))
+        return remember(*each)
+
+    monkeypatch.setattr(merging, "remember", after_another)
+    merged(tmp_path / "runs", tmp_path / "other", inputs[0], config=Merging(split=SplitConfig(salt="other")))
+    held_out = {row["id"] for row in rows(tmp_path / "one" / EVAL)}
+    assert held_out
+    assert not held_out & {row["id"] for row in rows(tmp_path / "other" / TRAIN)}
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [".seedbed", "one", "other", "runs"]
 
 
 def test_another_build_of_the_same_inputs_in_the_same_folder_knows_the_rows_in_eval(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +20,10 @@ from seedbed.curation.fim.samples import SampleOptions
 from seedbed.curation.fim.units import FimOptions, fim_units
 from seedbed.curation.logs.configured import log_units
 from seedbed.curation.repositories import git, harvest
+from seedbed.curation.repositories.git import GitError
 from seedbed.curation.repositories.harvest import Found
 from seedbed.curation.repositories.history import HistoryOptions
-from seedbed.curation.repositories.licence_gate import licence_at_head
+from seedbed.curation.repositories.licence_gate import licence_at_head, licence_files_at_head
 from seedbed.curation.repositories.names import Names, owner_of
 from seedbed.curation.steps import Unit
 from seedbed.errors import UsageError
@@ -64,7 +66,8 @@ def units_of(
         since = (
             f" Or no commit is since {config.commits.since}: use an earlier --since." if config.commits.since else ""
         )
-        raise UsageError(f"{names}: {_NOTHING[config.prepare.what]}.", f"Check the path.{since}")
+        bad = [f" {each.where}: {each.text}" for each in drops.samples if each.reason.startswith("unreadable")]
+        raise UsageError(f"{names}: {_NOTHING[config.prepare.what]}.{''.join(bad[:1])}", f"Check the path.{since}")
     return found
 
 
@@ -109,7 +112,17 @@ def _fim_options(config: Preparation, commit: str = "") -> FimOptions:
 def _commits(name: str, finding: Finding) -> Sequence[Unit]:
     path = Path(name)
     shown = finding.names.add(*owner_of(git.open_repository(path), path))
-    return commit_units(path, _commit_options(finding.config), name=shown, licence_of=licence_at_head)
+    return _units_of_commits(path, finding.config, shown)
+
+
+def _units_of_commits(path: Path, config: Preparation, name: str) -> Sequence[Unit]:
+    return commit_units(
+        path,
+        _commit_options(config),
+        name=name,
+        licence_of=licence_at_head,
+        licence_files_of=licence_files_at_head,
+    )
 
 
 def _commit_options(config: Preparation) -> CommitOptions:
@@ -138,9 +151,16 @@ def _harvest(name: str, finding: Finding) -> Sequence[Unit]:
         if branch and git.commit_hash(each.repository, branch) is None:
             finding.drops.drop(harvest.STEP, "repository without a branch of this name", each.name)
             continue
-        found += fim_units(place, _fim_options(config, branch), name=each.name)
-        found += _edits(place, config, each.name)
-        found += commit_units(place, _commit_options(config), name=each.name, licence_of=licence_at_head)
+        kinds: tuple[tuple[str, Callable[[], Sequence[Unit]]], ...] = (
+            ("files", partial(fim_units, place, _fim_options(config, branch), name=each.name)),
+            ("edits", partial(_edits, place, config, each.name)),
+            ("commits", partial(_units_of_commits, place, config, each.name)),
+        )
+        for what, find in kinds:
+            try:
+                found += find()
+            except GitError as error:  # a damaged repository does not end the others
+                finding.drops.drop(harvest.STEP, f"unreadable {what} of a repository", each.name, error.message)
     return found
 
 

@@ -253,10 +253,11 @@ class Merger:
         return result
 
 
-def remember(ledger: Path, entries: bytes) -> None:
+def remember(ledger: Path, entries: bytes, known: bytes) -> bool:
     """Add the lines of `entries` that a ledger does not have; nothing in it is ever removed.
 
-    Raises StorageError if it cannot be written.
+    `known`: the lines that the split knew. False, and nothing is added, if another merge has added further ones since then:
+    its evaluation rows may be among the training rows. Raises StorageError if the ledger cannot be written.
     """
     files.make_dir(ledger.parent)
     lock = locks.Lock(ledger.with_name(f".{ledger.name}.lock"), "Keep the ledger on a local disk: --ledger FILE.")
@@ -265,10 +266,13 @@ def remember(ledger: Path, entries: bytes) -> None:
         time.sleep(_LOCK_POLL_S)
     try:
         with files.explained(ledger):
-            before = ledger.read_bytes() if ledger.is_file() else b""
+            before = ledger.read_bytes().splitlines() if ledger.is_file() else []
             mode = ledger.stat().st_mode & 0o777 if ledger.is_file() else layout.PRIVATE_FILE
-        lines = dict.fromkeys((*before.splitlines(), *entries.splitlines()))
+        if not set(before) <= set(known.splitlines()):
+            return False
+        lines = dict.fromkeys((*before, *entries.splitlines()))
         files.write_atomic(ledger, b"".join(line + b"\n" for line in lines), mode=mode)
+        return True
     finally:
         lock.remove()
 
@@ -276,8 +280,35 @@ def remember(ledger: Path, entries: bytes) -> None:
 def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path) -> Description:
     """Split the rows and put the dataset in the place of `output`, as a whole or not at all.
 
-    `meta`: the task's meta.json, for the command that is recorded; `folder`: for temporary files. Raises SeedbedError if too
-    many evaluation answers are visible in the training rows, however the rows are split.
+    `meta`: the task's meta.json, for the command that is recorded; `folder`: for temporary files. Rows are split again if
+    another merge has added to the ledger meanwhile. Raises SeedbedError if too many evaluation answers are visible in the
+    training rows, however the rows are split.
+    """
+    asked = merger.config.split
+    ledger = Path(asked.ledger) if asked.ledger else output.parent / layout.LEDGER
+    while True:
+        prepared = files.temporary_dir(files.make_dir(output.parent), output.name)
+        try:
+            known = merger.known_ledger(ledger, output / layout.LEDGER)
+            before = known.read_bytes() if known is not None else b""
+            description, entries = _prepare(merger, known, prepared, output.name, meta, folder)
+            files.write_atomic(prepared / layout.LEDGER, before + entries)
+            layout.write_description(prepared, description)
+            if remember(ledger, before + entries, before):  # first: a row once chosen for evaluation stays there
+                layout.publish(prepared, output, description, meta)
+                return description
+        except BaseException:
+            files.remove_tree(prepared)
+            raise
+        files.remove_tree(prepared)
+
+
+def _prepare(
+    merger: Merger, known: Path | None, prepared: Path, name: str, meta: Mapping[str, Any], folder: Path
+) -> tuple[Description, bytes]:
+    """Split the rows into files in the folder `prepared`; their description, and the lines that the ledger gets.
+
+    `known`: a file with the rows that were evaluated before.
     """
     from seedbed.curation.splitting.ledger import encode_line
     from seedbed.curation.splitting.split import SplitOptions, rows_of, split
@@ -287,8 +318,6 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
     drops = Drops()
     for result in results:
         drops.add(Drops.from_json(result.drops))
-    ledger = Path(asked.ledger) if asked.ledger else output.parent / layout.LEDGER
-    known = merger.known_ledger(ledger, output / layout.LEDGER)
     options = SplitOptions(
         eval_fraction=asked.eval_fraction,
         eval_rows=asked.eval_rows,
@@ -301,34 +330,23 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
     parts = [merger.unique]
     advance = merger.progress("splitting", 3 * merger.unique.stat().st_size)
     found = split(parts, options, drops, advance, folder)
-    prepared = files.temporary_dir(files.make_dir(output.parent), output.name)
-    try:
-        with layout.row_writer(prepared / layout.TRAIN) as train, layout.row_writer(prepared / layout.EVAL) as held_out:
-            for name, record in rows_of(parts, found, lambda _: None):
-                (held_out if name == "eval" else train).add(record)
-        facts = {layout.TRAIN: train.facts, layout.EVAL: held_out.facts}
-        layout.write_rejects(prepared, drops)
-        before = known.read_bytes() if known is not None else b""
-        entries = before + b"".join(encode_line(line) for line in found.ledger)
-        files.write_atomic(prepared / layout.LEDGER, entries)
-        leakage = msgspec.to_builtins(found.leakage) | {"rate": found.leakage.rate}
-        description = Description(
-            name=output.name,
-            made="merge",
-            command=without_secrets(command_of(meta)),
-            settings=without_secrets(msgspec.to_builtins(merger.config)),
-            fingerprint=layout.fingerprint_of(facts),
-            files=facts,
-            steps=merger.steps(),
-            inputs=[merger.lineage_of(number) for number in range(len(merger.inputs))],
-            drops=drops.as_json(),
-            facts=results[0].facts | results[1].facts | {"leakage": leakage},
-        )
-        write_report(prepared, description, merger.progress("report", sum(each.size_bytes for each in facts.values())))
-        layout.write_description(prepared, description)
-        remember(ledger, entries)  # first: a row that was ever chosen for evaluation stays there
-        layout.publish(prepared, output, description, meta)
-    except BaseException:
-        files.remove_tree(prepared)
-        raise
-    return description
+    with layout.row_writer(prepared / layout.TRAIN) as train, layout.row_writer(prepared / layout.EVAL) as held_out:
+        for split_name, record in rows_of(parts, found, lambda _: None):
+            (held_out if split_name == "eval" else train).add(record)
+    facts = {layout.TRAIN: train.facts, layout.EVAL: held_out.facts}
+    layout.write_rejects(prepared, drops)
+    leakage = msgspec.to_builtins(found.leakage) | {"rate": found.leakage.rate}
+    description = Description(
+        name=name,
+        made="merge",
+        command=without_secrets(command_of(meta)),
+        settings=without_secrets(msgspec.to_builtins(merger.config)),
+        fingerprint=layout.fingerprint_of(facts),
+        files=facts,
+        steps=merger.steps(),
+        inputs=[merger.lineage_of(number) for number in range(len(merger.inputs))],
+        drops=drops.as_json(),
+        facts=results[0].facts | results[1].facts | {"leakage": leakage},
+    )
+    write_report(prepared, description, merger.progress("report", sum(each.size_bytes for each in facts.values())))
+    return description, b"".join(encode_line(line) for line in found.ledger)

@@ -26,6 +26,7 @@ from seedbed.curation.logs.sniff import search
 from seedbed.curation.logs.units import find_units
 from seedbed.curation.record import encode
 from seedbed.errors import SeedbedError, UsageError
+from seedbed.text import is_utf_8
 
 
 def good(session: str = "good") -> Session:
@@ -49,6 +50,19 @@ def test_a_half_written_line_is_counted_and_the_line_that_follows_it_is_read(tmp
     assert notes(drops)["record whose parent is missing, placed by its line"] == 1
 
 
+@given(
+    st.text(), st.recursive(st.text() | st.integers(), lambda each: st.lists(each) | st.dictionaries(st.text(), each))
+)
+@settings(max_examples=100, deadline=None)
+def test_the_last_object_of_a_damaged_line_is_found_without_a_search(lost: str, value: Any) -> None:
+    whole = json.dumps({"type": value, "text": json.dumps(json.dumps(value))}).encode()
+    half = json.dumps({"lost": lost}).encode()[:-2]
+    assert lines._last_object(half + whole) == len(half)
+    blocks = b'{"type":"user","content":[' + b'{"type":"text"},' * 2000
+    assert len(list(lines._candidates(blocks))) <= 2
+    assert len(list(lines._candidates(blocks + b"{}"))) <= 2
+
+
 def test_nul_bytes_invalid_utf_8_and_lone_surrogates_lose_no_turn(tmp_path: Path) -> None:
     log = good()
     log.user("caf\u00e9 and \\")
@@ -60,6 +74,15 @@ def test_nul_bytes_invalid_utf_8_and_lone_surrogates_lose_no_turn(tmp_path: Path
     assert [message.content for message in record.messages or ()][2:] == ["caf\ufffd and \\", "emoji ? cut"]
     assert reasons(drops) == {"line of NUL bytes": 1}
     assert notes(drops)["invalid characters replaced"] >= 2
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_only_python_writes_lose_no_row(number: str, tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a NaN"}]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row)[:-1] + f', "score": {number}}}\n')
+    (record,), drops = read(tmp_path)
+    assert [message.content for message in record.messages or ()] == ["q", "a NaN"]
+    assert reasons(drops) == {}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +137,21 @@ def test_a_line_beyond_the_limit_is_skipped_in_bounded_memory(tmp_path: Path) ->
         [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "3 ['element longer than 32 MiB', 'line longer than 32 MiB']"
+
+
+@pytest.mark.parametrize("source", ["aider", "alpaca", "claude-code", "cline", "codex", "openai"])
+def test_names_of_files_and_folders_that_are_not_utf_8_can_be_written(source: str, tmp_path: Path) -> None:
+    plain = len(read(FIXTURES / source)[0])
+    odd = tmp_path / os.fsdecode(b"odd \xff")
+    shutil.copytree(FIXTURES / source, odd)
+    for path in [*odd.rglob("*")][::-1]:
+        if path.is_dir() or path.suffix == ".jsonl":
+            path.rename(path.with_name(os.fsdecode(b"\xfe") + path.name))
+    units = find_units(tmp_path)
+    records = [record for unit in units for record in unit.read(Drops())]
+    assert len(records) >= plain > 0
+    assert all(encode(record) for record in records)
+    assert all(is_utf_8(unit.name) and unit.fingerprint() for unit in units)
 
 
 def test_links_that_form_loops_end_and_each_file_is_read_once(tmp_path: Path) -> None:

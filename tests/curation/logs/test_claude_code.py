@@ -222,6 +222,28 @@ def test_message_ids_that_repeat_do_not_join_different_messages(tmp_path: Path) 
     ]  # fmt: skip
 
 
+def test_a_call_that_one_message_repeats_is_one_call(tmp_path: Path) -> None:
+    log = Session()
+    log.user("q")
+    block = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}}
+    log.assistant([block, block, block | {"input": {"command": "pwd"}}])
+    log.result("t1", "/home")
+    log.assistant("done")
+    log.write(tmp_path / "p")
+    (record,), drops = read(tmp_path)
+    calls = [each for message in record.messages or () for each in message.tool_calls or ()]
+    assert [(each.id, each.function.arguments) for each in calls] == [
+        ("t1", '{"command": "ls"}'),
+        ("t1-2", '{"command": "pwd"}'),
+    ]
+    results = [message for message in record.messages or () if message.role == "tool"]
+    assert [(each.tool_call_id, each.content) for each in results] == [
+        ("t1", "[no result was recorded]"),
+        ("t1-2", "/home"),
+    ]
+    assert notes(drops)["repeated tool call left out"] == 1
+
+
 def test_a_call_without_a_result_and_a_result_without_a_call_are_counted(tmp_path: Path) -> None:
     log = Session()
     log.user("q")

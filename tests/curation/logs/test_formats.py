@@ -97,6 +97,23 @@ def test_the_zip_file_of_chatgpt_reads_like_its_files(tmp_path: Path) -> None:
     assert [each["messages"] for each in plain(records)] == [each["messages"] for each in expected]
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_of_any_method_of_compression_ends_no_reading(method: int, tmp_path: Path) -> None:
+    content = (FIXTURES / "chatgpt" / "v2" / "conversations-000.json").read_bytes()
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w", method) as archive:
+        archive.writestr("conversations.json", content)
+    data = (tmp_path / "whole.zip").read_bytes()
+    start = data.index(b"conversations.json") + 30
+    for number in range(0, 200, 20):
+        damaged = bytearray(data)
+        for at in range(start + number, start + number + 8):
+            damaged[at] ^= 0xA5
+        (tmp_path / f"{number}.zip").write_bytes(damaged)
+    (tmp_path / "whole.zip").unlink()
+    _, drops = read(tmp_path, "chatgpt")
+    assert sum(reasons(drops).values()) >= 10
+
+
 def test_a_damaged_or_locked_zip_file_is_counted(tmp_path: Path) -> None:
     source = tmp_path / "whole.zip"
     text = (FIXTURES / "chatgpt" / "v1" / "conversations.json").read_text("utf-8")

@@ -106,6 +106,25 @@ def test_what_gitattributes_say_of_generated_and_vendored_files_counts(tmp_path:
     assert reasons["vendored or built folder"] == 1
 
 
+def test_files_above_a_part_of_a_repository_say_what_is_generated_and_which_licence_it_has(tmp_path: Path) -> None:
+    contents: dict[str, str | bytes] = {
+        ".gitattributes": "lib/b.py linguist-generated\n",
+        "LICENSE": "SPDX-License-Identifier: MIT\n",
+        "other.py": CODE,
+        "lib/a.py": CODE,
+        "lib/b.py": CODE,
+    }
+    app = repository(tmp_path / "app", contents)
+    found, reasons = read(app / "lib")
+    assert list(found) == ["lib/a.py"]
+    assert reasons == {"generated file": 1}
+    tree, entries = open_tree(app / "lib")
+    assert [each.path for each in tree.licence_files] == ["LICENSE"]
+    before = fingerprint(tree, entries)
+    write(app, {".gitattributes": "lib/b.py linguist-vendored\n"})
+    assert fingerprint(*open_tree(app / "lib")) != before
+
+
 def test_untracked_files_are_read_only_on_demand(tmp_path: Path) -> None:
     app = repository(tmp_path / "app", {".gitignore": "secret.py\n", "a.py": CODE})
     write(app, {"new.py": CODE, "secret.py": CODE})

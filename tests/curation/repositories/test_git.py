@@ -200,9 +200,8 @@ def test_kinds_of_repositories(
 ) -> None:
     path = make(tmp_path / "r")
     repository = git.open_repository(path)
-    assert git.is_repository(path)
-    assert git.top_level(path) == path
-    assert (git.is_bare(repository), name_of(repository)) == (is_bare, name)
+    assert git.open_repository(path).place == path
+    assert (repository.top is None, name_of(repository)) == (is_bare, name)
     head = git.commit_hash(repository)
     assert (head is None) == (files == 0)
     assert len(list(git.tracked_files(repository, head))) == files
@@ -212,7 +211,7 @@ def test_folders_within_a_repository_and_without_one(tmp_path: Path) -> None:
     repository = GitRepository(tmp_path / "r")
     repository.commit("Add the file f", {"a/b/f.py": TEXT})
     assert git.open_repository(tmp_path / "r" / "a" / "b").top == repository.path
-    assert not git.is_repository(tmp_path / "r" / "a")
+    assert git.repository_at(tmp_path / "r" / "a") is None
     with pytest.raises(SeedbedError, match="not in a git repository"):
         git.open_repository(tmp_path)
 
@@ -281,3 +280,27 @@ def test_authors_of_a_damaged_history_are_known_as_far_as_it_can_be_read(tmp_pat
     (made.path / ".git" / "refs" / "heads" / "broken").write_text("0" * 39 + "1\n")
     git.authors.cache_clear()
     assert "Marta Vogelsang" in git.authors(git.open_repository(made.path))
+
+
+def test_names_of_authors_are_read_in_the_encoding_of_their_commits(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "r")
+    repository.git("config", "i18n.commitEncoding", "ISO-8859-1")
+    repository.commit("Write one", {"f": "1\n"})
+    tree = repository.git("write-tree")
+    person = "Jörg Müller <j@example.com> 1700000000 +0000".encode("latin-1")
+    raw = b"tree %s\nauthor %s\ncommitter %s\nencoding ISO-8859-1\n\nWrite" % (tree.encode(), person, person)
+    (tmp_path / "raw").write_bytes(raw)
+    made = repository.git("hash-object", "-t", "commit", "-w", str(tmp_path / "raw"))
+    repository.git("update-ref", "refs/heads/main", made)
+    found = git.open_repository(repository.path)
+    assert git.authors(found) == ("Jörg Müller",)
+    assert "Jörg Müller".encode() in git._names_in_commits(found)
+
+
+def test_a_config_that_names_a_pipe_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = GitRepository(tmp_path / "r")
+    os.mkfifo(repository.path / ".git" / "pipe")
+    repository.git("config", "include.path", "pipe")
+    monkeypatch.setattr(git, "_ANSWER_S", 0.3)
+    with pytest.raises(git.GitError, match="waits for a file"):
+        git.open_repository(repository.path)

@@ -75,6 +75,18 @@ def test_a_folder_without_repositories_is_an_error(tmp_path: Path) -> None:
         find_repositories(tmp_path, Drops())
     with pytest.raises(UsageError, match="not a folder"):
         find_repositories(tmp_path / "missing", Drops())
+    made = repository(tmp_path / "bad")
+    (made.path / ".git" / "config").write_text("[core\n")
+    with pytest.raises(UsageError, match=r"no git repository in .* that can be read: .*bad config line 1"):
+        find_repositories(tmp_path, Drops())
+
+
+def test_a_repository_whose_git_folder_cannot_be_read_is_counted(tmp_path: Path) -> None:
+    repository(tmp_path / "good")
+    (repository(tmp_path / "bad").path / ".git" / "HEAD").unlink()
+    drops = Drops()
+    assert [each.name for each in find_repositories(tmp_path, drops)] == ["good"]
+    assert [(each.reason, each.where) for each in drops.samples] == [("unreadable repository", "bad")]
 
 
 def test_all_branches_of_a_cloned_url_are_seen(tmp_path: Path) -> None:

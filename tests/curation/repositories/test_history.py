@@ -240,3 +240,36 @@ def test_more_commits_than_one_process_reads(tmp_path: Path, monkeypatch: pytest
     read = list(read_patches(found, hashes))
     assert [isinstance(each, Unreadable) for each in read] == [number in (7, 8) for number in range(10)]
     assert [each.hash for each in read_commits(found, hashes)] == hashes
+
+
+def test_the_index_of_today_does_not_change_what_commits_say(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "r")
+    repository.commit("Write one", {"f": "one\n"})
+    repository.commit("Write two", {"f": "two\n"})
+    before = patches_of(repository)
+    repository.write({".gitattributes": "f binary\n"})
+    repository.git("add", ".gitattributes")
+    assert patches_of(repository) == before
+    (repository.path / ".git" / "index").write_bytes(b"DIRC damaged")
+    assert patches_of(repository) == before
+    assert [each.after for patches in before.values() for each in patches] == ["one\n", "two\n"]
+
+
+def test_grafts_and_replaced_commits_change_no_history(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "r")
+    hashes = [repository.commit(f"Write text {number}", {"f": f"{number}\n"}) for number in range(4)]
+    before = patches_of(repository)
+    repository.git("replace", hashes[2], hashes[0])
+    (repository.path / ".git" / "info").mkdir(exist_ok=True)
+    (repository.path / ".git" / "info" / "grafts").write_text(f"{hashes[3]} {hashes[0]}\n")
+    assert list(before) == hashes
+    assert patches_of(repository) == before
+
+
+def test_a_repository_whose_newest_commit_is_missing_is_not_one_without_commits(tmp_path: Path) -> None:
+    repository = GitRepository(tmp_path / "r")
+    assert list_commits(git.open_repository(repository.path), HistoryOptions()) == ([], 0)
+    repository.commit("Write one", {"f": "one\n"})
+    repository.remove_object(repository.commit("Write two", {"f": "two\n"}))
+    with pytest.raises(git.GitError, match=r"newest commit of .* cannot be read"):
+        list_commits(git.open_repository(repository.path), HistoryOptions())

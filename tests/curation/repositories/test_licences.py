@@ -49,6 +49,11 @@ def test_licence_files_of_real_packages(package: str, spdx: str) -> None:
     assert {licence_of_text(path.read_text(encoding="utf-8")) for path in texts} == {spdx}
 
 
+def test_a_licence_file_may_name_its_identifier() -> None:
+    text = "The project is provided under:\n\n\tSPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note\n\nBeing"
+    assert licence_of_text(text) == "GPL-2.0-only WITH Linux-syscall-note"
+
+
 def test_the_licence_of_pythons_standard_library() -> None:
     path = Path(sysconfig.get_paths()["stdlib"]) / "LICENSE.txt"
     if not path.is_file():

@@ -28,7 +28,7 @@ from seedbed.curation.repositories.history import (
 from seedbed.curation.repositories.names import name_of
 from seedbed.text import legible
 
-VERSION = 2
+VERSION = 3
 """Raised when the same history gives other examples."""
 BYTES_OF_COMMIT = 4000
 """About how much text a commit has, for the progress."""
@@ -59,6 +59,8 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
     """The folder of the repository whose files are read, with a slash at its end; empty for all of it."""
     licence_of: LicenceOf | None = None
     """A function of a module, so that other processes can be given it."""
+    licence_files: dict[str, str] = {}
+    """What `licence_of` reads: paths and the hashes of their contents, which are part of the fingerprint."""
 
     @property
     def name(self) -> str:
@@ -73,8 +75,17 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
         return self.hashes.count("\n") * BYTES_OF_COMMIT
 
     def fingerprint(self) -> str:
-        """Hex digest that changes with the commits, the options and the way in which examples are made."""
-        facts = (VERSION, self.repository_name, legible(self.below), self.options, self.hashes, self.unreadable)
+        """Hex digest that changes with the commits, the licences, the options and the way in which examples are made."""
+        licences = [[legible(path), digest] for path, digest in self.licence_files.items()]
+        facts = (
+            VERSION,
+            self.repository_name,
+            legible(self.below),
+            self.options,
+            self.hashes,
+            self.unreadable,
+            licences,
+        )
         return hashlib.blake2b(msgspec.json.encode(facts), digest_size=16).hexdigest()
 
     def read(self, drops: Drops) -> Iterator[Record]:
@@ -121,11 +132,16 @@ class CommitUnit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def commit_units(
-    path: Path, options: CommitOptions, *, name: str | None = None, licence_of: LicenceOf | None = None
+    path: Path,
+    options: CommitOptions,
+    *,
+    name: str | None = None,
+    licence_of: LicenceOf | None = None,
+    licence_files_of: Callable[[Repository], dict[str, str]] = lambda repository: {},
 ) -> list[CommitUnit]:
     """The units of the repository that has `path`, or of the folder `path` of it.
 
-    `name`: of the repository in the records, instead of its own.
+    `name`: of the repository in the records, instead of its own. `licence_files_of`: what `licence_of` reads.
 
     Ranges are those of `commit_ranges`. Raises SeedbedError if there is no repository, and UsageError for an unknown branch
     or date. An empty one has no units.
@@ -135,6 +151,7 @@ def commit_units(
     hashes, unreadable = list_commits(repository, options.history, below)
     ranges = commit_ranges(hashes)
     shown = name or name_of(repository)
+    licence_files = licence_files_of(repository)
     return [
         CommitUnit(
             repository=repository,
@@ -146,6 +163,7 @@ def commit_units(
             unreadable=unreadable if number == 0 else 0,
             below=below,
             licence_of=licence_of,
+            licence_files=licence_files,
         )
         for number, part in enumerate(ranges)
     ]

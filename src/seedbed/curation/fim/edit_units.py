@@ -49,7 +49,7 @@ from seedbed.text import legible, printable, quoted
 
 STEP = "edits"
 """The name under which commits and edits that are left out are counted."""
-VERSION = 1
+VERSION = 2
 """Raised when the same history gives other rows."""
 _NO_EDITS = frozenset(("merge", "revert", "version or dependency bump"))
 """What a message says of commits that are left out. A message that says too little is no reason: rows do not show it."""
@@ -281,7 +281,7 @@ def edit_units(path: Path, fim: FimOptions, options: EditOptions, *, name: str |
             tree=tree,
             repository=repository,
             hashes="".join(f"{digest}\n" for digest in part),
-            licence_entries=licence_entries_of(entries),
+            licence_entries=licence_entries_of(tree, entries),
             said={each.path: each.said for each in entries if each.said},
             fim=fim,
             options=options,

@@ -151,9 +151,12 @@ def licence_reader(reader: Reader, entries: Sequence[Entry]) -> Callable[[str], 
     return read
 
 
-def licence_entries_of(entries: Sequence[Entry]) -> list[Entry]:
-    """The files of a repository that say something of its licence, in order of `licence_paths`."""
-    by_path = {each.path: each for each in entries}
+def licence_entries_of(tree: Tree, entries: Sequence[Entry]) -> list[Entry]:
+    """The files of a repository that say something of its licence, in order of `licence_paths`.
+
+    Of a part of a repository, also those of the folders that it is in.
+    """
+    by_path = {each.path: each for each in (*tree.licence_files, *entries)}
     return [by_path[path] for path in licence_paths(by_path) if path_reason(path) is None]
 
 
@@ -174,7 +177,7 @@ def fim_units(path: Path, options: FimOptions, *, name: str | None = None) -> li
     tree, entries = open_tree(path, commit=options.commit, untracked=options.untracked)
     tree = tree if name is None else msgspec.structs.replace(tree, name=name)
     parts = [entries[at : at + UNIT_FILES] for at in range(0, len(entries), UNIT_FILES)]
-    licence_entries = licence_entries_of(entries)
+    licence_entries = licence_entries_of(tree, entries)
     return [
         FimUnit(
             tree=tree,

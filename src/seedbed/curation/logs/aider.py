@@ -20,6 +20,7 @@ from seedbed.curation.logs.lines import lines_of, open_file
 from seedbed.curation.logs.options import STEP, LogOptions
 from seedbed.curation.logs.provenance import links_of, repository_of, utc
 from seedbed.curation.record import Provenance, Record, is_trained
+from seedbed.text import legible
 
 NAME = "aider"
 
@@ -65,7 +66,7 @@ class _History:
         self.end = "  " if spaced else ""  # how lines of the user and of Aider end
         self.options = options
         self.drops = drops
-        self.repository = repository_of(str(path.resolve().parent))
+        self.repository = repository_of(legible(str(path.resolve().parent)))
         self.sessions = 0
         self._begin("")
 

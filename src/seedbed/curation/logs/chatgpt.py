@@ -15,7 +15,7 @@ import msgspec
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.logs.conversation import IMAGE, Conversation, call, model_note
-from seedbed.curation.logs.elements import objects_of, split
+from seedbed.curation.logs.elements import READING_ERRORS, objects_of, split
 from seedbed.curation.logs.head import Head
 from seedbed.curation.logs.lines import repaired
 from seedbed.curation.logs.options import STEP, LogOptions
@@ -89,7 +89,6 @@ class Export(msgspec.Struct, gc=False):
     conversation_id: str | None = None
     id: str | None = None
     create_time: float | None = None
-    update_time: float | None = None
     default_model_slug: str | None = None
 
 
@@ -105,7 +104,7 @@ def members_of(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return sorted(name for name in archive.namelist() if _MEMBER.search(name))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except READING_ERRORS:
         return []
 
 
@@ -137,7 +136,7 @@ def export_objects(path: Path, name: str, drops: Drops) -> Iterator[tuple[str, b
             for member in sorted(each for each in archive.namelist() if _MEMBER.search(each)):
                 with archive.open(member) as handle:
                     yield from split(handle, f"{name}/{member}", drops)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+    except READING_ERRORS as error:
         drops.drop(STEP, "damaged archive", name, str(error).lower())  # also one with a password
 
 

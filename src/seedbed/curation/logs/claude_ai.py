@@ -7,7 +7,6 @@ questions which were edited make branches; the live one ends at the newest messa
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.logs.blocks import AnyBlock
 from seedbed.curation.logs.chatgpt import export_objects, members_of
 from seedbed.curation.logs.conversation import IMAGE, Conversation, call, model_note
+from seedbed.curation.logs.elements import READING_ERRORS
 from seedbed.curation.logs.head import HEAD_BYTES, Head, parse_head
 from seedbed.curation.logs.lines import repaired
 from seedbed.curation.logs.options import STEP, LogOptions
@@ -85,14 +85,7 @@ def _head_within(path: Path) -> Head:
         try:
             with zipfile.ZipFile(path) as archive, archive.open(member) as handle:
                 data = handle.read(HEAD_BYTES)
-        except (
-            OSError,
-            ValueError,
-            EOFError,
-            zlib.error,
-            zipfile.BadZipFile,
-            RuntimeError,
-        ):  # no export of this format
+        except READING_ERRORS:  # no export of this format
             return parse_head(b"")
     return parse_head(data)
 

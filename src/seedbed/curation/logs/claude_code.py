@@ -26,7 +26,7 @@ from seedbed.curation.logs.head import Head
 from seedbed.curation.logs.options import STEP, LogOptions
 from seedbed.curation.logs.provenance import links_of, path_within, repository_of, utc
 from seedbed.curation.record import Message, Provenance, Record, ToolCall, is_trained
-from seedbed.text import printable
+from seedbed.text import legible, printable
 
 NAME = "claude-code"
 
@@ -216,7 +216,7 @@ class _Reading:
     def _file(self, number: int, repository: str | None) -> str:
         """The file in its project folder, whose own name has the absolute path of the repository, and so a user name."""
         path = self.index.files[number][0]
-        return f"{repository or 'project'}/{path.relative_to(unit_of(path)).as_posix()}"
+        return f"{repository or 'project'}/{legible(path.relative_to(unit_of(path)).as_posix())}"
 
     def _about(self, entry: Entry) -> None:
         if self.cwd is None:

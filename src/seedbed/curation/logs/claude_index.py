@@ -18,7 +18,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.logs.lines import lines_of, open_file, repaired
 from seedbed.curation.logs.options import STEP
 from seedbed.curation.logs.provenance import seconds
-from seedbed.text import printable
+from seedbed.text import legible, printable
 
 _CONTINUED = "This session is being continued from a previous conversation"
 _TURNS = ("user", "assistant")
@@ -138,7 +138,7 @@ class Index:
         if handle is None:
             return
         decode = self._decoder.decode
-        file_session = path.stem
+        file_session = legible(path.stem)
         with handle:
             for line, offset, data in lines_of(handle, name, self._drops):
                 try:

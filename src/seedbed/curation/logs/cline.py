@@ -22,7 +22,7 @@ from seedbed.curation.logs.lines import repaired
 from seedbed.curation.logs.options import STEP, LogOptions
 from seedbed.curation.logs.provenance import links_of, path_within, repository_of, utc
 from seedbed.curation.record import Provenance, Record, ToolCall, is_trained
-from seedbed.text import printable
+from seedbed.text import legible, printable
 
 NAME = "cline"
 FILE = "api_conversation_history.json"
@@ -119,7 +119,7 @@ def xml_call(text: str) -> XmlCall | None:
 class _Task:
     def __init__(self, path: Path, options: LogOptions, drops: Drops) -> None:
         self.drops = drops
-        self.session = path.parent.name
+        self.session = legible(path.parent.name)
         self.talk = Conversation(options, drops)
         self.models = _models(path.parent / "task_metadata.json")
         self.cwd: str | None = None

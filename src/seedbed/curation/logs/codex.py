@@ -16,7 +16,7 @@ from seedbed.curation.logs.lines import lines_of, open_file, repaired
 from seedbed.curation.logs.options import STEP, LogOptions
 from seedbed.curation.logs.provenance import links_of, path_within, repository_of, utc
 from seedbed.curation.record import Provenance, Record, ToolCall, is_trained
-from seedbed.text import printable
+from seedbed.text import legible, printable
 
 NAME = "codex"
 
@@ -102,7 +102,7 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
         if handle is None:
             continue
         with handle:
-            yield from _Session(name, path.stem, options, drops).records(lines_of(handle, name, drops))
+            yield from _Session(name, legible(path.stem), options, drops).records(lines_of(handle, name, drops))
 
 
 class _Session:

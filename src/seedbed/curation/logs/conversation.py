@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from seedbed.curation.drops import Drops
@@ -89,7 +90,7 @@ class Conversation:
             return
         self._close()
         self.ends_badly = ""
-        calls = [self._distinct(each) for each in calls or ()]
+        calls = self._new_calls(calls or ())
         last = self.messages[-1] if self.messages else None
         if last is not None and last.role == "assistant":
             last.trained = trained if last.trained == trained else None
@@ -105,7 +106,6 @@ class Conversation:
             )
         for each in calls:
             self._open[each.id] = None
-            self._results[each.id] = None
             self._calls[each.id] = (len(self._calls), each.function.name)
 
     def result(self, call_id: str, text: str, *, error: bool = False) -> None:
@@ -136,13 +136,6 @@ class Conversation:
     def pending(self) -> list[str]:
         """The ids of the tool calls that have no result yet, in order."""
         return list(self._open)
-
-    def drop_user(self) -> None:
-        """Take back the last text of the user, if it is the last turn."""
-        if self._waiting:
-            self._waiting.pop()
-        elif self.messages and self.messages[-1].role == "user":
-            self.messages.pop()
 
     def roll_back(self, turns: int) -> list[Message]:
         """Take back the last turns of the user with all that followed; returns these messages."""
@@ -186,6 +179,19 @@ class Conversation:
         if not any(each.role == "assistant" for each in messages):
             return []
         return messages
+
+    def _new_calls(self, calls: Iterable[ToolCall]) -> list[ToolCall]:
+        """The calls of a turn, each with an id of its own; one that the turn repeats is left out."""
+        seen: set[ToolCall] = set()
+        made: list[ToolCall] = []
+        for each in calls:
+            if each.id and each in seen:
+                self._drops.note(STEP, "repeated tool call left out")
+                continue
+            seen.add(each)
+            made.append(self._distinct(each))
+            self._results[made[-1].id] = None
+        return made
 
     def _distinct(self, each: ToolCall) -> ToolCall:
         if each.id and each.id not in self._results:

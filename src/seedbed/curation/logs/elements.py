@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zipfile
 import zlib
@@ -13,6 +14,15 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.logs.lines import LINE_LIMIT, lines_of, open_file
 from seedbed.curation.logs.options import STEP
 
+READING_ERRORS: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, EOFError, RuntimeError),  # RuntimeError: encrypted, or an unknown method of compression
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading from a file, or from a damaged zip file, can raise."""
+with contextlib.suppress(ImportError):  # a Python that was built without it reads no such zip files
+    from lzma import LZMAError
+
+    READING_ERRORS += (LZMAError,)
 _CHUNK = 1 << 20
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]|"', re.DOTALL)
 _STRING_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -40,16 +50,9 @@ def split(handle: IO[bytes], name: str, drops: Drops) -> Iterator[tuple[str, byt
     try:
         while chunk := handle.read(_CHUNK):
             yield from splitter.feed(chunk)
-    except (OSError, ValueError, EOFError) as error:  # a damaged archive raises its own kinds of ValueError
-        drops.drop(STEP, "unreadable part of a file", f"{name} {splitter.number + 1}", str(error).lower())
-        return
-    except (
-        zlib.error,
-        zipfile.BadZipFile,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:  # damaged, encrypted, unknown method
-        drops.drop(STEP, "damaged archive", f"{name} {splitter.number + 1}", str(error).lower())
+    except READING_ERRORS as error:
+        kind = "unreadable part of a file" if isinstance(error, OSError | ValueError | EOFError) else "damaged archive"
+        drops.drop(STEP, kind, f"{name} {splitter.number + 1}", str(error).lower())
         return
     splitter.end()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ LINE_LIMIT = 32 << 20
 """Longer lines are skipped without being loaded. The longest that agents write have a picture of a few MB."""
 _CHUNK = 1 << 20
 _STARTS = (b'{"type":', b'{"parentUuid":', b'{"timestamp":', b'{"messages":', b'{"conversations":')
+_BACKSLASH = ord("\\")
+_SIGN = re.compile(rb'["{}\[\]]')
 
 T = TypeVar("T")
 
@@ -72,7 +75,8 @@ def repaired(data: bytes, decoder: msgspec.json.Decoder[T], where: str, drops: D
     """The value of a line that `decoder` refused, as far as it can be saved; what is lost is counted.
 
     NUL bytes around it are removed (they come from a power failure), bytes that are not UTF-8 and lone surrogates
-    become `?`, and of a half-written line that another follows without a newline, the second is read.
+    become `?`, NaN and Infinity (which Python writes) become null, and of a half-written line that another follows without
+    a newline, the second is read.
     """
     plain = data.strip(b"\0 \t\r\n")
     if not plain:
@@ -104,18 +108,37 @@ def _candidates(plain: bytes) -> Iterator[tuple[bytes, bytes | None]]:
     yield plain, b""
     if (valid := with_valid_characters(plain)) is not None:
         yield valid, None
-    start = max(plain.rfind(mark, 1) for mark in _STARTS)
-    while start > 0:
+    start = _last_object(plain)
+    if start > 0 and plain.startswith(_STARTS, start):
         yield plain[start:], plain[:start]
         if (valid := with_valid_characters(plain[start:])) is not None:
             yield valid, plain[:start]
-        start = max(plain.rfind(mark, 1, start) for mark in _STARTS)
+
+
+def _last_object(data: bytes) -> int:
+    """Where the JSON object begins that ends with the data; -1 if there is none. Each byte is looked at once, from the end."""
+    depth, in_string, end = 0, False, len(data) if data.endswith(b"}") else 0
+    while end > 0:
+        start = max(end - _CHUNK, 0)
+        for found in reversed([*_SIGN.finditer(data, start, end)]):
+            at = found.start()
+            if found[0] == b'"':
+                first = at
+                while first > 0 and data[first - 1] == _BACKSLASH:
+                    first -= 1
+                in_string = in_string != ((at - first) % 2 == 0)  # else the quote is escaped
+            elif not in_string:
+                depth += 1 if found[0] in b"}]" else -1
+                if depth == 0:
+                    return at
+        end = start
+    return -1
 
 
 def with_valid_characters(data: bytes) -> bytes | None:
-    """JSON with `?` for lone surrogates and U+FFFD for bytes that are not UTF-8; None if it is no JSON."""
+    """JSON with `?` for lone surrogates, U+FFFD for bytes that are not UTF-8, and null for NaN; None if it is no JSON."""
     try:
-        value = json.loads(data.decode("utf-8", "replace"), strict=False)
+        value = json.loads(data.decode("utf-8", "replace"), strict=False, parse_constant=lambda name: None)
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     except (ValueError, RecursionError):
         return None

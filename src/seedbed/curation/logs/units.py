@@ -17,9 +17,9 @@ from seedbed.curation.record import Record
 from seedbed.curation.steps import Unit
 from seedbed.errors import UsageError
 from seedbed.files import normal_path
-from seedbed.text import listed, printable, quoted
+from seedbed.text import legible, listed, printable, quoted
 
-VERSION = 2
+VERSION = 3
 """Raised when the same logs give other records, so that caches are not used."""
 
 
@@ -108,7 +108,7 @@ def find_units(path: Path, format: str | None = None, options: LogOptions | None
     groups: dict[tuple[Path, str], list[tuple[Sniffed, str]]] = {}
     base = root if root.is_dir() else root.parent
     for sniffed in found.found:
-        name = sniffed.path.relative_to(base).as_posix()
+        name = legible(sniffed.path.relative_to(base).as_posix())
         key = (FORMATS[sniffed.format].unit_of(sniffed.path), sniffed.format)
         groups.setdefault(key, []).append((sniffed, name))
     units: list[Unit] = []
@@ -130,9 +130,9 @@ def models_of(drops: Drops) -> Counter[str]:
 
 def _unit_name(place: Path, base: Path) -> str:
     try:
-        return place.relative_to(base).as_posix() if place != base else base.name
+        return legible(place.relative_to(base).as_posix() if place != base else base.name)
     except ValueError:  # the unit is above the given folder, such as its session folder
-        return place.name
+        return legible(place.name)
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from seedbed.curation.repositories.languages import (
     language_of_path,
     language_of_text,
 )
+from seedbed.curation.repositories.licences import licence_paths
 from seedbed.curation.repositories.names import name_of, names_of_path
 from seedbed.errors import UsageError
 from seedbed.text import printable, quoted
@@ -57,6 +58,8 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
     """The commit whose files are read, or that is checked out; None for a plain folder or an empty repository."""
     from_commit: bool
     """Whether contents are those of the commit, not those of the folder."""
+    licence_files: tuple[Entry, ...] = ()
+    """Of a part of a repository: the files outside it that say something of the licence of the repository."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -113,10 +116,12 @@ def _of_repository(
         )
     top = None if repository.top is None else repository.top.resolve()
     below = "" if top is None or path == top else path.relative_to(top).as_posix() + "/"
-    entries: list[Entry] = []
+    every: list[Entry] = []
     if head is not None or not from_commit:
         listed = git.tracked_files(repository, head if from_commit else None)
-        entries = [Entry(each.path, each.mode, each.hash) for each in listed if each.path.startswith(below)]
+        every = [Entry(each.path, each.mode, each.hash) for each in listed]
+    entries = [each for each in every if each.path.startswith(below)]
+    outside = {} if not below else {each.path: each for each in every if not each.path.startswith(below)}
     if untracked and not from_commit:
         others = (each for each in git.untracked_files(repository) if each.startswith(below))
         entries += [Entry(each.rstrip("/"), "040000" if each.endswith("/") else "", tracked=False) for each in others]
@@ -126,14 +131,21 @@ def _of_repository(
         repository=repository,
         commit=head,
         from_commit=from_commit,
+        licence_files=tuple(outside[path] for path in licence_paths(outside)),
     )
-    return tree, _sorted(entries if from_commit else _with_attributes(tree, entries))
+    if from_commit:
+        return tree, _sorted(entries)
+    attributes = [each for each in (*entries, *outside.values()) if each.path.endswith(".gitattributes")]
+    return tree, _sorted(_with_attributes(tree, entries, attributes))
 
 
-def _with_attributes(tree: Tree, entries: list[Entry]) -> list[Entry]:
-    """The entries with what the repository says of them; git reads the attributes, and starts nothing for it."""
+def _with_attributes(tree: Tree, entries: list[Entry], attributes: Sequence[Entry]) -> list[Entry]:
+    """The entries with what the repository says of them; git reads the attributes, and starts nothing for it.
+
+    `attributes`: the `.gitattributes` files of the whole repository.
+    """
     with Reader(tree) as reader:
-        if not any(_mentions_linguist(reader, each) for each in entries if each.path.endswith(".gitattributes")):
+        if not any(_mentions_linguist(reader, each) for each in attributes):
             return entries
     assert tree.repository is not None
     said: dict[str, str] = {}
@@ -354,7 +366,10 @@ def size_of(tree: Tree, entries: Sequence[Entry], limits: Limits) -> int:
 
 
 def fingerprint(tree: Tree, entries: Sequence[Entry]) -> str:
-    """Hex digest that changes when a file changes: of the objects of a commit, or of names, sizes and times of files."""
+    """Hex digest that changes when a file changes: of the objects of a commit, or of names, sizes and times of files.
+
+    It also changes with what the repository says of the files, which may stand in a file that is not among them.
+    """
     import hashlib
 
     digest = hashlib.blake2b(digest_size=16)
@@ -366,5 +381,5 @@ def fingerprint(tree: Tree, entries: Sequence[Entry]) -> str:
                 facts = f"{found.st_mode:o} {found.st_size} {found.st_mtime_ns}"
             except OSError:
                 facts = "none"
-        digest.update(os.fsencode(entry.path) + b"\0" + facts.encode() + b"\0")
+        digest.update(os.fsencode(entry.path) + b"\0" + f"{facts} {entry.said}".rstrip().encode() + b"\0")
     return digest.hexdigest()

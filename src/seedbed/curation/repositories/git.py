@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
@@ -40,9 +41,13 @@ _SETTINGS = (
     *("http.lowSpeedLimit=1000", "http.lowSpeedTime=60"),
 )
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+_NO_INDEX = "/seedbed-reads-no-index"
+"""A file that does not exist: git then works as with an empty index."""
 _STDERR_BYTES = 65536
 _CHUNK = 1 << 20
 _POLL_S = 0.2
+_ANSWER_S = 60.0
+"""Within which git tells where a repository is: one whose config names a pipe would wait for ever."""
 
 
 class GitError(SeedbedError):
@@ -94,6 +99,7 @@ def environment(protocol: str = "none") -> dict[str, str]:
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_GRAFT_FILE": os.devnull,
         "GIT_ALLOW_PROTOCOL": protocol,
         "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
         "GIT_PAGER": "cat",
@@ -125,14 +131,15 @@ def started(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Context manager: git in a process of its own, whose output is read from `stdout`; it ends with the `with` block.
 
-    What git says of errors is lost; see `run` for short commands. It gets no terminal and no Ctrl-C.
+    What git says of errors is lost; see `run` for short commands. It gets no terminal and no Ctrl-C. It does not see the
+    index: with it, a `.gitattributes` that is staged today would change the diffs of all commits.
     """
     process = subprocess.Popen(
         command(repository, *arguments, settings=settings),
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment(),
+        env=environment() | {"GIT_INDEX_FILE": _NO_INDEX},
         cwd=cwd or "/",
         start_new_session=True,
         bufsize=_CHUNK,
@@ -220,11 +227,6 @@ def repository_at(path: Path) -> Repository | None:
     return None
 
 
-def is_repository(path: Path) -> bool:
-    """Whether `path` is the top of a repository, or a bare one."""
-    return repository_at(path) is not None
-
-
 def open_repository(path: Path) -> Repository:
     """The repository that has `path`, which may be a folder within it. Raises UsageError if there is none.
 
@@ -233,24 +235,26 @@ def open_repository(path: Path) -> Repository:
     start = path.absolute()
     for folder in (start, *start.parents):
         if (found := repository_at(folder)) is not None:
-            run(found, "rev-parse", "--git-dir")  # a broken config, or a format of a newer git, is told here
+            _told(found, "--git-dir")  # a broken config, or a format of a newer git, is told here
             return found
     raise UsageError(f"{quoted(printable(str(path)))} is not in a git repository.", "Check the path.")
 
 
-def top_level(path: Path) -> Path:
-    """The top folder of the repository that has `path`; its git directory if it is bare."""
-    return open_repository(path).place
+def _told(repository: Repository, what: str) -> bytes:
+    """What `git rev-parse` says of a repository. Raises GitError also if that takes too long."""
+    end_s = time.monotonic() + _ANSWER_S
 
+    def check() -> None:
+        if time.monotonic() > end_s:
+            where = quoted(printable(str(repository.place)))
+            raise GitError(f"git cannot read {where}: it waits for a file of its config.", "Look at its config.")
 
-def is_bare(repository: Repository) -> bool:
-    """Whether it has no files beside its history."""
-    return repository.top is None
+    return run(repository, "rev-parse", what, check=check)
 
 
 def common_dir(repository: Repository) -> Path:
     """The folder of the objects and branches, resolved: all worktrees of one repository share it."""
-    found = os.fsdecode(run(repository, "rev-parse", "--git-common-dir").rstrip(b"\n"))
+    found = os.fsdecode(_told(repository, "--git-common-dir").rstrip(b"\n"))
     return Path("/", found).resolve()
 
 
@@ -322,7 +326,7 @@ def untracked_files(repository: Repository) -> list[str]:
 def authors(repository: Repository) -> tuple[str, ...]:
     """The names of all authors and committers in the history of a repository, sorted, as far as it can be read."""
     try:
-        named = set(run(repository, "log", "--all", "--format=%an%n%cn").splitlines())
+        named = set(run(repository, "log", "--all", "--encoding=UTF-8", "--format=%an%n%cn").splitlines())
     except GitError:  # a part of the history is missing: the commits that are there are read one by one
         named = _names_in_commits(repository)
     return tuple(sorted({name.decode("utf-8", "replace") for name in named} - {""}))
@@ -338,8 +342,20 @@ def _names_in_commits(repository: Repository) -> set[bytes]:
             if kind == "commit":
                 with suppress(GitError):
                     header = (objects.read(digest, _CHUNK)[0] or b"").partition(b"\n\n")[0]
-                    named.update(re.findall(rb"(?m)^(?:author|committer) (.*?) <", header))
+                    found = re.findall(rb"(?m)^(?:author|committer) (.*?) <", header)
+                    named.update(_as_utf_8(name, header) for name in found)
     return named
+
+
+def _as_utf_8(name: bytes, header: bytes) -> bytes:
+    """A name from the header of a commit, which says its encoding."""
+    encoding = re.search(rb"(?m)^encoding ([\w.:-]+)$", header)
+    if encoding is None:
+        return name
+    try:
+        return name.decode(encoding[1].decode("ascii")).encode()
+    except (LookupError, UnicodeError):
+        return name
 
 
 class Objects:

@@ -22,6 +22,8 @@ from seedbed.text import printable, quoted
 
 STEP = "harvest"
 """The name under which what is passed over is counted."""
+UNREADABLE = "unreadable repository"
+"""The reason with which a repository is counted that git refuses, such as one with a damaged config."""
 PROTOCOLS = ("https", "ssh", "git", "file")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _SCP = re.compile(r"(?:[\w.-]+@)?[\w.-]{2,}:(?![/\\]{2})[^\s:]+")
@@ -59,7 +61,7 @@ def find_repositories(folder: Path, drops: Drops, names: Names | None = None) ->
         try:
             shared = git.common_dir(repository)
         except GitError as error:
-            drops.drop(STEP, "unreadable repository", where, error.message)
+            drops.drop(STEP, UNREADABLE, where, error.message)
             continue
         if shared in seen:
             drops.drop(STEP, "worktree of a repository that is read already", where, seen[shared])
@@ -70,8 +72,10 @@ def find_repositories(folder: Path, drops: Drops, names: Names | None = None) ->
         name = names.add(known, shared) if where == "." else names.add(known[:1], shared, where)
         found.append(Found(repository=repository, name=name))
     if not found:
+        problem = next((each for each in drops.samples if each.reason == UNREADABLE), None)
+        why = "" if problem is None else f" that can be read: {problem.text.removesuffix('.')}"
         raise UsageError(
-            f"There is no git repository in {quoted(printable(str(folder)))}.",
+            f"There is no git repository in {quoted(printable(str(folder)))}{why}.",
             "Give a folder with repositories, or a URL.",
         )
     return found
@@ -91,6 +95,8 @@ def _walk(folder: Path, top: Path, drops: Drops) -> Iterator[Repository]:
             yield repository
             if repository.top is None:  # a bare one holds objects only
                 continue
+        elif os.path.lexists(here / ".git"):
+            drops.drop(STEP, UNREADABLE, _relative(here, top), "its .git is damaged, or may not be read")
         try:
             with os.scandir(here) as entries:
                 folders = sorted((each for each in entries if _is_folder(each, top, drops)), key=lambda e: e.name)

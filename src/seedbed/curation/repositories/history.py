@@ -110,7 +110,8 @@ def list_commits(repository: Repository, options: HistoryOptions, below: str = "
     """The hashes of the commits that the options select, the oldest first, and how many commits git could not read.
 
     `below`: only commits that change something in this folder of the repository, if all commits can be read. Raises
-    UsageError for an unknown branch or date. A repository without commits has none.
+    UsageError for an unknown branch or date, and GitError if the commit that is checked out is missing. A repository without
+    commits has none.
     """
     if options.since is not None:
         check_since(options.since)
@@ -120,6 +121,7 @@ def list_commits(repository: Repository, options: HistoryOptions, below: str = "
     selection = ["--branches", "--remotes"] if options.all_branches else []
     selection += [tip] if tip else []
     if not selection:
+        _check_head(repository)
         return [], 0
     limits = [f"--since={_as_git_reads(options.since)}"] if options.since else []
     limits += [f"--max-count={options.max_commits}"] if options.max_commits is not None else []
@@ -130,6 +132,18 @@ def list_commits(repository: Repository, options: HistoryOptions, below: str = "
     except GitError:
         return _walk(repository, _tips(repository, selection), options)
     return newest_first.decode("ascii").split()[::-1], 0
+
+
+def _check_head(repository: Repository) -> None:
+    """Raise GitError if HEAD names a commit, which then cannot be read: a repository without commits has no hash there."""
+    try:
+        named = git.run(repository, "rev-parse", "--verify", "--quiet", "HEAD").decode("ascii", "replace").strip()
+    except GitError:
+        return
+    raise GitError(
+        f"The newest commit of {quoted(printable(str(repository.place)))} cannot be read: {named[:12]}.",
+        "Run `git fsck` in the repository.",
+    )
 
 
 def folder_within(repository: Repository, path: Path) -> str:

@@ -21,17 +21,27 @@ def licence_at_head(repository: git.Repository, commit: str, path: str) -> Licen
     return _licences_at_head(repository).of(path, "")
 
 
+def licence_files_at_head(repository: git.Repository) -> dict[str, str]:
+    """The paths of the files from which `licence_at_head` finds licences, with the hashes of their contents.
+
+    Empty if the files of HEAD cannot be listed.
+    """
+    head = git.commit_hash(repository)
+    try:
+        files = {} if head is None else {each.path: each for each in git.tracked_files(repository, head)}
+    except git.GitError:
+        return {}
+    wanted = (files[path] for path in licence_paths(files) if path_reason(path) is None)
+    return {each.path: each.hash for each in wanted if each.mode.startswith("100")}
+
+
 @lru_cache(maxsize=8)
 def _licences_at_head(repository: git.Repository) -> Licences:
-    head = git.commit_hash(repository)
-    files = {} if head is None else {each.path: each for each in git.tracked_files(repository, head)}
     texts: dict[str, str] = {}
     with git.Objects(repository) as objects:
-        for path in licence_paths(files):
-            if path_reason(path) is not None or not files[path].mode.startswith("100"):
-                continue
+        for path, digest in licence_files_at_head(repository).items():
             try:
-                content, _ = objects.read(files[path].hash, LICENCE_BYTES)
+                content, _ = objects.read(digest, LICENCE_BYTES)
             except git.GitError:
                 continue
             texts[path] = (content or b"").decode("utf-8", "replace")

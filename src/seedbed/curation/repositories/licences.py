@@ -73,7 +73,13 @@ def licence_of_text(text: str) -> str | None:
         fits = max(shares) >= _ENOUGH if row.any else min(shares) >= _ENOUGH
         if fits and not any(_share(groups, phrase) >= _ENOUGH for phrase in row.but_not):
             found.append(spdx)
-    return " AND ".join(_most_specific(found)) or _notice(text[:_HEADER_CHARACTERS])
+    return " AND ".join(_most_specific(found)) or _named(text) or _notice(text[:_HEADER_CHARACTERS])
+
+
+def _named(text: str) -> str | None:
+    """The SPDX expression that the first lines name, as the COPYING of Linux does; None if they name none."""
+    found = _SPDX.search(text[:_HEADER_CHARACTERS])
+    return None if found is None else _expression(found[1])
 
 
 def _most_specific(found: list[str]) -> list[str]:
