@@ -220,6 +220,9 @@ def replace_dir(prepared: Path, final: Path, mode: int = 0o755) -> None:
                 os.rename(old, final)
         raise
     if old is not None:
+        with suppress(OSError):
+            for root, _, _ in os.walk(old):
+                os.chmod(root, 0o700)  # what is in a folder that cannot be written cannot be removed
         remove_tree(old)
 
 

@@ -15,6 +15,7 @@ import pytest
 import inprocess
 from evaluated import saved_model
 from prepared import KEY, repository, write_messages
+from trained_bases import save_tokenizer
 
 
 class Desk:
@@ -28,6 +29,8 @@ class Desk:
             repository(folder / "src" / f"app{number}", 1000 * number)
         write_messages(folder / "chats.jsonl")
         saved_model(folder / "model")
+        (folder / "plain-model").mkdir()
+        save_tokenizer(folder / "plain-model")
         (folder / "empty").mkdir()
         (folder / "empty.jsonl").touch()
 
@@ -190,7 +193,13 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
         (("prepare", "logs", "src", "--out", "x", "--yes"), "No logs of a known format"),
         (("prepare", "logs", "chats.jsonl", "--out", "x", "--yes", "--executor", "none.toml"), "none.toml"),
         (("prepare", "logs", "chats.jsonl", "--out", "chats.jsonl/x", "--yes"), "is a file"),
+        (("prepare", "fim", "src", "--out", "x"), "prepare harvest"),
+        (("prepare", "commits", "src", "--out", "x"), "prepare harvest"),
+        (("prepare", "fim", "src/app0", "--out", "x", "--tokenizer", "plain-model", "--for", "starcoder2"), "no token"),
+        (("prepare", "logs", "data/full", "--out", "x", "--yes"), "data merge"),
         (("data", "merge", "src", "--out", "x"), "not a dataset"),
+        (("evaluate", "data/full"), "is a dataset, not a model folder"),
+        (("generate", "data/full", "--prompt", "x"), "is a dataset, not a model folder"),
         (("data", "merge", "data/full"), "--out"),
         (("data", "merge", "data/full", "--out", "data/full", "--force"), "is an input"),
         (("data", "merge", "data/full", "--out", "x", "--eval-frac", "1.5"), "eval_fraction"),
@@ -229,6 +238,7 @@ def test_a_dataset_that_is_given_twice_is_said_and_read_once(desk: Desk) -> None
 def test_a_task_is_listed_and_its_status_is_shown(desk: Desk) -> None:
     listed = desk.seedbed("runs", "--all").stdout
     assert "merge-full" in listed
+    assert "tasks that ended, which --all lists" in desk.seedbed("runs").stderr
     status = desk.json("status", "merge-full")
     assert status["status"] == "completed"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from seedbed.curation.folder import (
     write_rows,
 )
 from seedbed.curation.record import Function, Message, Provenance, Record, ToolCall, content_id
-from seedbed.errors import SeedbedError, UsageError
+from seedbed.errors import SeedbedError, StorageError, UsageError
 
 
 def chat(number: int, *, tool: bool = False, length: int = 200) -> Record:
@@ -153,6 +154,25 @@ def test_a_new_version_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
     assert [record.kind for record in read_rows(made, TRAIN)] == ["fim"]
     assert not (made / "notes.txt").exists()
     assert [each.name for each in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can remove everything")
+def test_a_dataset_that_cannot_be_written_leaves_nothing_when_it_is_replaced(tmp_path: Path) -> None:
+    made = dataset(tmp_path / "full", [chat(1)])
+    made.chmod(0o555)
+    files.replace_dir(dataset(tmp_path / ".new", [fim(1)]), made)
+    assert [each.name for each in tmp_path.iterdir()] == ["full"]
+    made.chmod(0o755)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+def test_a_dataset_without_permission_is_said_with_what_to_do(tmp_path: Path) -> None:
+    made = dataset(tmp_path / "full", [chat(1)])
+    made.chmod(0)
+    with pytest.raises(StorageError, match="permission") as raised:
+        describe(made)
+    made.chmod(0o755)
+    assert raised.value.hint
 
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from seedbed.presentation.run_actions import PAUSE, STOP, done
 from seedbed.presentation.run_facts import Alike, activity, device_line, epochs_text, grouped, notices, steps_text
 from seedbed.runs.store import RunDir
 from seedbed.runs.watch import ListedRun
@@ -71,3 +72,9 @@ def test_warnings_that_differ_in_numbers_only_are_one_with_the_latest() -> None:
     ]
     assert grouped(warnings) == [Alike(warnings[2], 2), Alike(warnings[1], 1), Alike(warnings[3], 1)]
     assert grouped([]) == []
+
+
+def test_a_task_that_stops_saves_no_checkpoint() -> None:
+    found = {"name": "code", "simulated": False, "output": "data/code"}
+    assert [done(each, found) for each in (STOP, PAUSE)] == ["code stops.", "code pauses."]
+    assert "saves a checkpoint" in done(STOP, found | {"output": None})

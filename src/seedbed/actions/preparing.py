@@ -20,7 +20,7 @@ from seedbed.config.environment import env
 from seedbed.config.preparing import Clipping, Merging, Preparation, QualityConfig
 from seedbed.config.resolving import Resolved
 from seedbed.curation.executors import read_executor
-from seedbed.curation.folder import describe, refuse_existing
+from seedbed.curation.folder import describe, is_dataset, refuse_existing
 from seedbed.curation.repositories.git import without_credentials
 from seedbed.curation.repositories.harvest import check_url, find_repositories, is_url, remote_refs
 from seedbed.errors import SeedbedError, UsageError
@@ -161,6 +161,8 @@ def _check_path(path: Path, what: str, *, only: bool) -> None:
         with explained(path):
             if only and next(path.iterdir(), None) is None:
                 raise UsageError(f"{quoted(path)} is an empty folder.", "Check the path.")
+        if what == "logs" and is_dataset(path):
+            raise UsageError(f"{quoted(path)} is a dataset already.", "`seedbed data merge` reads datasets.")
     elif what != "logs":
         raise UsageError(f"{quoted(path)} is a file, not a folder.", "Give the folder of a repository.")
     elif not path.stat().st_size:

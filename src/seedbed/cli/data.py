@@ -327,7 +327,7 @@ def peek(arguments: argparse.Namespace) -> int:
             say()
     if arguments.json:
         say_json(rows)
-    elif not rows:
+    elif not rows and not dropped:
         note("No row matches.")
     for reason in dropped:
         note(reason)

@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the list of runs."""
     from seedbed.cli.console import note, say, say_json
     from seedbed.cli.store_option import store
-    from seedbed.text import quoted
+    from seedbed.text import plural, quoted
 
     runs_store = store(arguments.runs)
     found, hidden = select(runs_store, arguments)
@@ -114,7 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
         for line in listing(found):
             say(line)
     elif not hidden and not runs_store.all():
-        note(f"There are no runs in {quoted(runs_store.root)} yet. Start one with `seedbed train`.")
+        ended = len(runs_store.tasks())
+        only = f", only {plural(ended, 'task')} that ended, which --all lists" if ended else ""
+        note(f"There are no runs in {quoted(runs_store.root)} yet{only}. Start one with `seedbed train`.")
     elif not hidden or arguments.status or arguments.tag or arguments.name:
         note("No run matches.")
     if hidden:

@@ -17,6 +17,7 @@ from seedbed.curation.preparing import Preparer
 from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record
 from seedbed.curation.report.writing import write_report
+from seedbed.curation.repositories.git import HARVEST_HINT, NESTED
 from seedbed.curation.result import most_frequent
 from seedbed.errors import UsageError
 
@@ -36,12 +37,12 @@ def assemble(
         drops.add(part.drops)
     numbers = unique_rows(parts, drops, check)
     if not numbers:
-        raise UsageError(
-            "Nothing of the input can be used: " + (most_frequent(drops) or "it has no content") + ".",
-            f"{missing[0].text} {missing[0].hint}"
-            if (missing := preparer.missing(drops))
-            else "Look at the reasons, and give another path or other options.",
-        )
+        hint = "Look at the reasons, and give another path or other options."
+        if missing := preparer.missing(drops):
+            hint = f"{missing[0].text} {missing[0].hint}"
+        elif any(reason == NESTED for _, reason in drops.counts):
+            hint = HARVEST_HINT
+        raise UsageError(f"Nothing of the input can be used: {most_frequent(drops) or 'it has no content'}.", hint)
 
     def records() -> Iterator[Record]:
         for number, record in enumerate(each for part in parts for each in part.records()):

@@ -101,7 +101,9 @@ def is_dataset(folder: Path) -> bool:
 def describe(folder: Path) -> Description:
     """The description of a dataset. Raises UsageError if the folder is no dataset, SeedbedError if it cannot be read."""
     path = folder / DESCRIPTION
-    if not path.is_file():
+    with files.explained(path):
+        found = path.is_file()
+    if not found:
         what = "has no dataset.json" if folder.is_dir() else "is not a folder" if folder.exists() else "does not exist"
         raise UsageError(
             f"{quoted(folder)} {what}, so it is not a dataset.",

@@ -17,7 +17,8 @@ def sentences(description: Description) -> list[str]:
     lines = [f"{description.name}: {plural(rows, 'row')}{evaluated}, {size(total)}."]
     if drops.total:
         lines.append(f"Left out: {most_frequent(drops)}.")
-    lines += leakage_messages(description.facts)
+    if description.made != "clip":
+        lines += leakage_messages(description.facts)
     clipped = description.settings.get("clip") if description.made == "clip" else None
     if isinstance(clipped, dict) and clipped.get("most_tokens"):
         lines.append(f"Trained on from that model, every row fits with --context {clipped['most_tokens']}.")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,8 +20,10 @@ from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record, content_id, encode
 from seedbed.curation.rendering.clipping import clip
 from seedbed.curation.rendering.renderer import Renderer
+from seedbed.curation.report.wording import leakage_messages
 from seedbed.curation.report.writing import write_report
 from seedbed.curation.result import sentences
+from seedbed.curation.splitting.check import visible_answers
 from seedbed.curation.splitting.ledger import encode_line, entry_of, read_ledger
 from seedbed.errors import SeedbedError
 from seedbed.events import RESULT, Message
@@ -33,6 +36,7 @@ from seedbed.runs.tasks import output_of
 from seedbed.train.hooks import phase
 
 STEP = "clip"
+BEFORE = "Before the clipping:"
 
 
 def run(task_dir: Path, lifecycle: Lifecycle) -> str:
@@ -69,7 +73,7 @@ def _clip(config: Clipping, output: Path, lifecycle: Lifecycle) -> Description:
                 {"name": before.name, "fingerprint": before.fingerprint, "made": before.made, "inputs": before.inputs}
             ],
             drops=drops.as_json(),
-            facts={**before.facts, "clip": dict(lost)},
+            facts={**before.facts, **_leakage(before, prepared, facts, report), "clip": dict(lost)},
         )
         write_report(prepared, description, lambda _: report("report", 0, 1))
         layout.write_description(prepared, description)
@@ -119,6 +123,25 @@ def _write_ledger(source: Path, prepared: Path, before: Description) -> None:
     added = [encode_line(entry) for entry in map(entry_of, evaluated) if entry.row not in known]
     if earlier or added:
         files.write_atomic(prepared / layout.LEDGER, earlier + b"".join(added))
+
+
+def _leakage(before: Description, prepared: Path, written: dict[str, FileFacts], report: Reporter) -> dict[str, Any]:
+    """What the split of the source found, with its evaluation answers measured again; {} if there was none."""
+    found = before.facts.get("leakage")
+    if not isinstance(found, dict) or not before.is_split:
+        return {}
+    done, total = 0, 2 * sum(each.size_bytes for each in written.values())
+
+    def advance(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        report("checking", min(done, total - 1), total)
+
+    now = visible_answers([prepared / layout.TRAIN], [prepared / layout.EVAL], advance)
+    report("checking", total, total)
+    said = [each if each.startswith(BEFORE) else f"{BEFORE} {each}" for each in leakage_messages(before.facts)]
+    measured = {name: getattr(now, name) for name in ("answers", "too_short", "leaked", "rate")}
+    return {"leakage": {**found, **measured, "worst": msgspec.to_builtins(now.worst), "messages": said}}
 
 
 def _clipped(record: Record, most: int, renderer: Renderer, drops: Drops, lost: Counter[str]) -> Iterator[Record]:

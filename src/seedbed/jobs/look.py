@@ -132,17 +132,22 @@ def _peek(request: Request, folder: Path, description: Description) -> Iterator[
         if (not request.kind or record.kind == request.kind)
         and (not request.contains or contains(record, request.contains))
     )
-    chosen = itertools.islice(wanted, request.skip, request.skip + request.rows)
+    left = request.rows
     with ModelRenderer(Path(request.model), request.family, request.loss) as renderer:
-        for each in peek(renderer.readable(chosen, drops), renderer, drops):
-            yield {
-                "id": each.record.id,
-                "kind": each.record.kind,
-                "provenance": msgspec.to_builtins(each.record.provenance),
-                "tokens": each.tokens,
-                "trained_tokens": each.trained_tokens,
-                "spans": each.spans,
-            }
+        for record in itertools.islice(wanted, request.skip, None):
+            samples = list(peek(renderer.readable([record], drops), renderer, drops))
+            for each in samples:
+                yield {
+                    "id": record.id,
+                    "kind": record.kind,
+                    "provenance": msgspec.to_builtins(record.provenance),
+                    "tokens": each.tokens,
+                    "trained_tokens": each.trained_tokens,
+                    "spans": each.spans,
+                }
+            left -= bool(samples)  # rows that cannot be shown are passed over
+            if not left:
+                break
     yield {"drops": drops.as_json()["counts"]}
 
 

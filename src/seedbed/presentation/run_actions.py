@@ -153,7 +153,7 @@ def _task_confirmation(action: str, listed: ListedRun) -> Confirmation | None:
 
 def done(action: str, found: Mapping[str, Any]) -> str:
     """The message to show once an action on the run with this status has been requested or done."""
-    words = _DONE_SIMULATED.get(action) if found["simulated"] else None
+    words = _DONE_UNSAVED.get(action) if found["simulated"] or is_task(dict(found)) else None
     return (words or _DONE[action]).format(name=found["name"])
 
 
@@ -164,4 +164,5 @@ _DONE = {
     SAVE: "{name} saves a checkpoint after this step.",
     DELETE: "{name} is deleted.",
 }
-_DONE_SIMULATED = {PAUSE: "{name} pauses.", STOP: "{name} stops."}
+_DONE_UNSAVED = {PAUSE: "{name} pauses.", STOP: "{name} stops."}
+"""Of simulated runs and tasks, which have no checkpoints."""

@@ -9,6 +9,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from seedbed.presentation.done import is_task
 from seedbed.presentation.log import LogLine, when
 from seedbed.presentation.run_facts import device_line, fact_rows, grouped, notices, progress_lines
 from seedbed.runs.control import shown_status
@@ -32,8 +33,9 @@ def header_text(found: dict[str, Any], *, brief: bool = False, width: int = 150)
     shown.append_text(fitted_text(f"  {found['id']}", 100, "dim"))
     for line in progress_lines(found):
         shown.append(f"\n{line}")
-    shown.append("\n")
-    shown.append_text(fitted_text(device_line(found), 150, "dim"))
+    if not is_task(found):  # a task uses no device
+        shown.append("\n")
+        shown.append_text(fitted_text(device_line(found), 150, "dim"))
     if found["note"]:
         shown.append("\n")
         shown.append_text(fitted_text(f"note: {found['note']}", width, "italic"))

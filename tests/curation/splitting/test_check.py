@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
+
+from seedbed.curation.record import Function, Message, Provenance, Record, ToolCall
 from seedbed.curation.splitting.check import visible_answers
 from seedbed.curation.splitting.split import SplitOptions
-from split_rows import by_split, chat, leaked, prose, split_of, text_row, windows, write
+from split_rows import by_split, chat, leaked, named, prose, split_of, text_row, windows, write
 
 
 def test_a_shuffle_of_rows_is_caught_with_the_rows_that_show_the_answers(tmp_path: Path) -> None:
@@ -55,16 +58,54 @@ def test_short_answers_count_only_if_they_say_something(tmp_path: Path) -> None:
 
 
 def test_text_in_the_arguments_of_a_tool_call_is_compared_without_its_escapes(tmp_path: Path) -> None:
-    import msgspec
-
-    from seedbed.curation.record import Function, Message, Provenance, Record, ToolCall
-
     text = "\n".join(f'print("line {n}", value_{n})' for n in range(10))
     call = ToolCall(id="1", function=Function(name="Write", arguments=msgspec.json.encode({"content": text}).decode()))
     messages = [Message(role="user", content="Write it."), Message(role="assistant", tool_calls=[call])]
     evaluated = Record(kind="chat", messages=messages, provenance=Provenance(source="codex"))
     parts = [write(tmp_path / "train.jsonl", [text_row(text)])], [write(tmp_path / "eval.jsonl", [evaluated])]
     assert visible_answers(*parts, lambda _: None).leaked == 1
+
+
+def session(rng: random.Random, number: int, *answers: str) -> Record:
+    """A session of an agent that reads a file of its project, runs the tests and then answers."""
+    calls = [
+        Function(name="Read", arguments=f'{{"file_path": "/home/x/work/shop/src/shop/module_{number}.py"}}'),
+        Function(
+            name="Bash", arguments='{"command": "cd /home/x/work/shop && . .venv/bin/activate && python -m pytest -q"}'
+        ),
+    ]
+    messages = [Message(role="user", content=prose(rng, 30))]
+    for each in calls:
+        messages.append(Message(role="assistant", tool_calls=[ToolCall(id="1", function=each)]))
+        messages.append(Message(role="tool", content=prose(rng, 30), tool_call_id="1"))
+    messages += [Message(role="assistant", content=each) for each in answers]
+    origin = Provenance(source="claude-code", session=f"s{number}")
+    return named(Record(kind="chat", messages=messages, provenance=origin, links=[f"session:s{number}"]))
+
+
+def test_calls_that_every_session_has_are_no_leak(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    sessions = [session(rng, n, prose(rng, 90)) for n in range(40)]
+    result, where = split_of(tmp_path, sessions)
+    assert result.leakage.leaked == 0
+    assert len(by_split(sessions, where, 1)) >= 4
+
+
+def test_answers_of_a_conversation_are_measured_together_and_long_ones_on_their_own(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    long, short = prose(rng, 140), [prose(rng, 20) for _ in range(9)]
+    evaluated = [
+        session(rng, 0, prose(rng, 300), prose(rng, 300), long),  # a long answer that is known
+        session(rng, 1, *short),  # all its answers are known
+        session(rng, 2, prose(rng, 300), short[0]),  # one short answer is known
+    ]
+    trained = [session(rng, 3, prose(rng, 300), long), *(chat(prose(rng, 20), each) for each in short)]
+    for each, leaks in zip(evaluated, (1, 1, 0), strict=True):
+        parts = [write(tmp_path / "train.jsonl", trained)], [write(tmp_path / "eval.jsonl", [each])]
+        found = visible_answers(*parts, lambda _: None)
+        assert found.leaked == leaks
+        assert [pair.share > 0.5 for pair in found.worst].count(True) == leaks
+    assert found.worst[0].answer.startswith('{"file_path"')  # all answers of the conversation, from the first
 
 
 def test_empty_files_have_no_leaks(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from seedbed.config.families.family import family, whole
 from seedbed.config.families.table import FAMILIES
 from seedbed.config.schema import ModelConfig
 from seedbed.config.shape import shape_problems
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import read_json
 from seedbed.text import listed, quoted
 
@@ -106,6 +106,11 @@ def _no_config(folder: Path) -> SeedbedError:
     if (folder / "adapter_config.json").is_file():
         return SeedbedError(
             f"{quoted(folder)} contains an adapter, not a whole model.", "Give the folder of the model."
+        )
+    if (folder / "dataset.json").is_file():
+        return UsageError(
+            f"{quoted(folder)} is a dataset, not a model folder.",
+            "`seedbed train --data FOLDER` trains on it, `seedbed evaluate MODEL --data FOLDER` measures a model on it.",
         )
     gguf = sorted(path.name for path in folder.glob("*.gguf"))
     if gguf:

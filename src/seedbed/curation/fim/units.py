@@ -32,6 +32,7 @@ from seedbed.curation.repositories.files import (
 from seedbed.curation.repositories.filters import Limits, path_reason
 from seedbed.curation.repositories.git import Repository
 from seedbed.curation.repositories.licences import LICENCE_BYTES, Licences, gate, licence_paths
+from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import legible
 
 if TYPE_CHECKING:
@@ -196,7 +197,12 @@ def fim_units(path: Path, options: FimOptions, *, name: str | None = None) -> li
 def sampler_of(options: FimOptions) -> Sampler:
     """The sampler of options, made once in each process."""
     tokenizer = None if options.tokenizer is None else tokenizer_of(options.tokenizer)
-    found = markers(options.family, tokenizer) if options.family is not None and tokenizer is not None else None
+    found = None
+    if options.family is not None and tokenizer is not None:
+        try:
+            found = markers(options.family, tokenizer)
+        except SeedbedError as error:
+            raise UsageError(error.message, error.hint) from None
     return Sampler(options.samples, options.family, tokenizer, found)
 
 

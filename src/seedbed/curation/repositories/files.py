@@ -222,7 +222,7 @@ class Reader:
         if entry.mode == "160000":
             raise UnreadableError("submodule")
         if entry.mode == "040000":
-            raise UnreadableError("another repository in the folder")
+            raise UnreadableError(git.NESTED)
         if self._objects is None:
             return self._read_file(entry, most_bytes)
         try:

@@ -27,6 +27,9 @@ from seedbed.config.environment import env
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.text import printable, quoted, shorten
 
+HARVEST_HINT = "`seedbed prepare harvest` reads every repository under a folder."
+NESTED = "another repository in the folder"
+"""Why a folder in a folder is not read."""
 _INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
     *("SSH_AUTH_SOCK", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "SSL_CERT_FILE"),
@@ -237,7 +240,18 @@ def open_repository(path: Path) -> Repository:
         if (found := repository_at(folder)) is not None:
             _told(found, "--git-dir")  # a broken config, or a format of a newer git, is told here
             return found
-    raise UsageError(f"{quoted(printable(str(path)))} is not in a git repository.", "Check the path.")
+    raise UsageError(
+        f"{quoted(printable(str(path)))} is not in a git repository.",
+        HARVEST_HINT if _has_repositories(start) else "Check the path.",
+    )
+
+
+def _has_repositories(folder: Path) -> bool:
+    """Whether folders in this one are repositories."""
+    try:
+        return any(is_repository(each) for each in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _told(repository: Repository, what: str) -> bytes:

@@ -2,6 +2,10 @@
 
 An answer of fewer than 13 tokens counts only if it has at least SHORT tokens and SHORT_CHARACTERS characters without white
 space, and then only as a whole: shorter ones, such as `return None`, are everywhere and give nothing away.
+
+A conversation of an agent has many short answers that are the same in every session: calls that read a file of the project
+or run its tests. So answers of fewer than LONG tokens do not count on their own if the conversation has others, but all
+answers of the conversation together count as one more answer.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ from seedbed.curation.splitting.scan import BATCH_CHARACTERS, Rows
 
 SHORT = 8
 SHORT_CHARACTERS = 48
+LONG = 128
+"""Answers of a conversation with others count on their own if they have at least this many tokens."""
 MOST_RUNS = 512
 """Runs of an answer that are looked for; of longer answers, this many at equal distances."""
 EVERYWHERE = 64
@@ -235,15 +241,32 @@ def _found(sought: Sought, texts: list[str], owners: list[int]) -> tuple[np.ndar
 
 
 def runs_of_answers(record: Record) -> tuple[list[Runs], int]:
-    """The runs of each answer of a record that is long enough, and how many are not."""
-    found = [_runs_of(text) for text in answers_of(record) if text.strip()]
-    measured = [each for each in found if each is not None]
-    return measured, len(found) - len(measured)
+    """The runs of each answer of a record that is measured, and how many are too short."""
+    measured, too_short = _measured(record)
+    return [runs for _, runs in measured], too_short
 
 
 def measured_answers(record: Record) -> list[str]:
-    """The answers of a record that are long enough, in the order of `runs_of_answers`."""
-    return [text for text in answers_of(record) if _runs_of(text) is not None]
+    """The answers of a record that are measured, in the order of `runs_of_answers`."""
+    return [text for text, _ in _measured(record)[0]]
+
+
+def _measured(record: Record) -> tuple[list[tuple[str, Runs]], int]:
+    """The answers that are measured, with their runs, and how many are too short: long ones, then all of them together."""
+    found = [(text, _runs_of(text)) for text in answers_of(record) if text.strip()]
+    measured = [(text, runs) for text, runs in found if runs is not None]
+    too_short = len(found) - len(measured)
+    whole = [(text, runs) for text, runs in measured if runs.length == RUN]
+    if len(measured) < 2 or not whole:
+        return measured, too_short
+    too_short += len(measured) - len(whole)
+    if len(whole) == 1:
+        return whole, too_short
+    long = [(text, runs) for text, runs in whole if len(runs.hashes) > LONG - RUN]
+    if len(long) == len(whole):
+        return long, too_short
+    together = np.concatenate([runs.hashes for _, runs in whole])
+    return [*long, ("\n".join(text for text, _ in whole), Runs(spaced(together, MOST_RUNS), RUN))], too_short
 
 
 def _runs_of(text: str) -> Runs | None:
