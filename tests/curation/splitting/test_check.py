@@ -91,21 +91,30 @@ def test_calls_that_every_session_has_are_no_leak(tmp_path: Path) -> None:
     assert len(by_split(sessions, where, 1)) >= 4
 
 
-def test_answers_of_a_conversation_are_measured_together_and_long_ones_on_their_own(tmp_path: Path) -> None:
+def test_short_calls_are_measured_with_all_answers_of_a_conversation_and_answers_on_their_own(tmp_path: Path) -> None:
     rng = random.Random(5)
-    long, short = prose(rng, 140), [prose(rng, 20) for _ in range(9)]
-    evaluated = [
-        session(rng, 0, prose(rng, 300), prose(rng, 300), long),  # a long answer that is known
-        session(rng, 1, *short),  # all its answers are known
-        session(rng, 2, prose(rng, 300), short[0]),  # one short answer is known
-    ]
+    short, long = [prose(rng, 20) for _ in range(9)], prose(rng, 140)
+
+    def calls(*texts: str) -> Record:
+        found = [Function(name="Write", arguments=msgspec.json.encode({"content": text}).decode()) for text in texts]
+        messages = [Message(role="user", content=prose(rng, 30))]
+        messages += [Message(role="assistant", tool_calls=[ToolCall(id="1", function=each)]) for each in found]
+        return named(Record(kind="chat", messages=messages, provenance=Provenance(source="codex")))
+
+    evaluated = {
+        "a long call that is known": (calls(prose(rng, 300), long), 1),
+        "all calls, which are known": (calls(*short), 1),
+        "one short call that is known": (calls(prose(rng, 300), short[0]), 0),
+        "one call, which is short and known": (calls(short[0]), 1),
+        "one short answer that is known": (session(rng, 0, prose(rng, 300), short[0]), 1),
+    }
     trained = [session(rng, 3, prose(rng, 300), long), *(chat(prose(rng, 20), each) for each in short)]
-    for each, leaks in zip(evaluated, (1, 1, 0), strict=True):
+    for what, (each, leaks) in evaluated.items():
         parts = [write(tmp_path / "train.jsonl", trained)], [write(tmp_path / "eval.jsonl", [each])]
         found = visible_answers(*parts, lambda _: None)
-        assert found.leaked == leaks
+        assert found.leaked == leaks, what
         assert [pair.share > 0.5 for pair in found.worst].count(True) == leaks
-    assert found.worst[0].answer.startswith('{"file_path"')  # all answers of the conversation, from the first
+    assert found.worst[0].answer == short[0]
 
 
 def test_empty_files_have_no_leaks(tmp_path: Path) -> None:

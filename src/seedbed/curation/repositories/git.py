@@ -249,7 +249,7 @@ def open_repository(path: Path) -> Repository:
 def _has_repositories(folder: Path) -> bool:
     """Whether folders in this one are repositories."""
     try:
-        return any(is_repository(each) for each in folder.iterdir())
+        return any(repository_at(each) is not None for each in folder.iterdir())
     except OSError:
         return False
 

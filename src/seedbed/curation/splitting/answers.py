@@ -3,8 +3,8 @@
 An answer of fewer than 13 tokens counts only if it has at least SHORT tokens and SHORT_CHARACTERS characters without white
 space, and then only as a whole: shorter ones, such as `return None`, are everywhere and give nothing away.
 
-A conversation of an agent has many short answers that are the same in every session: calls that read a file of the project
-or run its tests. So answers of fewer than LONG tokens do not count on their own if the conversation has others, but all
+A conversation of an agent has many short tool calls that are the same in every session: they read a file of the project or
+run its tests. So calls of fewer than LONG tokens do not count on their own if the conversation has other answers, but all
 answers of the conversation together count as one more answer.
 """
 
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seedbed.curation.record import Record
-from seedbed.curation.splitting.content import answers_of, shown_of
+from seedbed.curation.splitting.content import answers_and_calls_of, shown_of
 from seedbed.curation.splitting.fingerprints import RUN, Sought, runs_of, tokens_of
 from seedbed.curation.splitting.ranges import Range, computed
 from seedbed.curation.splitting.scan import BATCH_CHARACTERS, Rows
@@ -26,7 +26,7 @@ from seedbed.curation.splitting.scan import BATCH_CHARACTERS, Rows
 SHORT = 8
 SHORT_CHARACTERS = 48
 LONG = 128
-"""Answers of a conversation with others count on their own if they have at least this many tokens."""
+"""Tool calls of a conversation with other answers count on their own if they have at least this many tokens."""
 MOST_RUNS = 512
 """Runs of an answer that are looked for; of longer answers, this many at equal distances."""
 EVERYWHERE = 64
@@ -252,21 +252,19 @@ def measured_answers(record: Record) -> list[str]:
 
 
 def _measured(record: Record) -> tuple[list[tuple[str, Runs]], int]:
-    """The answers that are measured, with their runs, and how many are too short: long ones, then all of them together."""
-    found = [(text, _runs_of(text)) for text in answers_of(record) if text.strip()]
-    measured = [(text, runs) for text, runs in found if runs is not None]
-    too_short = len(found) - len(measured)
-    whole = [(text, runs) for text, runs in measured if runs.length == RUN]
-    if len(measured) < 2 or not whole:
-        return measured, too_short
-    too_short += len(measured) - len(whole)
-    if len(whole) == 1:
-        return whole, too_short
-    long = [(text, runs) for text, runs in whole if len(runs.hashes) > LONG - RUN]
-    if len(long) == len(whole):
-        return long, too_short
-    together = np.concatenate([runs.hashes for _, runs in whole])
-    return [*long, ("\n".join(text for text, _ in whole), Runs(spaced(together, MOST_RUNS), RUN))], too_short
+    """The answers that are measured, with their runs, and how many are too short: each, or all of them together at the end."""
+    found = [(text, call, _runs_of(text)) for text, call in answers_and_calls_of(record) if text.strip()]
+    measured = [(text, call, runs) for text, call, runs in found if runs is not None]
+    whole = [each for each in measured if each[2].length == RUN] or measured
+    too_short = len(found) - len(whole)
+    if len(whole) < 2:
+        return [(text, runs) for text, _, runs in whole], too_short
+    alone = [(text, runs) for text, call, runs in whole if not call or len(runs.hashes) > LONG - RUN]
+    if len(alone) == len(whole) or whole[0][2].length != RUN:
+        return [(text, runs) for text, _, runs in whole], too_short
+    together = np.concatenate([runs.hashes for _, _, runs in whole])
+    text = "\n".join(text for text, _, _ in whole)
+    return [*alone, (text, Runs(spaced(together, MOST_RUNS), RUN))], too_short
 
 
 def _runs_of(text: str) -> Runs | None:

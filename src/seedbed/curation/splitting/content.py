@@ -13,7 +13,8 @@ from seedbed.curation.record import Message, Record, is_trained
 def shown_of(record: Record) -> list[str]:
     """All texts that a model sees in a training row. The parts of a gap are joined, so that a run across a cut is found.
 
-    The arguments of a tool call are a JSON text; the strings in it are taken, since an escaped text equals no other text.
+    The arguments of a tool call are a JSON text; the strings in it are taken, since an escaped text equals no other text, and
+    names and punctuation are the same in all calls of a tool.
     """
     found: list[str] = []
     if record.kind == "fim":
@@ -35,7 +36,14 @@ def answers_of(record: Record) -> list[str]:
         return [whole_words(record.prefix or "", record.middle or "", record.suffix or "")]
     if record.kind == "text":
         return [record.text or ""]
-    return [text for message in record.messages or () if is_trained(message) for text in _texts(message)]
+    return [text for text, _ in answers_and_calls_of(record)]
+
+
+def answers_and_calls_of(record: Record) -> list[tuple[str, bool]]:
+    """What `answers_of` gives, with whether it is the arguments of a tool call."""
+    if record.kind != "chat":
+        return [(text, False) for text in answers_of(record)]
+    return [each for message in record.messages or () if is_trained(message) for each in _parts(message)]
 
 
 def whole_words(before: str, middle: str, after: str) -> str:
@@ -56,16 +64,18 @@ def _in_word(character: str) -> bool:
 
 
 def _texts(message: Message) -> Iterator[str]:
+    return (text for text, _ in _parts(message))
+
+
+def _parts(message: Message) -> Iterator[tuple[str, bool]]:
     for text in (message.reasoning, message.content):
         if text:
-            yield text
+            yield text, False
     for call in message.tool_calls or ():
-        yield _strings_of_json(call.function.arguments)
+        yield _strings_of_json(call.function.arguments), True
 
 
 def _strings_of_json(text: str) -> str:
-    if "\\" not in text:
-        return text
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
