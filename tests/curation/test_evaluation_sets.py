@@ -34,6 +34,12 @@ def test_all_texts_of_a_row_without_known_fields_are_compared(tmp_path: Path) ->
     assert items(path) == [("own.jsonl", "1", "Aufgabe", "Rechne")]
 
 
+def test_a_long_field_of_a_table_does_not_end_its_reading(tmp_path: Path) -> None:
+    path = tmp_path / "patches.csv"
+    path.write_text("id,patch\n1," + "x" * 200_000 + "\n2,short\n")
+    assert [(item, len(text)) for _, item, _, text in items(path)] == [("1", 200_000), ("2", 5)]
+
+
 def test_conversations_are_one_text(tmp_path: Path) -> None:
     path = tmp_path / "chats.jsonl"
     path.write_text(json.dumps({"id": 7, "messages": [{"content": "hi"}, {"content": "hello"}]}))

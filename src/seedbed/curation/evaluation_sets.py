@@ -43,6 +43,8 @@ NAMES = ("task_id", "question_id", "problem_id", "instance_id", "id", "name", "u
 _TABLES = (".parquet", ".arrow", ".zst", ".zip", ".bz2", ".xz")
 _SNIFFED_BYTES = 8192
 _DEEPEST = 20
+_FIELD_CHARACTERS = 64 << 20
+"""The longest field of a table; a longer one ends the reading of its file. Python's limit of 131,072 is too low for patches."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,7 @@ def _json_rows(handle: BinaryIO, set_name: str, reading: Reading) -> Iterator[tu
 
 def _table_rows(handle: BinaryIO, delimiter: str, set_name: str, reading: Reading) -> Iterator[tuple[int, Any]]:
     text = io.TextIOWrapper(handle, encoding="utf-8-sig", errors="replace", newline="")
+    csv.field_size_limit(_FIELD_CHARACTERS)
     try:
         for number, row in enumerate(csv.DictReader(text, delimiter=delimiter), 1):
             yield number, {name: value for name, value in row.items() if isinstance(name, str)}
