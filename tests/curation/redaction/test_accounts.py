@@ -44,6 +44,15 @@ OUTPUTS = {
     "WHO     1235    1234 99 Nov02 pts/12   1-02:03:04 python a.py\n",
     "top": "   1234 WHO      20   0  169404  13100   8368 S   0.0   0.1   0:03.45 python\n"
     "   1235 WHO      20   0   22.1g   1.3g  12368 R 101.3   4.1  12:03.45 python\n",
+    "top with other priorities": "  1235 WHO      23   3  417560 118124  13956 R  50.0   0.5   2:59.61 python\n"
+    "  1236 WHO      rt  -2  417560 118124  13956 R  50.0   0.5   2:59.61 python\n",
+    "ps -eF": "WHO         1     0  0 11608 16448   0 02:42 ?        00:00:19 /sbin/x\n",
+    "ps -efl": "4 S WHO         1     0  0  80   0 - 11608 -      02:42 ?        00:00:19 /sbin/x\n",
+    "dates without times": "drwxr-xr-x 2 WHO     WHO      4096 2026-05-09  PackageKit\n",
+    "passwd": "WHO:x:1000:1000::/srv/a:/bin/sh\nWHO:*:501:20::/var/x:/bin/sh\n",
+    "group": "WHO:x:1000:\nsudo:x:27:ubuntu,WHO\nWHO:x:1001:WHO,root\n",
+    "shadow": "WHO:!:19000:0:99999:7:::\n",
+    "subuid": "WHO:100000:65536\n",
     "lsof": "node  1234 WHO   23u  IPv4 0x1c8f      0t0  TCP *:3000 (LISTEN)\n"
     "python 77 WHO  cwd    DIR  259,2     4096 131 /srv/app\n",
     "who": "WHO     pts/0        2026-11-30 09:12 (10.0.0.7)\nWHO console  Nov 30 09:12 \n",
@@ -114,12 +123,19 @@ def test_a_name_that_ps_cut_is_replaced_and_that_of_a_system_stays() -> None:
         "def f(uid=0, gid=None): groups=dict(a)\nos.chown(path, uid=1000, gid=1000)",
         "id INTEGER 20   0 rows\nx = y ?  a : b\nprint ?? tty\ncopy scripts/ pts/\n",
         'user = "USER=quentin; LOGNAME"\nif USER=quentin then\n',
+        "a:x:1:2\n{x:x: 1}\nfoo:x:y\nmap:*:2:b\nlimit:100:65536",
+        "nobody:x:65534:65534:Kernel Overflow User:/:/sbin/nologin",
         "call whoami\nthen wait",
         "2026-11-30 09:12:33 INFO tty0 started 12:01 1",
     ],
 )
 def test_what_only_looks_like_an_output_stays(text: str) -> None:
     assert REDACTOR.redact_text(text) == text
+
+
+def test_the_full_name_of_an_account_is_a_name() -> None:
+    text = "quentin:x:1000:1000:Quentin Zebulon,,,:/home/quentin:/bin/bash\n"
+    assert REDACTOR.redact_text(text) == "<USER_1>:x:1000:1000:<NAME_1>,,,:/home/<USER_1>:/bin/bash\n"
 
 
 def test_the_accounts_of_systems_are_no_first_names() -> None:

@@ -33,6 +33,7 @@ RULES = {
     "file-owner": "account of a person in a list of files (ls, tar, stat)",
     "process-owner": "account of a person in a list of processes (ps, top, lsof)",
     "account-ids": "account of a person in the output of id",
+    "account-file": "account or name of a person in a line of /etc/passwd, group or shadow",
     "login-session": "account of a person at a login (who, whoami, sudo, USER=)",
     "phone-number-labelled": "phone number behind a label such as phone:",
     "value-before-name": "value of a secret before its name",
