@@ -205,6 +205,8 @@ def test_logs_are_not_read_without_the_users_word(desk: Desk) -> None:
         (("data", "merge", "data/full", "--out", "x", "--eval-frac", "1.5"), "eval_fraction"),
         (("data", "merge", "data/full", "--out", "x", "--ledger", "src"), "is a folder, not a file"),
         (("data", "merge", "data/full", "--out", "x", "--ledger", "chats.jsonl"), "chats.jsonl"),
+        (("data", "merge", "data/full", "--out", "x", "--ledger", "chats.jsonl/ledger"), "is a file, not a folder"),
+        (("prepare", "harvest", "file://{here}/no%20where.git", "--out", "x"), 'no%20where.git" does not exist'),
         (("data", "merge", "data/full", "--out", "x", "--against", "empty.jsonl"), "no items"),
         (("data", "report", "src"), "not a dataset"),
         (("data", "lengths", "data/full", "--model", "./src"), "model folder"),

@@ -13,6 +13,7 @@ ROW: dict[str, Any] = {**FIGURES, "tokens": 100, "trained_tokens": 45, "histogra
 FOUND = {
     "lengths": {"train.jsonl": {"all": ROW, "chat": ROW}},
     "edges": [8],
+    "rows": 1_234_500,
     "drops": [["render", "a chat template that refuses this conversation for some reason", 2]],
 }
 
@@ -30,9 +31,14 @@ def test_every_figure_is_shown_and_every_line_fits(width: int) -> None:
         "600,000",
         "45%",
         "refuses this conversation for some reason",
+        "1,234,567 samples of 1,234,500 rows: the chat template",
     ):
         assert figure in text
     assert text.count("p99") == (2 if width < 80 else 1), "in a table, a heading; else, beside each figure"
+
+
+def test_as_many_samples_as_rows_need_no_explanation() -> None:
+    assert "samples of" not in " ".join(length_lines({**FOUND, "rows": 1_234_567}, 80))
 
 
 @pytest.mark.parametrize("count", [1, 2])

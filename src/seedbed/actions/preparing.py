@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from msgspec import to_builtins
 from msgspec.structs import replace
@@ -192,6 +194,9 @@ def _check_address(address: str, what: str) -> None:
             "Clone the repository yourself and give its folder, or use an ssh address.",
         )
     check_url(address)
+    folder = address.removeprefix("file://")
+    if folder != address and folder.startswith("/") and not Path(unquote(folder)).exists():
+        raise UsageError(f"{shown} does not exist.", "Check the path.")
 
 
 def _check_code(config: Preparation) -> None:
@@ -261,10 +266,19 @@ def check_merge(config: Merging, store: Store) -> None:
     for name in config.decontamination.against:
         if not Path(name).exists():
             raise UsageError(f"{quoted(name)} does not exist.", "Check the path of the evaluation set.")
-    if config.split.ledger and Path(config.split.ledger).is_dir():
-        raise UsageError(
-            f"{quoted(config.split.ledger)} is a folder, not a file.", "Give --ledger a file; it may be new."
-        )
+    if config.split.ledger:
+        _check_ledger(normal_path(config.split.ledger))
+
+
+def _check_ledger(path: Path) -> None:
+    """Refuse a ledger that cannot be written, before the merge, which writes it at its end."""
+    if path.is_dir():
+        raise UsageError(f"{quoted(path)} is a folder, not a file.", "Give --ledger a file; it may be new.")
+    above = next(each for each in path.parents if each.exists())
+    if not above.is_dir():
+        raise UsageError(f"{quoted(above)} is a file, not a folder.", "Give another file with --ledger.")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"There is no permission to write in {quoted(above)}.", "Give another file with --ledger.")
 
 
 def check_clip(config: Clipping, store: Store) -> None:

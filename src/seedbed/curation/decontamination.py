@@ -16,7 +16,7 @@ import numpy.typing as npt
 from seedbed.curation.drops import Drops
 from seedbed.curation.duplicates.content import is_code, place_of, whole_text
 from seedbed.curation.duplicates.shingles import Hashes, shingles_by_size
-from seedbed.curation.evaluation_sets import Hit, Item, Overlap, Reading, SetFound, no_items
+from seedbed.curation.evaluation_sets import SKIPPED, Hit, Item, Overlap, Reading, SetFound, no_items
 from seedbed.curation.record import Record
 
 PROSE_WORDS, CODE_WORDS, FEWEST_WORDS = 13, 10, 8
@@ -157,7 +157,7 @@ class Decontaminate:
         for set_name, count in self._index.short.items():
             drops.note(self.name, f"too short to be found, of {set_name}", count)
         for (set_name, reason), count in self._index.reading.skipped.items():
-            drops.note(self.name, f"skipped in {set_name}: {reason}", count)
+            drops.note(self.name, f"{SKIPPED}{set_name}: {reason}", count)
         batch: list[Record] = []
         characters = 0
         for record in records:

@@ -41,6 +41,8 @@ Passages that an item quotes, such as `context`, are left out: they are public t
 """
 NAMES = ("task_id", "question_id", "problem_id", "instance_id", "id", "name", "uid")
 _TABLES = (".parquet", ".arrow", ".zst", ".zip", ".bz2", ".xz")
+SKIPPED = "skipped in "
+"""How a note begins that names a part of a set which was not read, as `FILE: REASON`."""
 _SNIFFED_BYTES = 8192
 _DEEPEST = 20
 _FIELD_CHARACTERS = 64 << 20

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from seedbed.curation.drops import Drops
+from seedbed.curation.evaluation_sets import SKIPPED
 from seedbed.curation.folder import EVAL, Description
 from seedbed.curation.report.wording import leakage_messages
-from seedbed.text import plural, size
+from seedbed.text import listed, plural, size
 
 
 def sentences(description: Description) -> list[str]:
@@ -17,6 +18,9 @@ def sentences(description: Description) -> list[str]:
     lines = [f"{description.name}: {plural(rows, 'row')}{evaluated}, {size(total)}."]
     if drops.total:
         lines.append(f"Left out: {most_frequent(drops)}.")
+    notes = [(what, count) for (_, what), count in drops.notes.items() if what.startswith(SKIPPED)]
+    if skipped := [f"{what.removeprefix(SKIPPED)} ({count:,})" for what, count in notes]:
+        lines.append(f"Not compared with the rows: {listed(skipped, 3)}.")
     if description.made != "clip":
         lines += leakage_messages(description.facts)
     clipped = description.settings.get("clip") if description.made == "clip" else None

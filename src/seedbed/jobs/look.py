@@ -109,7 +109,8 @@ def _lengths(request: Request, folder: Path, description: Description) -> Iterat
             records = renderer.readable(_reported(read_rows(folder, name), before, total), drops)
             found[name] = msgspec.to_builtins(lengths(records, renderer, drops))
             before += facts.size_bytes
-    yield {"lengths": found, "edges": EDGES, "drops": drops.as_json()["counts"]}
+    rows = sum(facts.rows for facts in description.files.values())
+    yield {"lengths": found, "edges": EDGES, "rows": rows, "drops": drops.as_json()["counts"]}
 
 
 def _reported(records: Iterator[Record], before: int, total: int) -> Iterator[Record]:

@@ -46,7 +46,14 @@ def length_lines(found: Mapping[str, Any], width: int) -> list[str]:
                 made += [f"{_KINDS[kind]}:", *wrapped("  " + ", ".join(pairs), width)]
         if "all" in kinds:
             made += ["", *_histogram(kinds["all"]["histogram"], found["edges"], width), ""]
-    return made + [part for line in dropped_lines(found["drops"]) for part in wrapped(line, width)]
+    samples = sum(kinds["all"]["samples"] for kinds in found["lengths"].values() if "all" in kinds)
+    said = dropped_lines(found["drops"])
+    if samples > found["rows"]:
+        said.append(
+            f"{samples:,} samples of {plural(found['rows'], 'row')}: the chat template leaves out earlier reasoning, so that a "
+            "conversation with several answers gives a sample for each of them, with all turns before it."
+        )
+    return made + [part for line in said for part in wrapped(line, width)]
 
 
 def _figures(row: Mapping[str, Any]) -> list[str]:
