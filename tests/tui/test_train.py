@@ -346,8 +346,9 @@ async def test_a_model_is_trained_further(open_window: Any, store: Any, find_run
         await user.until(lambda: user.cells("fir").get("STEP") == "60/60", "five steps more")
         await user.until(lambda: user.cells("fir").get("STATUS") == "completed", "the end")
         assert user.window.state.chosen == fir.id
+        panel = user.window.panel(TrainPanel)
         # The number of steps is not kept for a new run.
-        assert (user.window.panel(TrainPanel).origin, user.part("#steps").strip()) == ("", "1350")
+        await user.until(lambda: (panel.origin, user.part("#steps").strip()) == ("", "1350"), "the form of a new run")
         # The same from Runs: R on a finished run asks for its epochs or steps.
         await user.choose("oak")
         await user.keys("R")
