@@ -12,6 +12,7 @@ from seedbed import actions, text
 from seedbed.actions import launching
 from seedbed.config.frozen import load_frozen
 from seedbed.config.roots import TRAIN
+from seedbed.presentation.launches import LaunchOutcome
 from seedbed.runs.estimate import estimate
 from seedbed.runs.store import Store
 from seedbed.tui.all_options import AllOptions
@@ -354,6 +355,20 @@ async def test_a_model_is_trained_further(open_window: Any, store: Any, find_run
         await user.keys("R")
         assert (user.panel.NAME, user.focus()) == ("Train", "epochs")
         await user.until(lambda: user.window.panel(TrainPanel).origin == find_run(store, "oak").id)
+
+
+async def test_the_form_is_for_a_new_run_after_a_start_even_if_the_run_ends_at_once(
+    open_window: Any, store: Any, find_run: Any
+) -> None:
+    """The window may never have seen the run in training."""
+    fir = find_run(store, "fir")
+    async with open_window(store, (80, 24)) as user:
+        await user.choose("fir", 5)
+        await user.keys("a")
+        panel = user.window.panel(TrainPanel)
+        await user.until(lambda: panel.origin == fir.id, "the run to train further")
+        panel._show_outcome(LaunchOutcome(fir, ""))
+        await user.until(lambda: panel.origin == "", "the form of a new run")
 
 
 async def test_only_runs_that_can_be_trained_further_are_offered(

@@ -373,6 +373,9 @@ class TrainPanel(Panel):
 
     def _show_outcome(self, outcome: launches.LaunchOutcome) -> None:
         self._starting = False
+        if outcome.run is not None and not outcome.problem and self.origin == outcome.run.id:
+            # A run that is training cannot be trained further; one that has ended already is not chosen either.
+            self.query_one("#origin", Select).value = NEW
         self._check()
         if outcome.problem:
             self._show_problem(outcome.problem)
