@@ -54,11 +54,27 @@ def own_surroundings() -> Iterator[Path]:
     shutil.rmtree(SURROUNDINGS, ignore_errors=True)
 
 
+HANDLED = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP),
+    *(signal.SIGCONT, signal.SIGUSR1, signal.SIGCHLD, signal.SIGWINCH),
+)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_orphans(own_surroundings: Path) -> Iterator[None]:
     """No job that a test started outlives the tests, however they end."""
     with orphans.cleanup(), forked.installed():
         yield
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers_come_back() -> Iterator[None]:
+    """Handlers that a test leaves behind would change later tests in this process, and the processes that they start."""
+    before = {number: signal.getsignal(number) for number in HANDLED}
+    yield
+    for number, handler in before.items():
+        if handler is not None and signal.getsignal(number) != handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -74,6 +74,12 @@ def test_cached_statuses_equal_computed_ones(store: Store, computed: list[str]) 
     assert all(each["checkpoint"] for each in first)
 
 
+def fail_again(run: RunDir) -> None:
+    """A session that fails before its first step."""
+    with Session(run.path) as session:
+        session.finish("failed")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -85,7 +91,7 @@ def test_cached_statuses_equal_computed_ones(store: Store, computed: list[str]) 
         lambda run: (run.checkpoints / "step-00000010" / "DONE").unlink(),
         lambda run: run.events.open("a").write('{"v":1,"n":99,"t":1.0,"kind":"step","step":11}\n'),
         lambda run: (run.path / "meta.json").unlink(),
-        lambda run: Session(run.path).__enter__().finish("failed"),
+        fail_again,
     ],
     ids=[
         "renamed",
