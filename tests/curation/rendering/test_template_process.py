@@ -13,8 +13,8 @@ from seedbed.curation.rendering.template_process import TemplateProcess
 
 TRAPS = (
     "{% if messages[0].content == 'loop' %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    "{% elif messages[0].content == 'grow' %}{% set ns = namespace(text='aaaaaaaa') %}{% for a in range(60) %}"
-    "{% set ns.text = ns.text + ns.text %}{% endfor %}{{ ns.text }}"
+    # Asked for at once, so that the limit of memory is met before that of time on every machine.
+    "{% elif messages[0].content == 'grow' %}{{ 'a' * 3000000000 }}"
     "{% elif messages[0].content == 'long' %}{% for a in range(99999) %}{{ '%99s' % 'a' }}{% endfor %}"
     "{% elif messages[0].content == 'reach' %}{{ messages.__class__ }}{{ ''.__class__.__mro__ }}{% endif %}"
 )
