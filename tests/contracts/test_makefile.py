@@ -1,4 +1,4 @@
-"""`make` passes options to pip and venv, and keeps an installed torch."""
+"""`make` passes options to pip and venv, keeps an installed torch, and runs the checks and the tests."""
 
 from __future__ import annotations
 
@@ -71,27 +71,59 @@ def test_options_are_passed_to_pip_and_venv(project: Path) -> None:
     assert all("--extra-index-url https://a.example/cpu" in each for each in pip)
 
 
-@pytest.mark.parametrize("failing", ["", "ruff", "lint-imports", "mypy", "pytest"])
-def test_make_test_fails_if_a_check_or_a_test_fails(project: Path, failing: str) -> None:
-    programs = project / "venv" / "bin"
-    programs.mkdir(parents=True)
-    (project / "python").rename(programs / "python")
+def made(project: Path, target: str, **programs: str) -> subprocess.CompletedProcess[str]:
+    """`make TARGET` with programs that print their name; `programs` has what else some of them do, as shell commands."""
+    place = project / "venv" / "bin"
+    place.mkdir(parents=True)
+    (project / "python").rename(place / "python")
     for name in ("ruff", "lint-imports", "mypy", "pytest"):
-        (programs / name).write_text(f'#!/bin/sh\necho "output of {name}"\n{"exit 1" if name == failing else ""}\n')
-        (programs / name).chmod(0o755)
+        (place / name).write_text(f'#!/bin/sh\necho "output of {name} $*"\n{programs.get(name, "")}\n')
+        (place / name).chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
-    done = subprocess.run(
-        ["make", "VENV=venv", "test"],
+    return subprocess.run(
+        ["make", "VENV=venv", target],
         cwd=project,
         env={**environment, "CALLS": str(project / "calls"), "TORCH_MISSING": "0"},
         capture_output=True,
         text=True,
         timeout=patience.HANG_S,
     )
+
+
+@pytest.mark.parametrize("failing", ["", "ruff", "lint-imports", "mypy", "pytest"])
+def test_make_test_fails_if_a_check_or_a_test_fails(project: Path, failing: str) -> None:
+    done = made(project, "test", **{failing: "exit 1"})
     assert (done.returncode != 0) == bool(failing), done.stdout + done.stderr
     if failing not in ("ruff", "lint-imports"):
         assert "output of mypy" in done.stdout
         assert "output of pytest" in done.stdout
+    assert done.stdout.count("output of pytest") == {"": 1, "mypy": 1, "pytest": 2}.get(failing, 0)
+
+
+PASSES_ALONE = 'case "$*" in *--last-failed*) echo passed alone;; *) exit 1;; esac'
+
+
+@pytest.mark.parametrize(("target", "marked"), [("test", "not slow"), ("test-slow", "slow")])
+def test_tests_that_failed_run_once_more_alone(project: Path, target: str, marked: str) -> None:
+    done = made(project, target, pytest=PASSES_ALONE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, again = (each for each in done.stdout.splitlines() if "output of pytest" in each)
+    assert f"-m {marked} --numprocesses 2" in first
+    assert f"-m {marked} --last-failed" in again
+    assert "--numprocesses" not in again
+    assert done.stdout.index("Once more") < done.stdout.index("passed alone")
+
+
+@pytest.mark.parametrize("target", ["test", "test-slow"])
+def test_a_test_run_that_broke_off_is_not_tried_again(project: Path, target: str) -> None:
+    done = made(project, target, pytest="exit 2")
+    assert done.returncode != 0
+    assert done.stdout.count("output of pytest") == 1
+
+
+@pytest.mark.parametrize("target", ["test", "test-slow"])
+def test_a_test_that_fails_twice_fails(project: Path, target: str) -> None:
+    assert made(project, target, pytest="exit 1").returncode != 0
 
 
 def test_bytecode_is_kept_whatever_the_environment_says(project: Path) -> None:
