@@ -160,3 +160,40 @@ def test_rows_left_out_for_an_answer_that_went_to_training_are_trained(tmp_path:
     trained, evaluated = by_split(records, where, 0), by_split(records, where, 1)
     for each in by_split(records, where, 2):  # what is left out does show an evaluation answer
         assert leaked(evaluated, [*trained, each])[0] > 0
+
+
+def test_a_session_that_ties_old_evaluation_to_trained_sessions_takes_none_of_these_to_evaluation(
+    builds: Builds,
+) -> None:
+    rng = random.Random(11)
+    records = [
+        chat(prose(rng, 20), prose(rng, 40), links=[f"session:{n}-{m}", f"file:app/f{n}.py"])
+        for n in range(60)
+        for m in range(3)
+    ]
+    _, before = builds.build(records)
+    files = {split: [n for n in range(60) if before[records[3 * n].id] == split] for split in (0, 1)}
+    assert len(files[0]) > 40
+    # New sessions change a file of an evaluated session and one of trained sessions, or files of trained sessions only.
+    both = [
+        chat(
+            prose(rng, 20),
+            prose(rng, 40),
+            links=[f"session:both-{n}", f"file:app/f{evaluated}.py", f"file:app/f{n}.py"],
+        )
+        for evaluated, n in zip(files[1], files[0], strict=False)
+    ]
+    trained = [
+        chat(prose(rng, 20), prose(rng, 40), links=[f"session:trained-{n}", f"file:app/f{n}.py"])
+        for n in files[0][len(both) :]
+    ]
+    everyone = [*records, *both, *trained]
+    result, after = builds.build(everyone)
+    assert {name: after[name] for name in before} == before
+    assert {after[each.id] for each in both} == {1}
+    assert {after[each.id] for each in trained} == {0}
+    groups = dict(zip([each.id for each in everyone], result.group.tolist(), strict=True))
+    names = {split: {groups[each.id] for each in by_split(everyone, after, split)} for split in (0, 1)}
+    assert not names[0] & names[1]
+    _, again = builds.build(everyone)
+    assert again == after

@@ -150,7 +150,7 @@ def split(
     groups = grouped(rows, pairs, options.level)
     ledger = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else Ledger()
     known = ledger.known(options.choice)
-    earlier = _earlier(rows, groups, ledger, known, report, options.workers)
+    groups, earlier = _earlier(rows, groups, ledger, known, report, options.workers)
     answers = Answers()
     present = set(rows.id[earlier.same].tolist())
     for entry in ledger.entries:
@@ -185,21 +185,22 @@ def _earlier(
     known: Known | None,
     report: Callable[[int], None],
     workers: int | None,
-) -> Earlier:
-    """What earlier builds decided about the rows."""
+) -> tuple[Groups, Earlier]:
+    """The groups, without those that have rows which were trained and rows which were evaluated, and what was decided before."""
     nothing = np.zeros(rows.count, bool)
     same, tied, showing = nothing, nothing, nothing
     if ledger.entries:
         same, tied, showing = old_rows(rows, ledger.entries, report, workers)
     settled, left_out = nothing, nothing
     if known is not None:
-        trained = groups.group[np.isin(_short(rows.key), known.trained)]
-        settled = np.isin(groups.group, trained) & ~np.isin(groups.group, groups.group[tied])
+        trained = np.isin(_short(rows.key), known.trained) & ~tied
+        groups = groups.parted(rows, trained, tied)
+        settled = np.isin(groups.group, groups.group[trained])
         left_out = np.isin(rows.id, known.left_out) & ~tied
     # A row that shows an old answer goes to evaluation if few others have to go with it; else the gate leaves it out.
     few = np.bincount(groups.group, minlength=rows.count)[groups.group] <= DIVIDED
     old = tied | (showing & few & ~settled & ~left_out)
-    return Earlier(same, old, settled, left_out, known.evaluated if known is not None else None)
+    return groups, Earlier(same, old, settled, left_out, known.evaluated if known is not None else None)
 
 
 def _short(keys: np.ndarray) -> np.ndarray:
