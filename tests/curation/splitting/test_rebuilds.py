@@ -197,3 +197,24 @@ def test_a_session_that_ties_old_evaluation_to_trained_sessions_takes_none_of_th
     assert not names[0] & names[1]
     _, again = builds.build(everyone)
     assert again == after
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_old_evaluation_row_is_kept_if_rows_that_show_it_are_left_out_for_another(builds: Builds, seed: int) -> None:
+    rng = random.Random(seed)
+    records = [chat(prose(rng, 100), prose(rng, 40), links=[f"session:{n}"]) for n in range(300)]
+    _, before = builds.build(records)
+    answers = [(each.messages or [])[-1].content for each in by_split(records, before, 1)]
+    # Of each pair of old answers, a new session shows both, and another one shows only one of them.
+    new = []
+    for number, (one, other) in enumerate(zip(answers[::2], answers[1::2], strict=False)):
+        for name, shown in (("both", f"{one} {other}"), ("one", one)):
+            links = [f"session:{name}-{number}"]
+            new += [chat(prose(rng, 20), prose(rng, 40), links=links) for _ in range(25)]
+            new.append(chat(prose(rng, 150) + " " + shown, prose(rng, 40), links=links))
+    result, after = builds.build([*records, *new])
+    assert [after[each.id] for each in by_split(records, before, 1)] == [1] * len(answers)
+    assert result.leakage.leaked == 0
+    again, once_more = builds.build([*records, *new])
+    assert once_more == after
+    assert not again.ledger
