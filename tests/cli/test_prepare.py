@@ -237,6 +237,18 @@ def test_a_dataset_that_is_given_twice_is_said_and_read_once(desk: Desk) -> None
     assert len(described["inputs"]) == 2
 
 
+def test_a_merge_into_another_folder_says_that_the_ledger_of_its_inputs_does_not_count(desk: Desk) -> None:
+    ledger = desk.folder / "data" / "eval-ledger.jsonl"
+    words = ("data", "merge", "data/chats", "--out", "elsewhere/full")
+    said = " ".join(desk.seedbed(*words).stderr.split())
+    assert f'"{ledger}" is of another folder, so it is not used' in said
+    assert f"--ledger {ledger}" in said
+    said = desk.seedbed(*words, "--force", "--ledger", str(ledger)).stderr
+    assert "not used" not in said
+    said = desk.seedbed("data", "merge", "data/chats", "--out", "data/once-more").stderr
+    assert "not used" not in said
+
+
 def test_a_task_is_listed_and_its_status_is_shown(desk: Desk) -> None:
     listed = desk.seedbed("runs", "--all").stdout
     assert "merge-full" in listed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from seedbed.cli.parser import json_option
 from seedbed.cli.prepare import shared_options, start_and_follow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from seedbed.config.preparing import Merging
     from seedbed.config.resolving import Resolved
     from seedbed.curation.folder import Description
@@ -197,6 +200,8 @@ def merge(arguments: argparse.Namespace) -> int:
             raise UsageError("The new dataset has no folder.", "Give --out DIR, or --name NAME for data/NAME.")
         arguments.out = _FOLDER / arguments.name
     wanted = with_inputs(resolved(arguments), "merge", inputs(arguments.inputs, arguments.out))
+    if not wanted.config.split.ledger:
+        note_other_ledgers(wanted.config.merge.inputs, arguments.out)
     return start_and_follow(arguments, "merge", wanted)
 
 
@@ -231,6 +236,23 @@ def inputs(names: list[str], output: Path) -> list[str]:
             if (earlier := known.setdefault(fingerprint, name)) != name:
                 note(f"{quoted(name)} has the same rows as {quoted(earlier)}: duplicates are left out.")
     return kept
+
+
+def note_other_ledgers(inputs: Sequence[str], output: Path) -> None:
+    """Say which evaluation ledgers beside the inputs do not count for a dataset in this place."""
+    from seedbed.cli.console import note
+    from seedbed.curation.folder import LEDGER
+    from seedbed.files import normal_path
+    from seedbed.text import quoted
+
+    here = normal_path(output).parent.resolve()
+    beside = dict.fromkeys(Path(each).parent for each in inputs)
+    for ledger in (folder / LEDGER for folder in beside if folder.resolve() != here):
+        if ledger.is_file():
+            note(
+                f"{quoted(ledger)} is of another folder, so it is not used: rows that were evaluated there may be trained here. "
+                f"To keep them in evaluation, add --ledger {shlex.quote(str(ledger))}."
+            )
 
 
 def resolved(arguments: argparse.Namespace) -> Resolved[Merging]:

@@ -127,6 +127,10 @@ def test_other_options_choose_anew_beside_what_was_evaluated(builds: Builds, opt
     first, before = builds.build(records)
     second, after = builds.build(records, **options)
     assert all(after[name] == 1 for name, number in before.items() if number == 1)
+    moved = sum(after[name] == 1 for name, number in before.items() if number == 0)
+    told = [each for each in second.leakage.messages if "earlier versions trained on. A model" in each]
+    assert [each.split()[0] for each in told] == ([str(moved)] if moved else [])
+    assert not any("A model" in each for each in first.leakage.messages)
     if options.get("eval_fraction"):
         assert second.eval_rows > 1.5 * first.eval_rows
     else:

@@ -164,7 +164,10 @@ def split(
         drops.note(STEP, "fingerprint in too many rows to compare", pairs.frequent)
     if pairs.widespread:
         drops.note(STEP, "row that is part of many others", pairs.widespread)
-    leakage = _leakage(rows, gate.groups, outcome, earlier, size.rows)
+    before_trained = np.isin(_short(rows.key), ledger.trained()) & ~earlier.same
+    leakage = _leakage(
+        rows, gate.groups, outcome, earlier, size.rows, int((before_trained & (outcome.split == EVAL)).sum())
+    )
     _check(leakage, outcome, options.max_leaked)
     before = {entry.row for entry in ledger.entries}
     evaluated = np.flatnonzero(outcome.split == EVAL)
@@ -258,7 +261,9 @@ def _count_drops(rows: Rows, groups: Groups, outcome: Outcome, drops: Drops) -> 
             drops.drop(STEP, reason, where_of(record), "\n".join(answers_of(record))[:SAMPLE_CHARACTERS])
 
 
-def _leakage(rows: Rows, groups: Groups, outcome: Outcome, earlier: Earlier, wanted_rows: int) -> Leakage:
+def _leakage(
+    rows: Rows, groups: Groups, outcome: Outcome, earlier: Earlier, wanted_rows: int, trained_before: int
+) -> Leakage:
     kept = groups.group[outcome.split != DROPPED]
     _, sizes = np.unique(kept, return_counts=True)
     return Leakage(
@@ -279,6 +284,7 @@ def _leakage(rows: Rows, groups: Groups, outcome: Outcome, earlier: Earlier, wan
             *_unevaluated(rows, outcome),
             *_excess(groups, outcome, earlier, wanted_rows),
             *_shortage(outcome, earlier, wanted_rows),
+            *_trained_before(trained_before),
         ],
         worst=_worst(rows, outcome.worst),
     )
@@ -319,6 +325,15 @@ def _shortage(outcome: Outcome, earlier: Earlier, wanted_rows: int) -> Iterator[
             f"{rows:,} of {plural(kept, 'row')} ({rows / kept:.1%}) are for evaluation, and {wanted_rows:,} were wanted: rows of "
             "a session, commit, file or cluster stay together, and rows whose answers training shows are not evaluated"
             f"{', nor those that earlier versions trained on' if earlier.settled.any() else ''}."
+        )
+
+
+def _trained_before(rows: int) -> Iterator[str]:
+    """That rows are evaluated now which earlier builds trained on."""
+    if rows:
+        yield (
+            f"{plural(rows, 'row')} for evaluation {'is' if rows == 1 else 'are'} of sessions, commits or files that earlier "
+            "versions trained on. A model that was trained on such a version has seen them: evaluate it on that version."
         )
 
 
