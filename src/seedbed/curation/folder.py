@@ -270,6 +270,16 @@ def write_description(folder: Path, description: Description) -> None:
     files.write_json(folder / DESCRIPTION, msgspec.to_builtins(description))
 
 
+def new_folder(task_folder: Path) -> Path:
+    """An empty folder in the directory of a task, in which it makes a dataset; `publish` renames it.
+
+    What a killed process has left there goes, and a task that is deleted takes it along. The directory is beside the output.
+    """
+    prepared = task_folder / "dataset"
+    files.remove_tree(prepared)
+    return files.make_dir(prepared, PRIVATE_DIR)
+
+
 def publish(prepared: Path, output: Path, description: Description, meta: Mapping[str, Any]) -> None:
     """Put the finished folder `prepared` in the place of `output`, as a whole or not at all.
 
