@@ -242,7 +242,9 @@ def where_of(record: Record) -> str:
     """Where a record came from, for people."""
     origin = record.provenance
     named = origin.repository or ""
-    place = [origin.source, named, origin.path or origin.file, origin.commit and origin.commit[:12], origin.session]
+    path = origin.path or origin.file or ""
+    session = origin.session if origin.session and origin.session not in path else None
+    place = [origin.source, named, path, origin.commit and origin.commit[:12], session]
     return printable(" ".join(each for each in place if each)) or record.id
 
 
