@@ -237,6 +237,21 @@ def test_a_dataset_that_is_given_twice_is_said_and_read_once(desk: Desk) -> None
     assert len(described["inputs"]) == 2
 
 
+def test_a_pattern_that_names_all_in_the_folder_merges_its_datasets(desk: Desk) -> None:
+    """From the second merge on, the ledger is there, too."""
+    place = desk.folder / "all"
+    shutil.copytree(desk.folder / "data" / "chats", place / "chats")
+    (place / "notes.txt").write_text("todo")
+    desk.seedbed("data", "merge", "all/chats", "--out", "all/full")
+    names = sorted(f"all/{each.name}" for each in place.iterdir() if not each.name.startswith("."))
+    assert "all/eval-ledger.jsonl" in names
+    said = " ".join(desk.seedbed("data", "merge", *names, "--out", "all/full", "--force").stderr.split())
+    assert '"all/notes.txt" is not a dataset, so it is left out.' in said
+    assert "eval-ledger" not in said
+    described = json.loads((place / "full" / "dataset.json").read_text())
+    assert [each["name"] for each in described["inputs"]] == ["chats"]
+
+
 def test_a_merge_into_another_folder_says_that_the_ledger_of_its_inputs_does_not_count(desk: Desk) -> None:
     ledger = desk.folder / "data" / "eval-ledger.jsonl"
     words = ("data", "merge", "data/chats", "--out", "elsewhere/full")

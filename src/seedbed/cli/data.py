@@ -206,12 +206,12 @@ def merge(arguments: argparse.Namespace) -> int:
 
 
 def inputs(names: list[str], output: Path) -> list[str]:
-    """The inputs without what a pattern such as data/* also names: the output itself, and what is no dataset.
+    """The inputs without what a pattern such as data/* also names: the output itself, a ledger, and what is no dataset.
 
     A dataset that is given twice is taken once, and the user is told. A single path is kept, whatever it is.
     """
     from seedbed.cli.console import note
-    from seedbed.curation.folder import describe, is_dataset
+    from seedbed.curation.folder import LEDGER, describe, is_dataset
     from seedbed.files import normal_path
     from seedbed.text import quoted
 
@@ -226,9 +226,11 @@ def inputs(names: list[str], output: Path) -> list[str]:
             note(f"{quoted(name)}{same} is given twice; it is read once.")
             continue
         known[path.resolve()] = name
+        if path.name == LEDGER and path.is_file():
+            continue
         if path == normal_path(output):
             note(f"{quoted(name)} is the output, so it is not an input.")
-        elif path.is_dir() and not is_dataset(path):
+        elif path.exists() and not is_dataset(path):
             note(f"{quoted(name)} is not a dataset, so it is left out.")
         else:
             kept.append(name)
