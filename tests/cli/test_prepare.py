@@ -72,6 +72,14 @@ def test_the_report_says_what_is_in_a_dataset(desk: Desk) -> None:
     assert KEY not in page
 
 
+def test_a_report_of_a_dataset_that_was_changed_by_hand_says_so(desk: Desk) -> None:
+    shutil.copytree(desk.folder / "data" / "full", desk.folder / "edited")
+    assert "has changed" not in desk.seedbed("data", "report", "edited").stderr
+    (desk.folder / "edited" / "eval.jsonl").write_text("")
+    said = " ".join(desk.seedbed("data", "report", "edited").stderr.split())
+    assert '"edited/eval.jsonl" has changed since the dataset was made' in said
+
+
 def test_a_report_with_a_model_measures_tokens_and_keeps_them_in_the_card(desk: Desk) -> None:
     folder = desk.folder / "data" / "full"
     shown = desk.seedbed("data", "report", "data/full", "--model", model(desk), "--context", "64").stdout

@@ -386,14 +386,17 @@ def report(arguments: argparse.Namespace) -> int:
     """Print what is in a dataset; with a model, measure its tokens first, and store them in the report card."""
     from msgspec import to_builtins
 
-    from seedbed.cli.console import say, say_json, width
-    from seedbed.curation.folder import REPORT_HTML, describe
+    from seedbed.cli.console import note, say, say_json, width
+    from seedbed.curation.folder import REPORT_HTML, describe, resized
     from seedbed.curation.report.terminal import lines
-    from seedbed.text import printable
+    from seedbed.text import printable, quoted
 
     if arguments.model is None:
         refuse_without_model(arguments)
-        summary = summary_of(arguments.dataset, describe(arguments.dataset))
+        described = describe(arguments.dataset)
+        summary = summary_of(arguments.dataset, described)
+        for path in resized(arguments.dataset, described):
+            note(f"{quoted(path)} has changed since the dataset was made; the report is of what it was.")
     else:
         summary = measured_summary(arguments)
     if arguments.json:

@@ -153,6 +153,12 @@ def verify(folder: Path, description: Description) -> None:
             )
 
 
+def resized(folder: Path, description: Description) -> list[Path]:
+    """The files of rows that are gone, or whose sizes differ from the description; reads none of them."""
+    sizes = {folder / name: facts.size_bytes for name, facts in description.files.items()}
+    return [path for path, size in sizes.items() if not path.is_file() or path.stat().st_size != size]
+
+
 def _rows_in(path: Path) -> int:
     with files.explained(path), path.open("rb") as handle:
         return sum(block.count(b"\n") for block in iter(lambda: handle.read(1 << 20), b""))
