@@ -46,6 +46,19 @@ def parts_in_use() -> Iterator[None]:
             release()
 
 
+class _From(msgspec.Struct):
+    """Of the provenance of a record, what names it for people."""
+
+    file: str | None = None
+
+
+class Identity(msgspec.Struct):
+    """Which record a line has: the hash of its content, and the file that it is from."""
+
+    id: str
+    provenance: _From
+
+
 class Part(NamedTuple):
     """The finished records of one unit: the file that has them, how many, and what was left out."""
 
@@ -58,6 +71,13 @@ class Part(NamedTuple):
         with files.explained(self.path), self.path.open("rb") as handle:
             for line in handle:
                 yield decode(line)
+
+    def identities(self) -> Iterator[Identity]:
+        """Which records there are, in order: much faster than reading all of each. Raises SeedbedError if the file is gone."""
+        decoder = msgspec.json.Decoder(Identity)
+        with files.explained(self.path), self.path.open("rb") as handle:
+            for line in handle:
+                yield decoder.decode(line)
 
 
 class Ticker:
