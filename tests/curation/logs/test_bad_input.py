@@ -50,6 +50,49 @@ def test_a_half_written_line_is_counted_and_the_line_that_follows_it_is_read(tmp
     assert notes(drops)["record whose parent is missing, placed by its line"] == 1
 
 
+def test_records_without_a_line_break_between_them_are_all_read(tmp_path: Path) -> None:
+    """Of two whole records on a line the first was lost, and of a whole one before a half-written one, both."""
+    log = Session("good")
+    for number in range(4):
+        log.user(f"question {number} }}{{")
+        log.assistant([{"type": "text", "text": f"answer {number}"}])
+    whole = log.lines
+    half = json.dumps({"type": "user", "uuid": "lost", "message": {"role": "user", "content": "x}{"}})
+    log.lines = [
+        whole[0] + whole[1] + "\0\0" + whole[2],
+        whole[3] + half[:40],
+        half[:-4] + whole[4] + whole[5],
+        whole[6] + half[:-2] + whole[7] + "{",
+    ]
+    log.write(tmp_path / "p")
+    (record,), drops = read(tmp_path)
+    expected = [text for number in range(4) for text in (f"question {number} }}{{", f"answer {number}")]
+    assert [message.content for message in record.messages or ()] == expected
+    assert reasons(drops) == {"half-written line": 4}
+    assert sorted(each.where for each in drops.samples) == [
+        "p/good.jsonl:2",
+        *["p/good.jsonl:3"],
+        *["p/good.jsonl:4"] * 2,
+    ]
+    assert notes(drops)["line with several records"] == 3
+
+
+@pytest.mark.parametrize("source", ["claude-code", "codex", "openai"])
+def test_every_reader_of_lines_reads_records_without_line_breaks(source: str, tmp_path: Path) -> None:
+    whole, joined = tmp_path / "whole", tmp_path / "joined"
+    for folder in (whole, joined):
+        shutil.copytree(FIXTURES / source, folder)
+    for path in joined.rglob("*.jsonl"):
+        rows = path.read_text("utf-8").splitlines()
+        path.write_text("".join(row + "\n" * (i % 3 == 0) for i, row in enumerate(rows)), "utf-8")
+    expected, before = read(whole)
+    records, drops = read(joined)
+    assert expected
+    assert [encode(each) for each in records] == [encode(each) for each in expected]
+    assert reasons(drops) == reasons(before)
+    assert notes(drops)["line with several records"] > 0
+
+
 @given(
     st.text(), st.recursive(st.text() | st.integers(), lambda each: st.lists(each) | st.dictionaries(st.text(), each))
 )
@@ -371,6 +414,8 @@ def test_repair_never_fails(data: bytes) -> None:
     drops = Drops()
     lines.repaired(data, msgspec.json.Decoder(dict), "x", drops)
     assert drops.total <= 1
+    list(lines.values_of(data, msgspec.json.Decoder(dict), "x", drops))
+    assert drops.total <= 2 + data.count(b"{")
 
 
 JUNK = [b"\0", b"\xff", b'"', b"{", b"}", b"[", b"]", b"null", b"\n", b"\\", b"\\ud800", b"1e999", b"-1", b'"x":']
