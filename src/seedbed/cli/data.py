@@ -66,6 +66,12 @@ SYNONYMS = {"--output": "--out", "--bg": "--background", "--overwrite": "--force
 CONTEXT = 2048
 """The context for which the tokens of a dataset are measured if none is given: pieces of files are cut to as many."""
 LOSSES = ("assistant", "targets", "all")
+_KINDS = {
+    **dict.fromkeys(("chat", "conversation", "conversations"), "chat"),
+    **dict.fromkeys(("fim", "gap", "gaps", "gap to fill", "gaps to fill"), "fim"),
+    "text": "text",
+}
+"""Name of a kind of rows, in files or in reports -> its name in files."""
 _FOLDER = Path("data")
 
 
@@ -90,7 +96,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     _loss_option(peeks)
     peeks.add_argument("--rows", metavar="N", type=whole(1), default=3, help="how many rows (default: 3)")
     peeks.add_argument("--skip", metavar="N", type=whole(0), default=0, help="pass over the first N rows")
-    peeks.add_argument("--kind", choices=("chat", "text", "fim"), default="", help="only rows of this kind")
+    peeks.add_argument(
+        "--kind",
+        type=_kind,
+        choices=("chat", "text", "fim"),
+        default="",
+        help="only rows of this kind; conversation and gap, as the report calls them, are accepted, too",
+    )
     peeks.add_argument(
         "--contains",
         metavar="TEXT",
@@ -128,6 +140,14 @@ def _verb(verbs: Any, name: str, summary: str) -> argparse.ArgumentParser:
     )
     added.synonyms = SYNONYMS  # type: ignore[attr-defined]
     return added
+
+
+def _kind(word: str) -> str:
+    """An argument type: a kind of rows, by its name in files or by that in reports."""
+    found = _KINDS.get(word.casefold())
+    if found is None:
+        raise argparse.ArgumentTypeError(f'"{word}" is not one of chat (conversation), text, fim (gap to fill).')
+    return found
 
 
 def _loss_option(parser: argparse.ArgumentParser) -> None:
