@@ -128,6 +128,19 @@ def test_two_processes_that_clone_one_address_use_one_clone(tmp_path: Path, monk
     assert [path.name for path in (tmp_path / "clones").iterdir()] == [found[0].repository.git_dir.name]
 
 
+def test_a_repository_of_another_user_is_read_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git refuses to clone it: the error says what to do instead."""
+    made = repository(tmp_path / "src" / "app")
+    usual = git.environment
+    monkeypatch.setattr(git, "environment", lambda *given: usual(*given) | {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"})
+    (found,) = find_repositories(tmp_path / "src", Drops())
+    assert list_commits(found.repository, HistoryOptions()) == ([made.git("rev-parse", "HEAD")], 0)
+    assert list(git.tracked_files(git.open_repository(made.path)))
+    with pytest.raises(UsageError, match="belongs to another user") as error:
+        clone(f"file://{made.path}", tmp_path / "clones")
+    assert "Give the folder itself, without file://" in error.value.hint
+
+
 def test_what_a_killed_clone_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
     url = f"file://{repository(tmp_path / 'app').path}"
     folder = tmp_path / "clones"

@@ -221,6 +221,11 @@ def _git(
     try:
         return git.run(repository, *arguments, protocol=protocol, check=check)
     except GitError as error:
+        if protocol == "file" and "dubious ownership" in error.message:
+            raise UsageError(
+                f"git refuses to clone {quoted(printable(shown))}: the repository belongs to another user.",
+                "Give the folder itself, without file://; it is read where it is, and nothing in it is started.",
+            ) from None
         said = error.message.partition("failed")[2].replace(url, shown)
         raise SeedbedError(
             f"{quoted(printable(shown))} could not be {what}{said or '.'}",
