@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedbed.cli.argument_types import file_path, whole
+from seedbed.cli.argument_types import file_path, row_kind, whole
 from seedbed.cli.model_choice import MODEL_FORMS, complete_model
 from seedbed.cli.parser import json_option
 from seedbed.cli.prepare import shared_options, start_and_follow
@@ -66,12 +66,6 @@ SYNONYMS = {"--output": "--out", "--bg": "--background", "--overwrite": "--force
 CONTEXT = 2048
 """The context for which the tokens of a dataset are measured if none is given: pieces of files are cut to as many."""
 LOSSES = ("assistant", "targets", "all")
-_KINDS = {
-    **dict.fromkeys(("chat", "conversation", "conversations"), "chat"),
-    **dict.fromkeys(("fim", "gap", "gaps", "gap to fill", "gaps to fill"), "fim"),
-    "text": "text",
-}
-"""Name of a kind of rows, in files or in reports -> its name in files."""
 _FOLDER = Path("data")
 
 
@@ -98,7 +92,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     peeks.add_argument("--skip", metavar="N", type=whole(0), default=0, help="pass over the first N rows")
     peeks.add_argument(
         "--kind",
-        type=_kind,
+        type=row_kind,
         choices=("chat", "text", "fim"),
         default="",
         help="only rows of this kind; conversation and gap, as the report calls them, are accepted, too",
@@ -140,14 +134,6 @@ def _verb(verbs: Any, name: str, summary: str) -> argparse.ArgumentParser:
     )
     added.synonyms = SYNONYMS  # type: ignore[attr-defined]
     return added
-
-
-def _kind(word: str) -> str:
-    """An argument type: a kind of rows, by its name in files or by that in reports."""
-    found = _KINDS.get(word.casefold())
-    if found is None:
-        raise argparse.ArgumentTypeError(f'"{word}" is not one of chat (conversation), text, fim (gap to fill).')
-    return found
 
 
 def _loss_option(parser: argparse.ArgumentParser) -> None:
