@@ -14,10 +14,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import patience
 from curation.logs.reading import FIXTURES, Session, notes, read, reasons
 from seedbed.curation.drops import Drops
 from seedbed.curation.logs import elements, lines
@@ -406,11 +408,20 @@ def test_an_array_that_is_cut_off_gives_its_whole_objects(tmp_path: Path) -> Non
     assert reasons(drops) == {"half-written element": 1}
 
 
+@pytest.mark.parametrize("part", ['}{"a', '{"type":"us{"type":"x"}', '{"type":"user","content":[', '"}{\\"'])
+def test_a_line_of_many_damaged_records_takes_time_in_proportion(part: str) -> None:
+    decoder = msgspec.json.Decoder(dict[str, Any])
+
+    def work(size: int) -> None:
+        for _ in lines.values_of(part.encode() * (size // len(part)), decoder, "x", Drops()):
+            pass
+
+    patience.assert_linear_time(work, 50_000)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_repair_never_fails(data: bytes) -> None:
-    import msgspec
-
     drops = Drops()
     lines.repaired(data, msgspec.json.Decoder(dict), "x", drops)
     assert drops.total <= 1
