@@ -18,26 +18,16 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
+from new_terminals import modes_of_a_new_terminal
 from patience import limit, until
 from seedbed.cli.show import options
 
 SEEDBED = [sys.executable, "-m", "seedbed", "show"]
 LEAVES = b"\x1b[?25h\x1b[?1049l"
-
-
-def modes_of_a_new_terminal() -> list[Any]:
-    """The modes of a pseudo-terminal before a program changes them."""
-    leader, terminal = pty.openpty()
-    try:
-        return termios.tcgetattr(terminal)
-    finally:
-        os.close(leader)
-        os.close(terminal)
 
 
 MODES = modes_of_a_new_terminal()
