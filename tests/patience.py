@@ -47,6 +47,25 @@ def limit(seconds: float) -> float:
     return seconds * _MARGIN * slowness()
 
 
+def assert_linear_time(work: Callable[[int], object], size: int) -> None:
+    """Assert that four times the size takes about four times the processor time; a quadratic `work` would take 16 times.
+
+    The least of several measurements counts: other work on the machine can make one longer, and none shorter.
+    """
+    small = large = float("inf")
+    for _ in range(5):
+        small, large = min(small, _processor_s(work, size)), min(large, _processor_s(work, 4 * size))
+        if large < 8 * small + 0.2:
+            return
+    raise AssertionError(f"{size} take {small:.2f} s of processor time, and {4 * size} take {large:.2f} s")
+
+
+def _processor_s(work: Callable[[int], object], size: int) -> float:
+    begun = time.process_time()
+    work(size)
+    return time.process_time() - begun
+
+
 def until(what: Callable[[], T], seconds: float = 20.0, told: Callable[[], object] = lambda: "") -> T:
     """Wait until `what()` is true and return its value.
 

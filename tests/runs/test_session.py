@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from patience import HANG_S, until
+from patience import HANG_S, limit, until
 from seedbed import events
 from seedbed.errors import DiskFullError, StorageError
 from seedbed.locks import Lock, is_locked
@@ -297,13 +297,13 @@ def test_sigterm_ends_a_forked_helper(run: RunDir) -> None:
         assert died, "a pool of such helpers cannot be ended"
 
 
-def test_logging_an_event_takes_less_than_100_microseconds(run: RunDir) -> None:
+def test_logging_an_event_takes_some_ten_microseconds(run: RunDir) -> None:
     with Session(run.path) as session:
         begin = time.process_time()
         for number in range(5000):
             session.emit(step(number))
         each_us = (time.process_time() - begin) / 5000 * 1e6
-    assert each_us < 100, f"{each_us:.0f} us for an event"
+    assert each_us < limit(25), f"{each_us:.0f} us for an event"
 
 
 def test_the_gpu_of_a_device() -> None:
