@@ -149,7 +149,12 @@ class TestRendering:
             ("{% for _ in range(9999) %}{{ 'a' * 1000 }}{% endfor %}", "too long"),
         ],
     )
-    def test_a_template_that_fails_is_an_error_with_its_reason(self, source: str, message: str) -> None:
+    def test_a_template_that_fails_is_an_error_with_its_reason(
+        self, source: str, message: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A slow machine needs long to fill the memory.
+        monkeypatch.setattr(chat_template, "CPU_LIMIT_S", 600)
+        monkeypatch.setattr(chat_template, "WAIT_LIMIT_S", 600)
         with pytest.raises(SeedbedError, match=message) as caught:
             ChatTemplate({"default": source}, where="SmallLM").render(HELLO)
         assert "SmallLM" in caught.value.message
