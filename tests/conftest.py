@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import forked
 import orphans
@@ -28,6 +29,11 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     # nohup's children would inherit that, too. A handler is not inherited, and these tests go on after a hang-up.
     signal.signal(signal.SIGHUP, lambda number, frame: None)
 
+
+# A machine may be slow for a moment, and a rare example must fail when it is looked for, not by chance in another's change.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("tests", settings.get_profile("search"), derandomize=True, database=None)
+settings.load_profile("tests")
 
 SURROUNDINGS = Path(tempfile.gettempdir(), f"seedbed-tests-{os.getpid()}-{time.time_ns()}")
 """A folder for what the tests would otherwise share with the user: settings, caches, and the folder where they begin."""
