@@ -42,6 +42,10 @@ for _name in ("SEEDBED_TEST_DATA", "SEEDBED_TEST_CACHE"):
         os.environ[_name] = os.path.abspath(os.environ[_name])
 for _name in ("SEEDBED_RUNS", "SEEDBED_FACTS", "COLUMNS", "LINES", "NO_COLOR"):
     os.environ.pop(_name, None)
+# git has a user's settings in files, and those of a hook in which the tests run, such as GIT_DIR, in variables.
+for _name in [each for each in os.environ if each.startswith("GIT_")]:
+    os.environ.pop(_name)
+os.environ.update({"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull})
 # Before the tests are collected: some modules of tests read the facts.
 os.environ["SEEDBED_CACHE"] = str(SURROUNDINGS / "cache")
 os.environ["XDG_CONFIG_HOME"] = str(SURROUNDINGS / "settings")

@@ -124,7 +124,9 @@ class TestRendering:
         template = ChatTemplate({"default": source}, now=datetime(2024, 7, 26))  # noqa: DTZ001
         assert template.render(HELLO) == "26 Jul 2024"
         assert template.render(HELLO, date_string="1 Jan 2025") == "1 Jan 2025"
-        assert str(datetime.now().astimezone().year) in ChatTemplate({"default": source}).render(HELLO)
+        before = datetime.now().astimezone().year
+        year = int(ChatTemplate({"default": source}).render(HELLO).split()[-1])
+        assert before <= year <= datetime.now().astimezone().year
 
     def test_keys_without_a_value_are_left_out(self) -> None:
         messages = [{"role": "assistant", "content": None, "tool_calls": [1]}]
