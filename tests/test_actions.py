@@ -501,7 +501,7 @@ def test_delete_reports_files_that_cannot_be_removed(run: RunDir) -> None:
     with Session(run.path) as session:
         session.finish("completed")
     locked.chmod(0o500)
-    with pytest.raises(SeedbedError, match="Not all of"):
+    with pytest.raises(SeedbedError, match="Some files of"):
         actions.delete(run)
 
 

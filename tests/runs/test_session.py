@@ -182,10 +182,15 @@ def test_a_session_that_lost_a_race_for_the_lock_does_not_begin_when_the_winner_
 def test_a_job_and_its_helpers_survive_sighup(run: RunDir) -> None:
     before = signal.getsignal(signal.SIGHUP)
     with Session(run.path) as session:
+        begun, begins = os.pipe()
         helper = os.fork()
         if not helper:
+            os.write(begins, b"!")
             time.sleep(600)
             os._exit(0)
+        assert os.read(begun, 1)  # a signal before the fork has ended would be lost
+        os.close(begun)
+        os.close(begins)
         for process in (os.getpid(), helper):
             os.kill(process, signal.SIGHUP)
         with pytest.raises(TimeoutError):

@@ -19,7 +19,7 @@ from seedbed.errors import SeedbedError
 from split_rows import fim, prose, text_row, write
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 300), max_size=12), st.integers(1, 2000))
 def test_every_line_is_in_one_range(tmp_path: Path, lengths: list[int], size: int) -> None:
     part = write(tmp_path / "rows.jsonl", [text_row("x" * length) for length in lengths])
