@@ -95,7 +95,14 @@ def examples(folder: Path, hashes: list[str]) -> int:
 def peer(python: str, folder: Path, hashes: list[str]) -> dict[str, Any]:
     """What the peer found, and how long it took."""
     command = [python, "-c", PEER, str(folder.resolve())]
-    done = subprocess.run(command, input=json.dumps(hashes), stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, input=json.dumps(hashes), capture_output=True, text=True, check=False)
+    if "dubious ownership" in done.stderr:
+        place = folder.resolve()
+        raise SystemExit(
+            f"git refuses {place}, which belongs to another user: git config --global --add safe.directory {place}"
+        )
+    if done.returncode:
+        raise SystemExit(f"The peer failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import forked
 import orphans
@@ -29,6 +30,11 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
+# A machine may be slow for a moment, and a rare example must fail when it is looked for, not by chance in another's change.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("tests", settings.get_profile("search"), derandomize=True, database=None)
+settings.load_profile("tests")
+
 SURROUNDINGS = Path(tempfile.gettempdir(), f"seedbed-tests-{os.getpid()}-{time.time_ns()}")
 """A folder for what the tests would otherwise share with the user: settings, caches, and the folder where they begin."""
 for _name in ("SEEDBED_TEST_DATA", "SEEDBED_TEST_CACHE"):
@@ -36,6 +42,10 @@ for _name in ("SEEDBED_TEST_DATA", "SEEDBED_TEST_CACHE"):
         os.environ[_name] = os.path.abspath(os.environ[_name])
 for _name in ("SEEDBED_RUNS", "SEEDBED_FACTS", "COLUMNS", "LINES", "NO_COLOR"):
     os.environ.pop(_name, None)
+# git has a user's settings in files, and those of a hook in which the tests run, such as GIT_DIR, in variables.
+for _name in [each for each in os.environ if each.startswith("GIT_")]:
+    os.environ.pop(_name)
+os.environ.update({"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull})
 # Before the tests are collected: some modules of tests read the facts.
 os.environ["SEEDBED_CACHE"] = str(SURROUNDINGS / "cache")
 os.environ["XDG_CONFIG_HOME"] = str(SURROUNDINGS / "settings")

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import patience
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER_COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
 TOKEN = "hf_thisIsASecretToken123"
@@ -182,7 +184,7 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
             elif hold is not None:
                 self.wfile.flush()
                 self.server.held.set()
-                self.server.go_on.wait(60)
+                self.server.go_on.wait(patience.HANG_S)
                 self.wfile.write(body[hold:])
         except OSError:
             self.close_connection = True  # the client is gone

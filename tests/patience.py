@@ -14,7 +14,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-HANG_S = 300.0
+HANG_S = 900.0
 """A process that takes longer than this hangs, even on a slow machine."""
 _REFERENCE_S = 0.06
 """How long the reference work takes on a fast, idle machine."""
@@ -45,6 +45,25 @@ def slowness() -> float:
 def limit(seconds: float) -> float:
     """The limit on this machine for something that takes at most `seconds` on a fast, idle machine."""
     return seconds * _MARGIN * slowness()
+
+
+def assert_linear_time(work: Callable[[int], object], size: int) -> None:
+    """Assert that four times the size takes about four times the processor time; a quadratic `work` would take 16 times.
+
+    The least of several measurements counts: other work on the machine can make one longer, and none shorter.
+    """
+    small = large = float("inf")
+    for _ in range(5):
+        small, large = min(small, _processor_s(work, size)), min(large, _processor_s(work, 4 * size))
+        if large < 8 * small + 0.2:
+            return
+    raise AssertionError(f"{size} take {small:.2f} s of processor time, and {4 * size} take {large:.2f} s")
+
+
+def _processor_s(work: Callable[[int], object], size: int) -> float:
+    begun = time.process_time()
+    work(size)
+    return time.process_time() - begun
 
 
 def until(what: Callable[[], T], seconds: float = 20.0, told: Callable[[], object] = lambda: "") -> T:

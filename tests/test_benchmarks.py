@@ -11,6 +11,7 @@ import pytest
 from seedbed.hardware import cpu
 from seedbed.hardware.cpu import Cpu
 
+DUBIOUS = "fatal: detected dubious ownership in repository at '/x'"
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -39,3 +40,15 @@ def test_bf16_is_measured_only_where_the_cpu_is_fast_at_it(
     peer = script("throughput_peer")
     assert peer.sensible_modes() == modes
     assert set(modes) <= set(peer.MODES)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [(DUBIOUS, "git config --global --add safe.directory {folder}$"), ("no module git", "no module git$")],
+)
+def test_what_a_peer_that_fails_says_is_shown_without_a_traceback(said: str, told: str, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nprintf %s "{said}" >&2\nexit 1\n')
+    python.chmod(0o755)
+    with pytest.raises(SystemExit, match=told.format(folder=tmp_path)):
+        script("commits").peer(str(python), tmp_path, [])

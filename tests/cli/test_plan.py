@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import patience
 from seedbed.cli.main import main
 from seedbed.cli.plan_tables import print_sizes
 from seedbed.config.chosen import Chosen, Option
@@ -123,7 +124,7 @@ def test_two_thousand_layouts_are_searched_quickly(capsys: pytest.CaptureFixture
     begun = time.process_time()
     found = json.loads(printed(capsys, *CLUSTER, "--search", "--json"))
     assert found["tried"] > 2000
-    assert (time.process_time() - begun) / found["tried"] * 2000 < 4, "2,000 layouts may take 2 s on a usual machine"
+    assert (time.process_time() - begun) / found["tried"] * 2000 < patience.limit(1), "2,000 layouts take long"
 
 
 def test_a_train_config_gives_model_batch_and_tokens(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ import pytest
 import inprocess
 from evaluated import saved_model
 from prepared import KEY, repository, write_messages
+from seedbed.curation.report import wording
+from seedbed.presentation import dataset
 from trained_bases import save_tokenizer
 
 
@@ -142,6 +144,15 @@ def test_lengths_peek_and_clip_use_the_tokenizer_of_a_model(desk: Desk) -> None:
     assert not desk.json("data", "check", "data/short")["rows_in_both"]
 
 
+def test_peek_takes_the_kinds_as_files_and_as_reports_name_them(desk: Desk) -> None:
+    words = ("data", "peek", "data/full", "--model", model(desk), "--rows", "1", "--kind")
+    for kind, name in (*wording.KINDS.items(), *dataset._KINDS.items()):
+        if kind != "all":
+            assert [row["kind"] for row in desk.json(*words, name)] == [kind]
+    refused = desk.seedbed(*words, "code", expect=2).stderr
+    assert '"code" is not one of chat (conversation), text, fim (gap to fill)' in refused
+
+
 def test_the_check_of_a_dataset_that_is_not_split_passes(desk: Desk) -> None:
     assert "It is not split" in desk.seedbed("data", "check", "data/code").stdout
 
@@ -228,6 +239,9 @@ def test_what_cannot_work_is_refused_with_what_to_do(desk: Desk, words: tuple[st
     assert "hush-hush" not in done.stdout + done.stderr
     assert said in done.stderr.replace("\n", " ")
     assert "hint:" in done.stderr
+    assert (
+        inprocess.run((*words, "--json"), desk.folder, desk.environment).stdout == ""
+    )  # no status of a task that is gone
     assert not (desk.folder / "x").exists()
     assert "-x" not in desk.seedbed("runs", "--all").stdout  # nor a task that failed
 

@@ -61,6 +61,19 @@ def test_tasks_that_failed_or_were_killed_are_listed(desk: Any) -> None:
     assert "failed" in shown
 
 
+def test_the_queue_says_that_a_task_runs_beside_it(desk: Any) -> None:
+    """It said that nothing runs."""
+    task = create_task(Store(desk.runs), "merge", "full", "", desk.folder / "data" / "full")
+    with Session(task.path) as session:
+        session.emit(Run(status="running", session=1))
+        shown = desk.seedbed("queue").stderr
+        assert "No run is running or queued" in shown
+        assert "1 task is running" in shown
+        assert json.loads(desk.seedbed("queue", "--json").stdout) == []
+        session.finish("completed")
+    assert "task" not in desk.seedbed("queue").stderr
+
+
 def names(desk: Any, *words: str) -> list[str]:
     done = desk.seedbed("runs", "--json", *words)
     return [each["name"] for each in json.loads(done.stdout)]

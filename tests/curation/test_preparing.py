@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from seedbed.config.preparing import Preparation, PrepareConfig
 from seedbed.curation import folder as layout
 from seedbed.curation.drops import Drops
 from seedbed.curation.folder import RECORDS, describe
+from seedbed.curation.parts import parts_in_use
 from seedbed.curation.preparing import Preparer
 from seedbed.curation.published import without_secrets
 from seedbed.curation.record import Record
@@ -57,6 +59,23 @@ def test_a_new_author_is_replaced_in_files_that_did_not_change(tmp_path: Path) -
     authors.cache_clear()  # each preparation is a process of its own
     out = prepared(tmp_path / "runs", config, tmp_path / "data" / "two")
     assert "Vogelsang" not in (out / RECORDS).read_text()
+
+
+def test_what_a_killed_preparation_left_half_written_is_removed_unless_it_may_be_at_work(cache: Path) -> None:
+    with parts_in_use():
+        old, new = (cache / "records" / f".{name}.jsonl.x.tmp" for name in ("old", "new"))
+        for path in (old, new):
+            path.touch()
+        finished = cache / "records" / "old.jsonl"
+        finished.touch()
+        for path in (old, finished):
+            os.utime(path, (1, 1))
+        with parts_in_use():  # another preparation, while the first is at work
+            assert old.exists()
+    with parts_in_use():
+        assert not old.exists()
+        assert new.exists()
+        assert finished.exists()
 
 
 def test_a_unit_that_could_not_be_read_is_read_again(

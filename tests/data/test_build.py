@@ -404,6 +404,7 @@ from seedbed.data import build, tokenise, worker_pool
 from seedbed.data.messages import MessageRecorder
 build.SHARD_BYTES, build.BLOCK_BYTES, tokenise.SINGLE_PROCESS_BYTES = 4000, 700, 3000
 pause_s = float(sys.argv[2])
+hold = Path(sys.argv[3]) if len(sys.argv) > 3 else None
 class Corpus:
     name, drops = "corpus", Counter()
     def fingerprint(self):
@@ -412,19 +413,27 @@ class Corpus:
         rng = random.Random(split)
         for _ in range(200 if split == "train" else 30):
             time.sleep(pause_s)
+            while hold and not hold.exists():
+                time.sleep(0.01)
             yield " ".join(rng.choices(["the", "tree", "saw", "a", "fox", "it's", "12"], k=rng.randint(1, 60)))
 print("ready", flush=True)
 sys.stdin.readline()
 def emit(event):
+    if hold and event.kind == "message":
+        hold.touch()
     print(event.kind, flush=True)
 made = build.build_from(Corpus(), TokenizerConfig(vocab_size=400), workers=2, cache=Path(sys.argv[1]), emit=emit)
 print(made.folder)
 """
 
 
-def run(cache: Path, pause_s: float = 0.0) -> subprocess.Popen[str]:
-    """A building process that waits at the start for a line on its stdin."""
+def run(cache: Path, pause_s: float = 0.0, hold: Path | None = None) -> subprocess.Popen[str]:
+    """A building process that waits at the start for a line on its stdin.
+
+    With `hold` it reads no document before that file exists, which it makes where it reports a message.
+    """
     command, pipe = [sys.executable, "-c", PROGRAM, str(cache), str(pause_s)], subprocess.PIPE
+    command += [str(hold)] if hold else []
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -464,7 +473,8 @@ def test_a_killed_build_gives_the_same_bytes_when_it_is_repeated(tmp_path):
 
 
 def test_two_processes_build_a_dataset_once(tmp_path):
-    both = [run(tmp_path, pause_s=0.002) for _ in range(2)]
+    # The one that builds waits for the other one's message: it could have ended before the other one looks.
+    both = [run(tmp_path, hold=tmp_path / "other-waits") for _ in range(2)]
     for process in both:
         begin(process)
     outputs = [process.communicate(timeout=patience.HANG_S)[0] for process in both]

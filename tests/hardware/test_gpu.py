@@ -98,7 +98,7 @@ def test_a_failed_nvidia_smi_query_has_a_reason(tmp_path: Path, monkeypatch: pyt
     assert "exit status 3" in gpu.ask_smi(fake_smi(tmp_path, "exit 3")).reason
     assert "lists no GPU" in gpu.ask_smi(fake_smi(tmp_path, "echo 'No devices were found'")).reason
     monkeypatch.setattr(gpu, "_TIMEOUT_S", 0.2)
-    assert "did not answer" in gpu.ask_smi(fake_smi(tmp_path, "exec sleep 5")).reason
+    assert "did not answer" in gpu.ask_smi(fake_smi(tmp_path, "exec sleep 600")).reason
     assert gpu.ask_smi("absent").found == ()
 
 

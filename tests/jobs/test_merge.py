@@ -12,6 +12,7 @@ from prepared import merged, new_task, preparation, prepared, repository, rows, 
 from seedbed.config.preparing import DecontaminationConfig, MergeConfig, Merging, SplitConfig
 from seedbed.curation import merging
 from seedbed.curation.folder import EVAL, LEDGER, TRAIN, describe, verify
+from seedbed.curation.report.summary import read_report, summarise
 from seedbed.curation.splitting import ranges
 from seedbed.curation.splitting.ranges import ranges_of
 from seedbed.errors import SeedbedError
@@ -129,6 +130,12 @@ def test_another_build_of_the_same_inputs_in_the_same_folder_knows_the_rows_in_e
         "first",
         "fresh",
     ]
+
+
+def test_the_report_has_the_figures_of_the_rows_as_they_were_written(tmp_path: Path, inputs: list[Path]) -> None:
+    for made in (inputs[0], merged(tmp_path / "runs", tmp_path / "full", *inputs)):
+        description = describe(made)
+        assert read_report(made, description) == summarise(made, description)
 
 
 def test_the_same_inputs_give_the_same_dataset_again(tmp_path: Path, inputs: list[Path]) -> None:

@@ -209,7 +209,7 @@ def test_a_change_waits_for_the_lock_of_the_labels(store: Store) -> None:
         waiting.join(0.2)
         assert waiting.is_alive()
         run.labels.write_text('{"format": 1, "name": "beta", "tags": ["good"], "archived": false}')
-    waiting.join(10)
+    waiting.join(patience.HANG_S)
     assert read_labels(run) == Labels("beta", ("good",), True)
 
 

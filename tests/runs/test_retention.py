@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,7 +25,9 @@ from seedbed.data.build import build_dataset
 from seedbed.errors import SeedbedError
 from seedbed.events import Checkpoint, Data, Run, Step
 from seedbed.locks import Lock
+from seedbed.runs import retention
 from seedbed.runs.caches import DATASET, KERNELS, UNFINISHED, CacheEntry, cache_entries, dataset_of, remove
+from seedbed.runs.control import STOP, write_request
 from seedbed.runs.labels import set_archived
 from seedbed.runs.retention import Policy, choose, delete, leftovers, plan_pruning, prune_checkpoints, usage
 from seedbed.runs.session import Session
@@ -147,7 +151,24 @@ def test_a_policy_chooses_runs_that_are_over_and_meet_all_conditions(store: Stor
         assert chosen(store, Policy(keep=99)) == []
 
 
-def test_a_run_whose_lock_is_held_is_neither_chosen_nor_deleted(store: Store) -> None:
+def test_a_run_whose_process_is_about_to_exit_is_deleted(store: Store) -> None:
+    """The process has logged that the run has stopped, or has been asked to stop, and holds the lock for a moment."""
+    for name in ("logged", "asked"):
+        run = store.create("train", name, "", {})
+        with ExitStack() as ending, pytest.MonkeyPatch.context() as patch:
+            session = ending.enter_context(Session(run.path))
+            if name == "asked":
+                write_request(run.control, STOP, session.number)
+                ending.callback(session.finish, "stopped")
+            else:
+                session.finish("stopped")
+            patch.setattr(retention, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: ending.close()))
+            delete(run)
+        assert not run.path.exists()
+
+
+def test_a_run_whose_lock_is_held_is_neither_chosen_nor_deleted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "_ENDING_S", 0.1)
     run = ended(store, "alpha", age_days=99)
     lock = Lock(run.lock)
     assert lock.acquire()

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from patience import HANG_S, until
+from patience import HANG_S, limit, until
 from seedbed import events
 from seedbed.errors import DiskFullError, StorageError
 from seedbed.locks import Lock, is_locked
@@ -182,10 +182,15 @@ def test_a_session_that_lost_a_race_for_the_lock_does_not_begin_when_the_winner_
 def test_a_job_and_its_helpers_survive_sighup(run: RunDir) -> None:
     before = signal.getsignal(signal.SIGHUP)
     with Session(run.path) as session:
+        begun, begins = os.pipe()
         helper = os.fork()
         if not helper:
+            os.write(begins, b"!")
             time.sleep(600)
             os._exit(0)
+        assert os.read(begun, 1)  # a signal before the fork has ended would be lost
+        os.close(begun)
+        os.close(begins)
         for process in (os.getpid(), helper):
             os.kill(process, signal.SIGHUP)
         with pytest.raises(TimeoutError):
@@ -297,13 +302,13 @@ def test_sigterm_ends_a_forked_helper(run: RunDir) -> None:
         assert died, "a pool of such helpers cannot be ended"
 
 
-def test_logging_an_event_takes_less_than_100_microseconds(run: RunDir) -> None:
+def test_logging_an_event_takes_some_ten_microseconds(run: RunDir) -> None:
     with Session(run.path) as session:
         begin = time.process_time()
         for number in range(5000):
             session.emit(step(number))
         each_us = (time.process_time() - begin) / 5000 * 1e6
-    assert each_us < 100, f"{each_us:.0f} us for an event"
+    assert each_us < limit(25), f"{each_us:.0f} us for an event"
 
 
 def test_the_gpu_of_a_device() -> None:

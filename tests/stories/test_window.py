@@ -54,6 +54,12 @@ class Terminal:
                 except OSError:  # the program has closed the terminal
                     return
 
+    def read_the_rest(self) -> None:
+        """Read what a program that has ended wrote after the last look at its output."""
+        with contextlib.suppress(OSError):
+            while self.fd >= 0 and select.select([self.fd], [], [], 0)[0] and (block := os.read(self.fd, 1 << 16)):
+                self.written += block
+
     def wait_for(self, what: str | Callable[[], object], timeout_s: float = 30.0) -> None:
         """Wait until these words were written since the last `discard_output`, or until `what()` is true."""
 
@@ -77,6 +83,7 @@ class Terminal:
             done, status = os.waitpid(self.pid, os.WNOHANG)
             if done:
                 self.code = os.waitstatus_to_exitcode(status)
+                self.read_the_rest()
             return bool(done)
 
         patience.until(ended, 20, lambda: f"The last output: {self.written[-2000:]!r}")
@@ -97,6 +104,7 @@ class Terminal:
             done, status = os.waitpid(self.pid, os.WNOHANG)
             if done:
                 self.code = os.waitstatus_to_exitcode(status)
+                self.read_the_rest()
             return bool(done)
 
         if self.code is None:

@@ -154,7 +154,7 @@ def test_the_split_equals_the_published_pattern(trained, split):
         assert pieces == regex.findall(published, text), repr(text)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(max_size=60))
 def test_byte_level_bpe_restores_any_text(trained, text):
     tokenizer = trained["bpe", "gpt-2"]
@@ -169,7 +169,7 @@ def test_lone_surrogates_become_replacement_characters(trained, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_incremental_decoding_equals_decoding_at_once(trained, kind, data):
     tokenizer = trained[kind, "qwen2"]

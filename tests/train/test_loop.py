@@ -290,6 +290,25 @@ def test_a_stop_during_the_final_full_validation_leaves_only_that_to_the_resume(
     assert [(each.step, each.full, each.best) for each in evals(emitted)] == [(2, False, True), (2, True, False)]
 
 
+@pytest.mark.parametrize(("elapsed_s", "said"), [(0.6, ["10m 00s"]), (0.0, [])])
+def test_a_last_validation_that_takes_longer_than_the_training_is_announced(elapsed_s: float, said: list[str]) -> None:
+    emitted: list[Event] = []
+    hook = EvaluateHook(
+        lambda limit: ValidationResult(20.0, 1000, 2000.0, elapsed_s),
+        emitted.append,
+        every=2,
+        tokens=7,
+        all_tokens=1_000_000,
+        skip_hint="stop it",
+    )
+    train([hook], 2, emitted)
+    messages = [event for event in emitted if isinstance(event, Message)]
+    assert [word in message.text for word, message in zip(said, messages, strict=True)] == [True] * len(said)
+    assert [message.hint for message in messages] == ["stop it"] * len(said)
+    order = [type(event).__name__ for event in emitted if isinstance(event, Eval | Message)]
+    assert order == ["Eval", *["Message"] * len(said), "Eval"]
+
+
 def test_a_resume_at_a_validated_step_does_not_validate_it_again() -> None:
     emitted: list[Event] = []
     hook, _ = validation_hook({2: 3.0, 4: 2.0, 6: 1.0}, emitted)

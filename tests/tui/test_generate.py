@@ -258,7 +258,7 @@ async def test_the_window_responds_while_a_model_generates_and_esc_cancels_at_on
     times = []
     async with open_window(store, (130, 40)) as user:
         panel = user.window.panel(GeneratePanel)
-        for _ in range(3):
+        for _ in range(6):
             await generate_endlessly(user)
             await user.until(lambda: len(str(user.screen.query_one("#output").content)) > 200, "a text")
             assert panel.busy
@@ -282,7 +282,7 @@ async def test_the_window_responds_while_a_model_generates_and_esc_cancels_at_on
             if times[-1] < limit(0.05):
                 break
             await user.keys("ctrl+l")
-        # A busy machine may delay one or two of them.
+        # A busy machine may delay some of them.
         assert min(times) < limit(0.05), times
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pyte
 import pytest
+from tests.new_terminals import modes_of_a_new_terminal
 from tests.orphans import is_alive
 from tests.patience import limit, until
 
@@ -25,16 +26,6 @@ from seedbed.tui.terminal import ascii_form
 
 ON = {"the alternate screen": "?1049", "the mouse": "?1003", "paste marks": "?2004", "focus events": "?1004"}
 """The modes that the window switches on and must switch off again."""
-
-
-def modes_of_a_new_terminal() -> list[Any]:
-    """The modes of a pseudo-terminal before a program changes them."""
-    leader, terminal = pty.openpty()
-    try:
-        return termios.tcgetattr(terminal)
-    finally:
-        os.close(leader)
-        os.close(terminal)
 
 
 MODES = modes_of_a_new_terminal()

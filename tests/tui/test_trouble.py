@@ -281,7 +281,7 @@ async def test_a_read_only_store_is_shown_and_changes_are_refused_with_the_reaso
         async with open_window(store, (100, 30)) as user:
             await user.see("fir", "⣿ train")
             await user.keys("A")
-            await user.see_notification("ermission denied")
+            await user.see_notification("permission is denied")
             user.window.clear_notifications()
             await user.keys("D", "y")
             await user.until(lambda: user.notifications, "the reason")

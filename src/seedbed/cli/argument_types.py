@@ -7,6 +7,13 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+_ROW_KINDS = {
+    **dict.fromkeys(("chat", "conversation", "conversations"), "chat"),
+    **dict.fromkeys(("fim", "gap", "gaps", "gap to fill", "gaps to fill"), "fim"),
+    "text": "text",
+}
+"""Name of a kind of rows, in files or in reports -> its name in files."""
+
 
 def whole(low: int) -> Callable[[str], int]:
     """Make an argument type (a function from word to value) for whole numbers of at least `low`."""
@@ -46,3 +53,11 @@ def file_path(word: str) -> Path:
     if not word.strip():
         raise argparse.ArgumentTypeError("the file name is empty")
     return Path(word)
+
+
+def row_kind(word: str) -> str:
+    """An argument type: a kind of rows, by its name in files or by that in reports."""
+    found = _ROW_KINDS.get(word.casefold())
+    if found is None:
+        raise argparse.ArgumentTypeError(f'"{word}" is not one of chat (conversation), text, fim (gap to fill).')
+    return found

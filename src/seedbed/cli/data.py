@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedbed.cli.argument_types import file_path, whole
+from seedbed.cli.argument_types import file_path, row_kind, whole
 from seedbed.cli.model_choice import MODEL_FORMS, complete_model
 from seedbed.cli.parser import json_option
 from seedbed.cli.prepare import shared_options, start_and_follow
@@ -93,7 +93,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     _loss_option(peeks)
     peeks.add_argument("--rows", metavar="N", type=whole(1), default=3, help="how many rows (default: 3)")
     peeks.add_argument("--skip", metavar="N", type=whole(0), default=0, help="pass over the first N rows")
-    peeks.add_argument("--kind", choices=("chat", "text", "fim"), default="", help="only rows of this kind")
+    peeks.add_argument(
+        "--kind",
+        type=row_kind,
+        choices=("chat", "text", "fim"),
+        default="",
+        help="only rows of this kind; conversation and gap, as the report calls them, are accepted, too",
+    )
     peeks.add_argument(
         "--contains",
         metavar="TEXT",

@@ -33,6 +33,7 @@ from seedbed.runs.tasks import output_of
 from seedbed.runs.view import View
 
 Report = Callable[[RunDir], None]
+Discard = Callable[[RunDir], None]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_PIPE = 141
 EXIT_HUNG_UP = 129
@@ -89,14 +90,24 @@ class Signals:
 class Follower:
     """Shows the events of one job until the job ends.
 
-    `report` prints the result of a completed job on stdout, in place of the status (`as_json`) or the summary.
+    `report` prints the result of a completed job on stdout, in place of the status (`as_json`) or the summary. `discard`
+    removes a task that was refused (exit status 2): then there is no status to print, as of a command that starts nothing.
     """
 
-    def __init__(self, launch: Launch, signals: Signals, *, as_json: bool, report: Report | None = None) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        signals: Signals,
+        *,
+        as_json: bool,
+        report: Report | None = None,
+        discard: Discard | None = None,
+    ) -> None:
         self.launch = launch
         self.signals = signals
         self.as_json = as_json
         self.report = report
+        self.discard = discard
         self.view, self.series = View(), Series(launch.run)
         for record in Reader(launch.run.events).new(launch.offset):
             self.view.add(record)
@@ -200,6 +211,10 @@ class Follower:
         if self.report is not None and view.status == "completed":
             self.report(run)
             return 0
+        if view.status == "failed" and code == EXIT_USAGE and self.discard is not None:
+            self.discard(run)
+            print_error(SeedbedError(view.reason or "The job failed.", view.hint or ""))
+            return EXIT_USAGE
         if self.as_json:
             say_json(status(run))
         not_resumed = view.code == NOT_RESUMED
@@ -225,8 +240,10 @@ class Follower:
         return 0 if view.status == "completed" else EXIT_INTERRUPTED
 
 
-def follow(start: Callable[[], Launch], *, as_json: bool, report: Report | None = None) -> int:
-    """Start a job and follow it to its end; returns the exit status. `report`: see Follower.
+def follow(
+    start: Callable[[], Launch], *, as_json: bool, report: Report | None = None, discard: Discard | None = None
+) -> int:
+    """Start a job and follow it to its end; returns the exit status. `report` and `discard`: see Follower.
 
     Signal handlers are installed before the start, so that no signal is missed. If the output is a pipe and its reader
     closes it, the run continues.
@@ -234,7 +251,7 @@ def follow(start: Callable[[], Launch], *, as_json: bool, report: Report | None 
     with Signals() as signals:
         launch = start()
         try:
-            return Follower(launch, signals, as_json=as_json, report=report).run()
+            return Follower(launch, signals, as_json=as_json, report=report, discard=discard).run()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             if launch.process.poll() is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,24 +210,17 @@ def start_and_follow(arguments: argparse.Namespace, kind: str, wanted: Resolved[
     from seedbed.actions.preparing import discard, start_dataset_task
     from seedbed.cli.evaluate import in_background
     from seedbed.cli.follow import follow
-    from seedbed.errors import EXIT_USAGE
     from seedbed.runs.store import chosen_store
 
     store = chosen_store(arguments.runs)
-    started: list[Launch] = []
 
     def start() -> Launch:
-        launch = start_dataset_task(store, kind, wanted, arguments.out, arguments.name, sys.argv, force=arguments.force)
-        started.append(launch)
-        return launch
+        return start_dataset_task(store, kind, wanted, arguments.out, arguments.name, sys.argv, force=arguments.force)
 
     if arguments.background:
         return in_background(start(), as_json=arguments.json)
-    code = follow(start, as_json=arguments.json, report=print_description if arguments.json else None)
-    if code == EXIT_USAGE:  # nothing can be made of the input, so there is no task to go on with
-        for launch in started:
-            discard(store, launch.run)
-    return code
+    report = print_description if arguments.json else None
+    return follow(start, as_json=arguments.json, report=report, discard=partial(discard, store))
 
 
 def print_description(task: RunDir) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 List the running runs, then the queued ones in the order in which they will start, with the run that each waits for.
 `seedbed train --queue` waits until the device is free, --after RUN until that run has ended. `seedbed stop RUN` removes
-a run from the queue.
+a run from the queue. Tasks, such as `seedbed prepare`, run beside the queue.
 """
 EXAMPLES = """\
   seedbed train --preset tiny --queue
@@ -32,18 +32,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the queue: the runs that train and those that wait."""
     from seedbed.cli.console import note, say, say_json
     from seedbed.cli.store_option import store
-    from seedbed.runs.queue import queue_items
-    from seedbed.text import quoted
+    from seedbed.runs.queue import live_tasks, queue_items
+    from seedbed.text import plural, quoted
 
     runs_store = store(arguments.runs)
     found = [describe(each) for each in queue_items(runs_store)]
     if arguments.json:
         say_json(found)
-    elif not found:
+        return 0
+    if not found:
         note(f"No run is running or queued in {quoted(runs_store.root)}.")
-    else:
-        for each in listing(found):
-            say(each)
+    for line in listing(found) if found else ():
+        say(line)
+    if tasks := live_tasks(runs_store):
+        are = "is" if len(tasks) == 1 else "are"
+        note(f"{plural(len(tasks), 'task')} {are} running, for which no run waits; `seedbed runs` lists tasks, too.")
     return 0
 
 

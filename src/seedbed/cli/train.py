@@ -84,7 +84,8 @@ SYNONYMS = {
 }
 """Option of another program -> the equivalent in Seedbed."""
 
-_PATIENCE_S = 3.0
+_PATIENCE_S = 10.0
+"""Seconds in which a queued job says what it waits for; usually it does at once."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from seedbed.curation.parts import Part, Ticker
 from seedbed.curation.preparing import Preparer
 from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record
+from seedbed.curation.report.tally import Tally
 from seedbed.curation.report.writing import write_report
 from seedbed.curation.repositories.git import HARVEST_HINT, NESTED
 from seedbed.curation.result import most_frequent
@@ -59,7 +61,9 @@ def assemble(
     files.make_dir(output.parent)
     prepared = layout.new_folder(folder)
     try:
-        facts = {layout.RECORDS: layout.write_rows(prepared / layout.RECORDS, records)}
+        tally = Tally()
+        count = partial(tally.add, split="records")
+        facts = {layout.RECORDS: layout.write_rows(prepared / layout.RECORDS, records, count)}
         layout.write_rejects(prepared, drops)
         description = Description(
             name=output.name,
@@ -75,7 +79,7 @@ def assemble(
             ),
             drops=drops.as_json(),
         )
-        write_report(prepared, description, lambda _: check())
+        write_report(prepared, description, tally.contents())
         layout.write_description(prepared, description)
         layout.publish(prepared, output, description, meta)
     except BaseException:
@@ -88,7 +92,7 @@ def unique_rows(parts: Sequence[Part], drops: Drops, check: Callable[[], None]) 
     """The numbers of the records, counted over all parts, whose content occurs for the first time."""
     known: set[bytes] = set()
     kept: set[int] = set()
-    for number, record in enumerate(each for part in parts for each in part.records()):
+    for number, record in enumerate(each for part in parts for each in part.identities()):
         check()
         key = bytes.fromhex(record.id)
         if key in known:

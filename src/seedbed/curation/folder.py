@@ -242,11 +242,14 @@ def row_writer(path: Path) -> Iterator[RowWriter]:
         writer.finish()
 
 
-def write_rows(path: Path, records: Callable[[], Iterable[Record]]) -> FileFacts:
-    """Write a file of rows (see RowWriter), and return its size and hash. `records` is called once."""
+def write_rows(
+    path: Path, records: Callable[[], Iterable[Record]], count: Callable[[Record], None] = lambda _: None
+) -> FileFacts:
+    """Write a file of rows (see RowWriter), and return its size and hash. `records` is called once, and `count` for each."""
     with row_writer(path) as writer:
         for record in records():
             writer.add(record)
+            count(record)
     return writer.facts
 
 

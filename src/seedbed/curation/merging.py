@@ -22,6 +22,7 @@ from seedbed.curation.folder import Description
 from seedbed.curation.parts import Ticker
 from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record, encode
+from seedbed.curation.report.tally import Tally
 from seedbed.curation.report.writing import write_report
 from seedbed.curation.result import most_frequent
 from seedbed.curation.steps import Step, through
@@ -331,9 +332,11 @@ def _prepare(
     parts = [merger.unique]
     advance = merger.progress("splitting", 3 * merger.unique.stat().st_size)
     found = split(parts, options, drops, advance, folder)
+    tally, advance = Tally(), merger.progress("writing", merger.unique.stat().st_size)
     with layout.row_writer(prepared / layout.TRAIN) as train, layout.row_writer(prepared / layout.EVAL) as held_out:
-        for split_name, record in rows_of(parts, found, lambda _: None):
+        for split_name, record in rows_of(parts, found, advance):
             (held_out if split_name == "eval" else train).add(record)
+            tally.add(record, split_name)
     facts = {layout.TRAIN: train.facts, layout.EVAL: held_out.facts}
     layout.write_rejects(prepared, drops)
     leakage = msgspec.to_builtins(found.leakage) | {"rate": found.leakage.rate}
@@ -349,5 +352,5 @@ def _prepare(
         drops=drops.as_json(),
         facts=results[0].facts | results[1].facts | {"leakage": leakage},
     )
-    write_report(prepared, description, merger.progress("report", sum(each.size_bytes for each in facts.values())))
+    write_report(prepared, description, tally.contents())
     return description, b"".join(encode_line(line) for line in found.ledger)

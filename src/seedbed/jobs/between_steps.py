@@ -62,6 +62,8 @@ def make_hooks(
             loss_to_beat=loss_to_beat,
             continue_hint=how_to_resume,
             whole_at_end=length.validates_all,
+            all_tokens=parts.validation.tokens(0),
+            skip_hint=f"`seedbed stop {session.run.id}` saves the model without it.",
         ),
         monitor,
         hooks.SampleHook(

@@ -20,6 +20,8 @@ from seedbed.curation.published import command_of, without_secrets
 from seedbed.curation.record import Record, content_id, encode
 from seedbed.curation.rendering.clipping import clip
 from seedbed.curation.rendering.renderer import Renderer
+from seedbed.curation.report.summary import SPLIT_OF
+from seedbed.curation.report.tally import Tally
 from seedbed.curation.report.wording import leakage_messages
 from seedbed.curation.report.writing import write_report
 from seedbed.curation.result import sentences
@@ -61,7 +63,8 @@ def _clip(config: Clipping, output: Path, lifecycle: Lifecycle, task_dir: Path) 
     files.make_dir(output.parent)
     prepared = layout.new_folder(task_dir)
     try:
-        facts = _write(config, before, source, prepared, report, drops, lost)
+        tally = Tally()
+        facts = _write(config, before, source, prepared, report, drops, lost, tally)
         layout.write_rejects(prepared, drops)
         _write_ledger(source, prepared, before)
         description = Description(
@@ -78,7 +81,7 @@ def _clip(config: Clipping, output: Path, lifecycle: Lifecycle, task_dir: Path) 
             drops=drops.as_json(),
             facts={**before.facts, **_leakage(before, prepared, facts, report), "clip": dict(lost)},
         )
-        write_report(prepared, description, lambda _: report("report", 0, 1))
+        write_report(prepared, description, tally.contents())
         layout.write_description(prepared, description)
         layout.publish(prepared, output, description, lifecycle.run.meta())
     except BaseException:
@@ -95,6 +98,7 @@ def _write(
     report: Reporter,
     drops: Drops,
     lost: Counter[str],
+    tally: Tally,
 ) -> dict[str, FileFacts]:
     """Write the files of rows, clipped. Raises SeedbedError if no row is left."""
     done, total = 0, sum(each.size_bytes for each in before.files.values())
@@ -108,6 +112,7 @@ def _write(
                     report("clipping", done, total)
                     for each in _clipped(record, config.clip.most_tokens, renderer, drops, lost):
                         handle.write(encode(each) + b"\n")
+                        tally.add(each, SPLIT_OF[name])
             facts[name] = layout.write_rows(prepared / name, partial(layout.read_rows, prepared, part.name))
             part.unlink()
     if not any(each.rows for each in facts.values()):

@@ -99,6 +99,11 @@ def queue_items(store: Store) -> list[QueueItem]:
     return running + ordered
 
 
+def live_tasks(store: Store) -> list[RunDir]:
+    """The tasks of a store that a process works on. They are not in the queue, and no run waits for them."""
+    return [task for task in store.tasks() if is_locked(task.lock) and current_status(task).status in LIVE]
+
+
 def refuse_circle(run: RunDir, after: RunDir) -> None:
     """Raise UsageError if `run` can never start after `after`: it is the same run, or waits for `run`, also through others."""
     each, seen = after, set()

@@ -28,13 +28,17 @@ from seedbed.errors import SeedbedError
 from seedbed.files import remove_tree
 from seedbed.locks import Lock, is_locked
 from seedbed.runs.checkpoints import best_checkpoint, damaged, is_current, latest_checkpoint, superseded_checkpoints
+from seedbed.runs.control import STOP, unfinished_request
 from seedbed.runs.status import CurrentStatus, current_status, last_event_time
-from seedbed.runs.statuses import OVER, REMOVABLE
+from seedbed.runs.statuses import LIVE, OVER, REMOVABLE
 from seedbed.runs.store import RunDir, Store
 from seedbed.runs.tasks import FOLDER as TASK_FOLDER
 from seedbed.text import quoted
 
 _LOGS = ("events.jsonl", "job.log", ".series")
+_ENDING_S = 10.0
+"""How long a process that ends may take: it waits for its threads, and for a GPU driver up to 5 s."""
+_POLL_S = 0.05
 _INTERRUPTED = re.compile(r"\.new-run\.[^.]+|\.\d{8}-\d{6}-\d{3}-.+\.gone")
 
 
@@ -167,18 +171,28 @@ def _last_use(run: RunDir, current: CurrentStatus) -> float:
 
 
 def refuse_living(run: RunDir) -> CurrentStatus:
-    """Raise SeedbedError for a run that must not be deleted: one that is running or queued, or a link."""
+    """Raise SeedbedError for a run that must not be deleted: one that is running or queued, or a link.
+
+    A run that was asked to stop is given a moment to end.
+    """
     if run.path.is_symlink():
         raise SeedbedError(
             f"{quoted(run.path)} is a link to {quoted(run.path.resolve())}, so it is not deleted.",
             "Give the path of that folder, and remove the link afterwards.",
         )
-    current = current_status(run)
+    current, end_s = current_status(run), time.monotonic() + _ENDING_S
+    while _is_stopping(run, current) and time.monotonic() < end_s:
+        time.sleep(_POLL_S)
+        current = current_status(run)
     if current.status not in REMOVABLE:
         raise SeedbedError(
             f"{run.id} is {current.status}, so it is not deleted.", f"Stop it first: seedbed stop {run.id} --wait"
         )
     return current
+
+
+def _is_stopping(run: RunDir, current: CurrentStatus) -> bool:
+    return current.status in LIVE and unfinished_request(run.control, current.view.session) == STOP
 
 
 def delete(run: RunDir) -> int:
@@ -201,9 +215,15 @@ def delete(run: RunDir) -> int:
 
 @contextmanager
 def _locked(run: RunDir) -> Iterator[None]:
-    """Context manager: hold the lock of a run. Raises SeedbedError if another process holds it."""
-    lock = Lock(run.lock)
-    if not lock.acquire():
+    """Context manager: hold the lock of a run. Raises SeedbedError if another process holds it.
+
+    A process that has logged how the run ended is given a moment to exit.
+    """
+    lock, end_s = Lock(run.lock), time.monotonic() + _ENDING_S
+    while not (acquired := lock.acquire()) and time.monotonic() < end_s:
+        refuse_living(run)
+        time.sleep(_POLL_S)
+    if not acquired:
         raise SeedbedError(
             f'A process has just started to use "{run.id}", so nothing of it is deleted.',
             f"Stop it first: seedbed stop {run.id} --wait",

@@ -10,10 +10,14 @@ from typing import Protocol, SupportsFloat
 
 from seedbed.errors import SeedbedError
 from seedbed.events import ASKED, CLEARLY_WORSE, Emit, Eval, Message, Phase, Sample
+from seedbed.text import count, duration
 from seedbed.train.learner import Batch
 from seedbed.train.loop import Progress
 
 EARLY_STOP = "early-stop"
+
+_LONG_S = 30.0
+"""The last validation is announced if it takes longer than this, and longer than all before it."""
 
 
 class Interrupted(Exception):  # noqa: N818  # not an error: a request
@@ -98,8 +102,9 @@ class EvaluateHook:
     Each validation evaluates the same `tokens` tokens (0: all), so that losses are comparable. After the last step, all
     tokens are evaluated as well; that final loss is not compared with others. `loss_to_beat` is the lowest loss of a
     superseded checkpoint, which a new best one must be below. `whole_at_end`: whether there is time to evaluate all
-    tokens after the last step. `continue_hint` says how to train an early-stopped run
-    further. An interrupted validation has no result and stops the run; a resume repeats it.
+    tokens after the last step; if that takes long (`all_tokens`: how many there are), it is announced, and `skip_hint` says
+    how to do without it. `continue_hint` says how to train an early-stopped run further. An interrupted validation has no
+    result and stops the run; a resume repeats it.
     """
 
     def __init__(
@@ -113,9 +118,14 @@ class EvaluateHook:
         loss_to_beat: float | None = None,
         continue_hint: str = "",
         whole_at_end: Callable[[], bool] = lambda: True,
+        all_tokens: int = 0,
+        skip_hint: str = "",
     ) -> None:
         self._score = score
         self._whole_at_end = whole_at_end
+        self._all_tokens = all_tokens
+        self._skip_hint = skip_hint
+        self._begun_s = time.monotonic()
         self._emit = emit
         self._every = every
         self._tokens = tokens
@@ -129,9 +139,9 @@ class EvaluateHook:
         final = progress.step >= progress.total
         try:
             with phase(self._emit, "evaluate", progress.step):
-                if progress.last_compared_step != progress.step:
-                    self._compare(progress)
+                score = self._compare(progress) if progress.last_compared_step != progress.step else None
                 if final and self._tokens and self._whole_at_end():
+                    self._announce(score, progress.step)
                     emit_result(self._emit, self._score(0), progress.step, full=True, best=False)
         except Interrupted:
             progress.stop = ASKED
@@ -140,7 +150,25 @@ class EvaluateHook:
         if self._early_stop and progress.evals_since_best >= self._early_stop and not final:
             self._stop_early(progress)
 
-    def _compare(self, progress: Progress) -> None:
+    def _announce(self, score: ValidationResult | None, step: int) -> None:
+        """Say how long the validation on all tokens will take if that is longer than everything before it."""
+        if score is None or score.elapsed_s is None:
+            return
+        expected_s = self._all_tokens * score.elapsed_s / max(score.tokens, 1)
+        if expected_s < max(_LONG_S, time.monotonic() - self._begun_s):
+            return
+        what = f"The last validation covers all {count(self._all_tokens)} tokens"
+        self._emit(
+            Message(
+                level="info",
+                code="last-validation",
+                text=f"{what}, which takes about {duration(expected_s)}: longer than the training.",
+                hint=self._skip_hint,
+                step=step,
+            )
+        )
+
+    def _compare(self, progress: Progress) -> ValidationResult:
         score = self._score(self._tokens)
         progress.val_loss = score.loss
         improved = progress.best_loss is None or score.loss < progress.best_loss
@@ -153,11 +181,12 @@ class EvaluateHook:
         progress.last_compared_step = progress.step
         best = improved and score.loss < self._loss_to_beat
         emit_result(self._emit, score, progress.step, full=not self._tokens, best=best)
+        return score
 
     def _stop_early(self, progress: Progress) -> None:
         progress.stop = EARLY_STOP
-        count = progress.evals_since_best
-        many = f"{count} validations" if count > 1 else "1 validation"
+        number = progress.evals_since_best
+        many = f"{number} validations" if number > 1 else "1 validation"
         self._emit(
             Message(
                 level="info",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+import patience
 from seedbed.curation.commits.messages import ChangeKind, read_message
 
 
@@ -94,8 +97,6 @@ Co-authored-by: Bob <bob@example.com>
 
 
 def test_a_long_odd_message_is_read_quickly() -> None:
-    import time
-
     began = time.process_time()
     for odd in (
         "a-" * 20_000,
@@ -108,4 +109,4 @@ def test_a_long_odd_message_is_read_quickly() -> None:
         read_message(odd)
         read_message(odd[:200])
         read_message(f"Add the reader\n\n{odd}")
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < patience.limit(0.25)

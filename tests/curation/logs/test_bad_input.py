@@ -14,10 +14,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import patience
 from curation.logs.reading import FIXTURES, Session, notes, read, reasons
 from seedbed.curation.drops import Drops
 from seedbed.curation.logs import elements, lines
@@ -48,6 +50,49 @@ def test_a_half_written_line_is_counted_and_the_line_that_follows_it_is_read(tmp
     assert reasons(drops) == {"half-written line": 1, "damaged line": 1}
     assert drops.samples[0].where == "p/good.jsonl:3"
     assert notes(drops)["record whose parent is missing, placed by its line"] == 1
+
+
+def test_records_without_a_line_break_between_them_are_all_read(tmp_path: Path) -> None:
+    """Of two whole records on a line the first was lost, and of a whole one before a half-written one, both."""
+    log = Session("good")
+    for number in range(4):
+        log.user(f"question {number} }}{{")
+        log.assistant([{"type": "text", "text": f"answer {number}"}])
+    whole = log.lines
+    half = json.dumps({"type": "user", "uuid": "lost", "message": {"role": "user", "content": "x}{"}})
+    log.lines = [
+        whole[0] + whole[1] + "\0\0" + whole[2],
+        whole[3] + half[:40],
+        half[:-4] + whole[4] + whole[5],
+        whole[6] + half[:-2] + whole[7] + "{",
+    ]
+    log.write(tmp_path / "p")
+    (record,), drops = read(tmp_path)
+    expected = [text for number in range(4) for text in (f"question {number} }}{{", f"answer {number}")]
+    assert [message.content for message in record.messages or ()] == expected
+    assert reasons(drops) == {"half-written line": 4}
+    assert sorted(each.where for each in drops.samples) == [
+        "p/good.jsonl:2",
+        *["p/good.jsonl:3"],
+        *["p/good.jsonl:4"] * 2,
+    ]
+    assert notes(drops)["line with several records"] == 3
+
+
+@pytest.mark.parametrize("source", ["claude-code", "codex", "openai"])
+def test_every_reader_of_lines_reads_records_without_line_breaks(source: str, tmp_path: Path) -> None:
+    whole, joined = tmp_path / "whole", tmp_path / "joined"
+    for folder in (whole, joined):
+        shutil.copytree(FIXTURES / source, folder)
+    for path in joined.rglob("*.jsonl"):
+        rows = path.read_text("utf-8").splitlines()
+        path.write_text("".join(row + "\n" * (i % 3 == 0) for i, row in enumerate(rows)), "utf-8")
+    expected, before = read(whole)
+    records, drops = read(joined)
+    assert expected
+    assert [encode(each) for each in records] == [encode(each) for each in expected]
+    assert reasons(drops) == reasons(before)
+    assert notes(drops)["line with several records"] > 0
 
 
 @given(
@@ -363,14 +408,25 @@ def test_an_array_that_is_cut_off_gives_its_whole_objects(tmp_path: Path) -> Non
     assert reasons(drops) == {"half-written element": 1}
 
 
+@pytest.mark.parametrize("part", ['}{"a', '{"type":"us{"type":"x"}', '{"type":"user","content":[', '"}{\\"'])
+def test_a_line_of_many_damaged_records_takes_time_in_proportion(part: str) -> None:
+    decoder = msgspec.json.Decoder(dict[str, Any])
+
+    def work(size: int) -> None:
+        for _ in lines.values_of(part.encode() * (size // len(part)), decoder, "x", Drops()):
+            pass
+
+    patience.assert_linear_time(work, 50_000)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_repair_never_fails(data: bytes) -> None:
-    import msgspec
-
     drops = Drops()
     lines.repaired(data, msgspec.json.Decoder(dict), "x", drops)
     assert drops.total <= 1
+    list(lines.values_of(data, msgspec.json.Decoder(dict), "x", drops))
+    assert drops.total <= 2 + data.count(b"{")
 
 
 JUNK = [b"\0", b"\xff", b'"', b"{", b"}", b"[", b"]", b"null", b"\n", b"\\", b"\\ud800", b"1e999", b"-1", b'"x":']

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import patience
 from planted_secrets import filled
 from seedbed.curation.redaction.escapes import views
 from seedbed.curation.redaction.redactor import Redactor
@@ -47,7 +48,7 @@ def test_escaped_quotes_without_a_closing_one_take_linear_time(redactor: Redacto
     text = json.dumps(json.dumps({f"key{number}": "value" for number in range(size // 22)}))[2:-2]
     began = time.process_time()
     assert redactor.redact_text(text) == text
-    assert time.process_time() - began < size / 20_000  # a quadratic search took 20 s for 56 KB
+    assert time.process_time() - began < patience.limit(size / 80_000)  # a quadratic search took 20 s for 56 KB
 
 
 PARTS = [

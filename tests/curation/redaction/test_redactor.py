@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import patience
 from planted_secrets import filled
 from seedbed.curation.redaction.redactor import Numbering, RedactionOptions, Redactor
 
@@ -228,7 +229,7 @@ def test_many_names_beside_many_addresses_take_time_in_proportion() -> None:
     redactor = Redactor(bytes(range(32)))
     began = time.process_time()
     text = redactor.redact_text("".join(lines), names)
-    assert time.process_time() - began < 4  # 0.3 s here; 7 s before
+    assert time.process_time() - began < patience.limit(1)  # 0.3 s here; 7 s before
     assert "Vogel" not in text
     assert text.count("<EMAIL_") == text.count("<NAME_") == 6000
 

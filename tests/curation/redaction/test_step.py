@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+import patience
 from planted_secrets import filled
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import (
@@ -208,7 +209,9 @@ def test_many_secrets_in_a_large_record_take_little_time() -> None:
     )
     began = time.process_time()
     made = redacted(record)
-    assert time.process_time() - began < 20  # about 0.5 s; minutes if each secret were searched in each text
+    assert time.process_time() - began < patience.limit(
+        5
+    )  # about 0.5 s; minutes if each secret were searched in each text
     assert made is not None
     line = encode(made).decode()
     assert not any(word in line for word in passwords)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,7 @@ from seedbed.curation.rendering.template_process import TemplateProcess
 TRAPS = (
     "{% if messages[0].content == 'loop' %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     # Asked for at once, so that the limit of memory is met before that of time on every machine.
-    "{% elif messages[0].content == 'grow' %}{{ 'a' * 3000000000 }}"
+    "{% elif messages[0].content == 'grow' %}{{ messages[0].content * 999999999 }}"
     "{% elif messages[0].content == 'long' %}{% for a in range(99999) %}{{ '%99s' % 'a' }}{% endfor %}"
     "{% elif messages[0].content == 'reach' %}{{ messages.__class__ }}{{ ''.__class__.__mro__ }}{% endif %}"
 )
@@ -62,3 +63,16 @@ def test_a_process_that_was_ended_from_outside_is_replaced(process: TemplateProc
     process._process.kill()
     process._process.wait()
     assert process.ask(asking("b", "c"))[1].text == "<|im_start|>user\nc<|im_end|>\n"
+
+
+ENDS_SLOWLY = "import os, time; os.read(0, 1); os.close(1); time.sleep(1.5); os._exit(1)"
+HANGS = "import time; time.sleep(600)"
+
+
+@pytest.mark.parametrize(("program", "problem", "wait_s"), [(ENDS_SLOWLY, "memory", 120.0), (HANGS, "time", 0.2)])
+def test_the_reason_for_the_end_of_a_process_does_not_depend_on_how_long_its_end_takes(
+    monkeypatch: pytest.MonkeyPatch, process: TemplateProcess, program: str, problem: str, wait_s: float
+) -> None:
+    monkeypatch.setattr(template_process, "_COMMAND", (sys.executable, "-c", program))
+    monkeypatch.setattr(template_process, "WAIT_LIMIT_S", wait_s)
+    assert process.ask(asking("a"))[0].problem == problem

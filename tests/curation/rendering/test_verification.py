@@ -224,6 +224,11 @@ def test_facts_are_kept_for_the_same_template_and_tokenizer(tmp_path: Path, monk
         samples(record, TAGGED, cache=tmp_path)
 
 
+def test_a_cache_that_cannot_be_written_prevents_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert samples(chat(("user", "a"), ("assistant", "b")), PLAIN, cache=tmp_path / "file" / "templates")
+
+
 def test_facts_that_cannot_be_read_are_found_anew(tmp_path: Path) -> None:
     record = chat(("user", "a"), ("assistant", "b"))
     samples(record, PLAIN, cache=tmp_path)

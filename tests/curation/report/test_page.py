@@ -14,7 +14,7 @@ from seedbed.curation.folder import REPORT_HTML, REPORT_JSON
 from seedbed.curation.record import Licence, Message, Provenance, Record, Redaction
 from seedbed.curation.report.drawing import percent
 from seedbed.curation.report.measured import Measured, Verification
-from seedbed.curation.report.summary import read_report, summarise
+from seedbed.curation.report.summary import counted, read_report, summarise
 from seedbed.curation.report.writing import store_report, write_report
 from seedbed.errors import SeedbedError
 from split_rows import chat, fim, named
@@ -113,7 +113,7 @@ def hostile_dataset(folder: Path) -> str:
         ],
         facts={"leakage": leakage, "duplicates": duplicates, "evaluation_sets": sets, "evaluation_items": items},
     )
-    summary = write_report(path, description)
+    summary = write_report(path, description, counted(path, description))
     tokens = measured(HOSTILE)
     tokens.templates.append(
         Verification(
@@ -164,7 +164,7 @@ def test_the_figures_are_those_of_the_rows(tmp_path: Path) -> None:
         tmp_path / "full", train, evaluated, drops, facts=facts, command="seedbed data merge a b"
     )
     seen: list[int] = []
-    summary = write_report(path, description, seen.append)
+    summary = write_report(path, description, counted(path, description, seen.append))
     assert summary == read_report(path, description)
     assert summary.rows == 1300
     assert sum(seen) == sum(each.size_bytes for each in description.files.values())
@@ -182,14 +182,14 @@ def test_what_was_left_out_of_the_inputs_is_counted_over_all_of_them(tmp_path: P
     path, description = dataset(tmp_path / "full", [an_edit()], inputs=[before, logs])
     summary = summarise(path, description)
     assert [(each.reason, each.count) for each in summary.left_out_before] == [("empty", 5), ("lock file", 3)]
-    write_report(path, description)
+    write_report(path, description, counted(path, description))
     assert "When the inputs were made: 8" in (path / REPORT_HTML).read_text()
 
 
 def page_of(folder: Path, tokens: Measured, **facts: object) -> str:
     """The text of the page of a dataset of a conversation, with these tokens and facts."""
     path, description = dataset(folder, [chat("a", "b")], [chat("c", "d")], facts=facts)
-    summary = write_report(path, description)
+    summary = write_report(path, description, counted(path, description))
     summary.tokens = tokens
     store_report(path, summary)
     assert read_report(path, description) == summary
@@ -245,7 +245,7 @@ def test_what_evaluation_sets_have_in_common_with_rows_is_shown_with_the_worst_i
 def test_a_leak_is_said_plainly(tmp_path: Path) -> None:
     facts = {"leakage": {"answers": 50, "leaked": 9, "level": "links"}}
     path, description = dataset(tmp_path / "bad", [chat("a", "b")], [chat("c", "d")], facts=facts)
-    write_report(path, description)
+    write_report(path, description, counted(path, description))
     html = (path / REPORT_HTML).read_text()
     assert '<li class="bad"><i aria-hidden="true">✗</i><div><b>Evaluation answers in training</b>' in html
     assert "9 of 50 evaluation answers" in html
@@ -253,7 +253,7 @@ def test_a_leak_is_said_plainly(tmp_path: Path) -> None:
 
 def test_an_empty_dataset_has_a_page(tmp_path: Path) -> None:
     path, description = dataset(tmp_path / "empty", [])
-    write_report(path, description)
+    write_report(path, description, counted(path, description))
     assert "A dataset of 0 rows" in "".join(read((path / REPORT_HTML).read_text()).text)
 
 
@@ -262,7 +262,7 @@ def test_a_dataset_before_the_split_says_so(tmp_path: Path) -> None:
     (path / "train.jsonl").rename(path / "records.jsonl")
     (path / "eval.jsonl").unlink()
     description.files = {"records.jsonl": description.files["train.jsonl"]}
-    write_report(path, description)
+    write_report(path, description, counted(path, description))
     text = " ".join(read((path / REPORT_HTML).read_text()).text)
     assert "rows, not split yet" in text
     assert "evaluation" not in text.replace("evaluation sets", "")
@@ -271,7 +271,7 @@ def test_a_dataset_before_the_split_says_so(tmp_path: Path) -> None:
 def test_figures_of_other_rows_are_not_used_and_damaged_ones_are_named(tmp_path: Path) -> None:
     path, description = dataset(tmp_path / "full", [an_edit()])
     assert read_report(path, description) is None
-    write_report(path, description)
+    write_report(path, description, counted(path, description))
     description.fingerprint = "0" * 64
     assert read_report(path, description) is None
     (path / REPORT_JSON).write_text('{"format": 1, "name": 3}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,6 +98,19 @@ def test_the_histogram_has_every_row_once(train: list[int], evaluated: list[int]
 @pytest.mark.parametrize(("percent", "expected"), [("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99)])
 def test_quantiles_are_by_the_nearest_rank(percent: str, expected: int) -> None:
     assert getattr(lengths_of(range(100, 0, -1), []), percent) == expected
+
+
+def test_the_order_of_the_rows_changes_nothing() -> None:
+    by_line = fim("abcdefgh", 1, 3, "b.py")
+    by_line.span, by_line.order = "line", "spm"
+    rows: list[tuple[Record, Split]] = [
+        (an_edit(), "eval"),
+        (chat_with_tools(), "train"),
+        (fim("abcdefgh", 2, 5, "a.py"), "train"),
+        (by_line, "eval"),
+    ]
+    first, second = tallied(*rows).contents(), tallied(*reversed(rows)).contents()
+    assert msgspec.json.encode(first) == msgspec.json.encode(second)
 
 
 def test_a_damaged_time_is_not_counted() -> None:

@@ -15,7 +15,7 @@ from seedbed.curation.repositories import git
 from seedbed.curation.repositories.harvest import clone
 from seedbed.curation.repositories.history import HistoryOptions, list_commits, read_commits, read_patches
 from seedbed.curation.repositories.names import name_of
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, UsageError
 
 TEXT = "def f():\n    return 1\n"
 
@@ -304,3 +304,12 @@ def test_a_config_that_names_a_pipe_does_not_wait_for_ever(tmp_path: Path, monke
     monkeypatch.setattr(git, "_ANSWER_S", 0.3)
     with pytest.raises(git.GitError, match="waits for a file"):
         git.open_repository(repository.path)
+
+
+def test_a_repository_that_may_not_be_read_is_not_called_none(tmp_path: Path) -> None:
+    """It was "not in a git repository", with the hint to check the path."""
+    (tmp_path / "app" / ".git").mkdir(parents=True)
+    (tmp_path / "app" / "src").mkdir()
+    with pytest.raises(UsageError, match=r"app/\.git\" is damaged, or you may not read it") as error:
+        git.open_repository(tmp_path / "app" / "src")
+    assert "permissions" in error.value.hint

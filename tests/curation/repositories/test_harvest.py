@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -125,6 +126,33 @@ def test_two_processes_that_clone_one_address_use_one_clone(tmp_path: Path, monk
     assert found[0] == found[1]
     assert begun == ["clone", "fetch"]
     assert [path.name for path in (tmp_path / "clones").iterdir()] == [found[0].repository.git_dir.name]
+
+
+def test_a_repository_of_another_user_is_read_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git refuses to clone it: the error says what to do instead."""
+    made = repository(tmp_path / "src" / "app")
+    usual = git.environment
+    monkeypatch.setattr(git, "environment", lambda *given: usual(*given) | {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"})
+    (found,) = find_repositories(tmp_path / "src", Drops())
+    assert list_commits(found.repository, HistoryOptions()) == ([made.git("rev-parse", "HEAD")], 0)
+    assert list(git.tracked_files(git.open_repository(made.path)))
+    with pytest.raises(UsageError, match="belongs to another user") as error:
+        clone(f"file://{made.path}", tmp_path / "clones")
+    assert "Give the folder itself, without file://" in error.value.hint
+
+
+def test_what_a_killed_clone_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    url = f"file://{repository(tmp_path / 'app').path}"
+    folder = tmp_path / "clones"
+    names = [f".{clone_name(url)}.{end}" for end in ("abcd_123", "efgh4567", "abcd_123.gone")]
+    for name in [*names, ".other.git.abcd_123"]:
+        (folder / name / "objects").mkdir(parents=True)
+    for name in [names[0], names[2], ".other.git.abcd_123"]:
+        os.utime(folder / name, (1, 1))
+    clone(url, folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [clone_name(url), *names[1:], ".other.git.abcd_123"]
+    )
 
 
 def test_the_branches_of_an_address_are_known_without_a_clone(tmp_path: Path) -> None:

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.splitting import ranges
+from seedbed.curation.splitting.assign import EVAL
+from seedbed.curation.splitting.ledger import encode_line
 from seedbed.curation.splitting.ranges import computed, ranges_of, read_parts
 from seedbed.curation.splitting.split import SplitOptions, split
 from seedbed.errors import SeedbedError
 from split_rows import fim, prose, text_row, write
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 300), max_size=12), st.integers(1, 2000))
 def test_every_line_is_in_one_range(tmp_path: Path, lengths: list[int], size: int) -> None:
     part = write(tmp_path / "rows.jsonl", [text_row("x" * length) for length in lengths])
@@ -48,6 +50,25 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
     assert one.leakage == two.leakage
     assert one.ledger == two.ledger
     assert sum(read) % sum(part.stat().st_size for part in parts) == 0
+
+
+def test_rows_that_show_old_answers_are_found_in_every_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(2)
+    records = [text_row(prose(rng, 60)) for _ in range(60)]
+    part, ledger = write(tmp_path / "rows.jsonl", records), tmp_path / "ledger.jsonl"
+    first = split([part], SplitOptions(), Drops(), lambda _: None)
+    ledger.write_bytes(b"".join(encode_line(each) for each in first.ledger))
+    evaluated = [each for each, where in zip(records, first.split, strict=True) if where == EVAL]
+    quoting = [text_row(f"{prose(rng, 10)} {each.text} {prose(rng, 10)}") for each in evaluated]
+    others = [text_row(prose(rng, 60)) for _ in range(30)]
+    part = write(tmp_path / "rows.jsonl", [*others, *quoting])  # the evaluated rows are gone; their answers are not
+    whole = split([part], SplitOptions(ledger=ledger), Drops(), lambda _: None)
+    monkeypatch.setattr(ranges, "ranges_of", lambda parts: ranges_of(parts, 5_000))
+    cut = split([part], SplitOptions(ledger=ledger), Drops(), lambda _: None)
+    assert len(ranges_of([part], 5_000)) > 3
+    assert whole.split.tolist() == cut.split.tolist()
+    assert len(evaluated) >= 5
+    assert all(where == EVAL for where in cut.split[len(others) :])
 
 
 def count(lines: ranges.Range) -> int:

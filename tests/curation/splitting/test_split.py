@@ -132,7 +132,7 @@ def add_to_ledger(folder: Path, result: SplitResult) -> Path:
     return path
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(seed=st.integers(0, 1 << 32))
 def test_defect_15_ten_builds_with_growing_data_never_train_what_was_evaluated(
     tmp_path_factory: pytest.TempPathFactory, seed: int

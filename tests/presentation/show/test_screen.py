@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import patience
 from seedbed.presentation.show.rows import ASCII, UNICODE, Glyphs
 from seedbed.presentation.show.screen import METRICS, Dashboard
 from seedbed.simulate import catalog
@@ -117,7 +118,7 @@ def test_ten_frames_per_second_of_1024_gpus_take_less_than_a_fifth_of_a_core(lar
         begun = time.process_time()
         view.frame(60 + number / 10, 80, 24)
         times.append(time.process_time() - begun)
-    assert min(times) < 0.02  # the fastest frame: others may have been slowed by the machine
+    assert min(times) < patience.limit(0.005)  # the fastest frame: others may have been slowed by the machine
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 36), (200, 60)])

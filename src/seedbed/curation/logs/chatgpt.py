@@ -17,7 +17,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.logs.conversation import IMAGE, Conversation, call, model_note
 from seedbed.curation.logs.elements import READING_ERRORS, objects_of, split
 from seedbed.curation.logs.head import Head
-from seedbed.curation.logs.lines import repaired
+from seedbed.curation.logs.lines import values_of
 from seedbed.curation.logs.options import STEP, LogOptions
 from seedbed.curation.logs.provenance import links_of, utc
 from seedbed.curation.logs.rows import arguments_of
@@ -118,11 +118,7 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
     decoder = msgspec.json.Decoder(Export)
     for path, name in files:
         for where, data in export_objects(path, name, drops):
-            try:
-                export: Export | None = decoder.decode(data)
-            except (msgspec.DecodeError, RecursionError):
-                export = repaired(data, decoder, where, drops)
-            if export is not None:
+            for export, _ in values_of(data, decoder, where, drops):
                 yield from _record(export, name, where, options, drops)
 
 

@@ -19,7 +19,7 @@ from seedbed.curation.logs.chatgpt import export_objects, members_of
 from seedbed.curation.logs.conversation import IMAGE, Conversation, call, model_note
 from seedbed.curation.logs.elements import READING_ERRORS
 from seedbed.curation.logs.head import HEAD_BYTES, Head, parse_head
-from seedbed.curation.logs.lines import repaired
+from seedbed.curation.logs.lines import values_of
 from seedbed.curation.logs.options import STEP, LogOptions
 from seedbed.curation.logs.provenance import links_of, utc
 from seedbed.curation.logs.rows import arguments_of
@@ -100,11 +100,7 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
     decoder = msgspec.json.Decoder(Chat)
     for path, name in files:
         for where, data in export_objects(path, name, drops):
-            try:
-                chat: Chat | None = decoder.decode(data)
-            except (msgspec.DecodeError, RecursionError):
-                chat = repaired(data, decoder, where, drops)
-            if chat is not None:
+            for chat, _ in values_of(data, decoder, where, drops):
                 yield from _record(chat, name, where, options, drops)
 
 

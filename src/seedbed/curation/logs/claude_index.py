@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from seedbed.curation.drops import Drops
-from seedbed.curation.logs.lines import lines_of, open_file, repaired
+from seedbed.curation.logs.lines import lines_of, open_file, values_of
 from seedbed.curation.logs.options import STEP
 from seedbed.curation.logs.provenance import seconds
 from seedbed.text import legible, printable
@@ -77,6 +77,19 @@ class Node(msgspec.Struct, gc=False):
     message_id: str | None = None
     calls: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
+
+
+class _Place(NamedTuple):
+    """Where a record is: the number of its file and line, its bytes in the file, and where it begins in the line."""
+
+    file: int
+    line: int
+    offset: int
+    size: int
+    start: int = 0
+
+    def name(self) -> str:
+        return f"{self.file}:{self.line}" + (f":{self.start}" if self.start else "")
 
 
 class Segment(NamedTuple):
@@ -144,14 +157,15 @@ class Index:
                 try:
                     head = decode(data)
                 except (msgspec.DecodeError, RecursionError):
-                    saved = repaired(data, self._decoder, f"{name}:{line}", self._drops)
-                    if saved is None:
-                        continue
-                    head = saved
                     self.repaired.add((number, line))
-                self._add(head, number, line, offset, len(data), file_session)
+                    for head, piece in values_of(data, self._decoder, f"{name}:{line}", self._drops):
+                        self._add(
+                            head, _Place(number, line, offset + piece.start, piece.size, piece.start), file_session
+                        )
+                else:
+                    self._add(head, _Place(number, line, offset, len(data)), file_session)
 
-    def _add(self, head: Head, file: int, line: int, offset: int, size: int, file_session: str) -> None:
+    def _add(self, head: Head, place: _Place, file_session: str) -> None:
         kind = head.type
         message = head.message
         if kind not in _TURNS:
@@ -161,21 +175,21 @@ class Index:
         session = head.session_id or file_session
         session = self._strings.setdefault(session, session)
         self._families.setdefault(session, session)
-        uuid = head.uuid or f"{file}:{line}"
+        uuid = head.uuid or place.name()
         known = self._numbers.get(uuid)
         if known is not None:
             self._drops.note(STEP, "repeated record left out")
             self._join(session, self.nodes[known].session)
             return
         node = Node(
-            file=file,
-            offset=offset,
-            size=size,
-            line=line,
+            file=place.file,
+            offset=place.offset,
+            size=place.size,
+            line=place.line,
             turn=kind if kind in _TURNS or kind == "attachment" else "",
             time=str(head.timestamp or ""),
             session=session,
-            thread=(file, head.agent_id or uuid if head.is_sidechain else ""),
+            thread=(place.file, head.agent_id or uuid if head.is_sidechain else ""),
         )
         if isinstance(message, HeadMessage):
             if kind == "assistant" and message.id:

@@ -18,7 +18,7 @@ from seedbed.curation.logs.blocks import Block, Inner
 from seedbed.curation.logs.conversation import IMAGE, Conversation, call, model_note
 from seedbed.curation.logs.elements import objects_of
 from seedbed.curation.logs.head import Head
-from seedbed.curation.logs.lines import repaired
+from seedbed.curation.logs.lines import values_of
 from seedbed.curation.logs.options import STEP, LogOptions
 from seedbed.curation.logs.provenance import links_of, path_within, repository_of, utc
 from seedbed.curation.record import Provenance, Record, ToolCall, is_trained
@@ -86,11 +86,7 @@ def read(files: list[tuple[Path, str]], options: LogOptions, drops: Drops) -> It
     for path, name in files:
         task = _Task(path, options, drops)
         for where, data in objects_of(path, name, drops):
-            try:
-                turn: Turn | None = decoder.decode(data)
-            except (msgspec.DecodeError, RecursionError):
-                turn = repaired(data, decoder, where, drops)
-            if turn is not None:
+            for turn, _ in values_of(data, decoder, where, drops):
                 task.add(turn)
         yield from task.record(name)
 

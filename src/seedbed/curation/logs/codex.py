@@ -12,7 +12,7 @@ import msgspec
 from seedbed.curation.drops import Drops
 from seedbed.curation.logs.conversation import IMAGE, Conversation, call, model_note
 from seedbed.curation.logs.head import Head
-from seedbed.curation.logs.lines import lines_of, open_file, repaired
+from seedbed.curation.logs.lines import lines_of, open_file, repaired, values_of
 from seedbed.curation.logs.options import STEP, LogOptions
 from seedbed.curation.logs.provenance import links_of, path_within, repository_of, utc
 from seedbed.curation.record import Provenance, Record, ToolCall, is_trained
@@ -134,17 +134,7 @@ class _Session:
         self.calls: list[ToolCall] = []
 
     def records(self, lines: Iterator[tuple[int, int, bytes]]) -> Iterator[Record]:
-        decoder = msgspec.json.Decoder(Line)
-        for number, _, data in lines:
-            where = f"{self.name}:{number}"
-            try:
-                line = decoder.decode(data)
-            except (msgspec.DecodeError, RecursionError):
-                saved = repaired(data, decoder, where, self.drops)
-                if saved is None:
-                    continue
-                line = saved
-                data = b""
+        for where, line, data in self._decoded(lines):
             if line.timestamp:
                 self.time = line.timestamp
             raw = bytes(line.payload)
@@ -167,6 +157,14 @@ class _Session:
             else:
                 self.drops.note(STEP, f"unknown record type: {printable(line.type)[:60]}")
         yield from self._record(self.name)
+
+    def _decoded(self, lines: Iterator[tuple[int, int, bytes]]) -> Iterator[tuple[str, Line, bytes]]:
+        """Yield (place, record, its bytes) of each record of the lines."""
+        decoder = msgspec.json.Decoder(Line)
+        for number, _, data in lines:
+            where = f"{self.name}:{number}"
+            for line, piece in values_of(data, decoder, where, self.drops):
+                yield where, line, piece.text
 
     def _item(self, data: bytes, where: str) -> Item | None:
         try:

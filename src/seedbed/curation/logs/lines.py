@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,6 +21,10 @@ _CHUNK = 1 << 20
 _STARTS = (b'{"type":', b'{"parentUuid":', b'{"timestamp":', b'{"messages":', b'{"conversations":')
 _BACKSLASH = ord("\\")
 _SIGN = re.compile(rb'["{}\[\]]')
+_FIRST_KEY = re.compile(rb'\{\s*"[^"\\]{1,60}"\s*:')
+_BOUNDARY = re.compile(rb'\}[ \t\r\0]*(?=\{(?:[ \t]*"(?:[A-Za-z_$]|\s*\Z)|\s*\Z))')
+"""The end of a record that another follows on the same line. Valid JSON has no such place: `}{` is followed by a key in no
+string, since the quote of a key is escaped there, and one that ends the string is not followed by a letter."""
 
 T = TypeVar("T")
 
@@ -71,18 +75,59 @@ def _skip_line(handle: BinaryIO) -> int:
     return size
 
 
+class Piece(NamedTuple):
+    """The part of a line that has one record."""
+
+    start: int
+    size: int
+    text: bytes
+    """The JSON of the record: what is damaged is replaced or left out."""
+
+
+def values_of(data: bytes, decoder: msgspec.json.Decoder[T], where: str, drops: Drops) -> Iterator[tuple[T, Piece]]:
+    """Yield (value, part of the line) of each record of a line, also of a damaged one (see `repaired`).
+
+    A line has several records if the line break between two was lost, or if two processes wrote at the same time.
+    """
+    try:
+        value = decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    else:
+        yield value, Piece(0, len(data), data)
+        return
+    start = read = 0
+    ends = [*(found.end() for found in _BOUNDARY.finditer(data)), len(data)]
+    reason = "damaged line" if len(ends) == 1 else "half-written line"
+    for end in ends:
+        saved = _repaired(data[start:end], decoder, where, drops, reason)
+        if saved is not None:
+            read += 1
+            yield saved[0], Piece(start, end - start, saved[1])
+        start = end
+    if read > 1:
+        drops.note(STEP, "line with several records")
+
+
 def repaired(data: bytes, decoder: msgspec.json.Decoder[T], where: str, drops: Drops) -> T | None:
-    """The value of a line that `decoder` refused, as far as it can be saved; what is lost is counted.
+    """The value of a record that `decoder` refused, as far as it can be saved; what is lost is counted.
 
     NUL bytes around it are removed (they come from a power failure), bytes that are not UTF-8 and lone surrogates
     become `?`, NaN and Infinity (which Python writes) become null, and of a half-written line that another follows without
     a newline, the second is read.
     """
+    saved = _repaired(data, decoder, where, drops, "damaged line")
+    return None if saved is None else saved[0]
+
+
+def _repaired(
+    data: bytes, decoder: msgspec.json.Decoder[T], where: str, drops: Drops, reason: str
+) -> tuple[T, bytes] | None:
+    """The value as by `repaired`, with its JSON. `reason`: by which a record is counted if nothing of it can be read."""
     plain = data.strip(b"\0 \t\r\n")
     if not plain:
         drops.drop(STEP, "line of NUL bytes", where)
         return None
-    reason = "damaged line"
     for candidate, lost in _candidates(plain):
         try:
             value = decoder.decode(candidate)
@@ -98,7 +143,7 @@ def repaired(data: bytes, decoder: msgspec.json.Decoder[T], where: str, drops: D
             drops.note(STEP, "invalid characters replaced")
         elif lost:
             drops.drop(STEP, "half-written line", where, lost[:2000].decode("utf-8", "replace"))
-        return value
+        return value, candidate
     drops.drop(STEP, reason, where, plain[:2000].decode("utf-8", "replace"))
     return None
 
@@ -109,10 +154,16 @@ def _candidates(plain: bytes) -> Iterator[tuple[bytes, bytes | None]]:
     if (valid := with_valid_characters(plain)) is not None:
         yield valid, None
     start = _last_object(plain)
-    if start > 0 and plain.startswith(_STARTS, start):
+    if start > 0 and (plain.startswith(_STARTS, start) or _begin_alike(plain, start)):
         yield plain[start:], plain[:start]
         if (valid := with_valid_characters(plain[start:])) is not None:
             yield valid, plain[:start]
+
+
+def _begin_alike(data: bytes, start: int) -> bool:
+    """Whether the object at `start` has the same first key as the data, as records of one file have."""
+    one, other = _FIRST_KEY.match(data), _FIRST_KEY.match(data, start)
+    return one is not None and other is not None and one[0] == other[0]
 
 
 def _last_object(data: bytes) -> int:

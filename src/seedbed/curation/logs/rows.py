@@ -12,7 +12,7 @@ import msgspec
 from seedbed.curation.drops import Drops
 from seedbed.curation.logs.conversation import Conversation, model_note
 from seedbed.curation.logs.elements import objects_of
-from seedbed.curation.logs.lines import repaired
+from seedbed.curation.logs.lines import values_of
 from seedbed.curation.logs.options import STEP, LogOptions
 from seedbed.curation.record import Provenance, Record, is_trained
 from seedbed.text import printable
@@ -35,15 +35,8 @@ def read_rows(
 
     Answers that the row marks as bad (`kto_tag` or `label` is false) are left out and counted.
     """
-    decoder = msgspec.json.Decoder(dict[str, Any])
     for path, name in files:
-        for where, data in objects_of(path, name, drops):
-            try:
-                row: Row | None = decoder.decode(data)
-            except (msgspec.DecodeError, RecursionError):
-                row = repaired(data, decoder, where, drops)
-            if row is None:
-                continue
+        for where, row, data in _rows_of(path, name, drops):
             if row.get("kto_tag", row.get("label")) is False:
                 drops.drop(STEP, "answer marked as bad", where, _sample(data))
                 continue
@@ -69,6 +62,14 @@ def read_rows(
                     source=source, file=name, model=model if isinstance(model, str) and model else None
                 ),
             )
+
+
+def _rows_of(path: Path, name: str, drops: Drops) -> Iterator[tuple[str, Row, bytes]]:
+    """Yield (place, row, its bytes) of each row of a file."""
+    decoder = msgspec.json.Decoder(dict[str, Any])
+    for where, data in objects_of(path, name, drops):
+        for row, piece in values_of(data, decoder, where, drops):
+            yield where, row, piece.text
 
 
 def tools_of(row: Row) -> str | None:

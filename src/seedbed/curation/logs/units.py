@@ -19,7 +19,7 @@ from seedbed.errors import UsageError
 from seedbed.files import normal_path
 from seedbed.text import legible, listed, printable, quoted
 
-VERSION = 3
+VERSION = 4
 """Raised when the same logs give other records, so that caches are not used."""
 
 

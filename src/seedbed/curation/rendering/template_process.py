@@ -55,6 +55,8 @@ class TemplateProcess:
             frame = self._answers.get(timeout=WAIT_LIMIT_S)
         except queue.Empty:
             frame = None
+            if self._process is not None:
+                self._process.kill()
         self._waiting.popleft()
         if frame is not None:
             return self._decoder.decode(frame)
@@ -109,7 +111,7 @@ class TemplateProcess:
         assert process is not None
         self._frames.put(None)
         try:
-            code = process.wait(timeout=1)
+            code = process.wait(WAIT_LIMIT_S)  # on a busy machine, the end of a process with much memory takes a while
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

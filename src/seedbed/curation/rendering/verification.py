@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -35,7 +36,7 @@ from seedbed.curation.rendering.protocol import (
     Strategy,
 )
 from seedbed.curation.rendering.template_process import TemplateProcess
-from seedbed.errors import SeedbedError
+from seedbed.errors import SeedbedError, StorageError
 from seedbed.text import listed, printable, quoted, shorten
 from seedbed.tokenizer.template_rendering import MARK_SIGNS
 from seedbed.tokenizer.tokenizer import Tokenizer
@@ -92,8 +93,9 @@ def verified(
     if known is None:
         known = _Verification(setup, tokenizer, encoder, process, where).facts()
         if path is not None:
-            files.make_dir(path.parent)
-            files.write_atomic(path, msgspec.json.encode(known), durable=False)
+            with suppress(StorageError):  # a cache that cannot be written: they are found out again the next time
+                files.make_dir(path.parent)
+                files.write_atomic(path, msgspec.json.encode(known), durable=False)
     return known
 
 

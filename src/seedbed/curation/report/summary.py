@@ -22,7 +22,8 @@ EXAMPLES = 3
 """Examples of each reason."""
 EXCERPT = 300
 REPORT_ROWS = 100
-_FILES: tuple[tuple[str, Split], ...] = ((layout.TRAIN, "train"), (layout.EVAL, "eval"), (layout.RECORDS, "records"))
+SPLIT_OF: dict[str, Split] = {layout.TRAIN: "train", layout.EVAL: "eval", layout.RECORDS: "records"}
+"""Which rows each file has."""
 _REMEDY = "Delete the file; `seedbed data report` then counts the rows again."
 
 
@@ -97,8 +98,13 @@ def summarise(folder: Path, description: Description, report: Callable[[int], No
     `report` is called with the bytes read since, by the mean size of a row. Raises SeedbedError, with the line, if a row
     cannot be read.
     """
+    return summary_of(description, counted(folder, description, report))
+
+
+def counted(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Contents:
+    """What is in the rows of a dataset; `report` and errors as in `summarise`."""
     tally = Tally()
-    for name, split in _FILES:
+    for name, split in SPLIT_OF.items():
         facts = description.files.get(name)
         if facts is None:
             continue
@@ -109,6 +115,11 @@ def summarise(folder: Path, description: Description, report: Callable[[int], No
                 done = facts.size_bytes * number // max(facts.rows, 1)
                 report(done - reported)
                 reported = done
+    return tally.contents()
+
+
+def summary_of(description: Description, contents: Contents) -> Summary:
+    """The figures of a dataset whose rows are counted."""
     drops = Drops.from_json(description.drops)
     return Summary(
         name=description.name,
@@ -120,7 +131,7 @@ def summarise(folder: Path, description: Description, report: Callable[[int], No
         steps=description.steps,
         settings=description.settings,
         inputs=description.inputs,
-        contents=tally.contents(),
+        contents=contents,
         left_out=reasons_of(drops),
         left_out_before=reasons_before(description.inputs),
         notes=[Note(step=step, what=what, count=count) for (step, what), count in drops.notes.most_common()],

@@ -14,6 +14,7 @@ from seedbed.curation.record import Message, Record, is_trained, targets_of, tex
 
 Split = Literal["train", "eval", "records"]
 """Training rows, evaluation rows, or rows of a dataset that is not split yet."""
+SPLITS: tuple[Split, ...] = ("train", "eval", "records")
 DIMENSIONS = ("source", "repository", "language", "licence", "kind", "model")
 """By what rows are counted."""
 MOST_NAMES = 100_000
@@ -189,17 +190,17 @@ class Tally:
         self._last = max(self._last, time)
 
     def contents(self) -> Contents:
-        """What was counted. Names with the most rows come first; beyond MOST_SHOWN they are summed as OTHERS."""
-        self._chats.turns = dict(self._roles.most_common())
+        """What was counted, in any order. Names with the most rows come first; beyond MOST_SHOWN they are summed as OTHERS."""
+        self._chats.turns = _ordered(self._roles)
         self._chats.tool_calls = _most(self._tools)
-        self._gaps.spans, self._gaps.orders = dict(self._spans.most_common()), dict(self._orders.most_common())
+        self._gaps.spans, self._gaps.orders = _ordered(self._spans), _ordered(self._orders)
         self._gaps.middles = lengths_of(self._middles[False], self._middles[True])
         time = None
         if self._first:
             months = dict(sorted(self._months.items()))
             time = Span(first=self._first, last=self._last, rows=self._months.total(), months=months)
         return Contents(
-            splits=self._splits,
+            splits={split: self._splits[split] for split in SPLITS if split in self._splits},
             by={name: _shares(found) for name, found in self._by.items()},
             lengths=lengths_of(self._lengths[False], self._lengths[True]),
             conversations=self._chats,
@@ -273,7 +274,12 @@ def _shares(found: dict[str, Amount]) -> list[Share]:
 
 
 def _most(counted: Counter[str]) -> dict[str, int]:
-    ordered = sorted(counted.items(), key=lambda each: (-each[1], each[0]))
+    ordered = list(_ordered(counted).items())
     shown = dict(ordered[:MOST_SHOWN])
     rest = sum(count for _, count in ordered[MOST_SHOWN:])
     return {**shown, OTHERS: rest} if rest else shown
+
+
+def _ordered(counted: Counter[str]) -> dict[str, int]:
+    """The most frequent first."""
+    return dict(sorted(counted.items(), key=lambda each: (-each[1], each[0])))

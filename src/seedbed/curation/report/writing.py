@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,12 +10,13 @@ from seedbed import files
 from seedbed.curation import folder as layout
 from seedbed.curation.folder import Description
 from seedbed.curation.report.page import page
-from seedbed.curation.report.summary import Summary, summarise
+from seedbed.curation.report.summary import Summary, summary_of
+from seedbed.curation.report.tally import Contents
 
 
-def write_report(folder: Path, description: Description, report: Callable[[int], None] | None = None) -> Summary:
-    """Sum up a dataset, and write report.json and report.html into its folder. `report` as in `summarise`."""
-    summary = summarise(folder, description, report)
+def write_report(folder: Path, description: Description, contents: Contents) -> Summary:
+    """Write report.json and report.html of a dataset, whose rows were counted as they were written, into its folder."""
+    summary = summary_of(description, contents)
     store_report(folder, summary)
     return summary
 

@@ -240,6 +240,13 @@ def open_repository(path: Path) -> Repository:
         if (found := repository_at(folder)) is not None:
             _told(found, "--git-dir")  # a broken config, or a format of a newer git, is told here
             return found
+    damaged = next((folder for folder in (start, *start.parents) if os.path.lexists(folder / ".git")), None)
+    if damaged is not None:
+        where = quoted(printable(str(damaged / ".git")))
+        raise UsageError(
+            f"{where} is damaged, or you may not read it.",
+            "Check its owner and permissions: its files and folders must be readable for you.",
+        )
     raise UsageError(
         f"{quoted(printable(str(path)))} is not in a git repository.",
         HARVEST_HINT if _has_repositories(start) else "Check the path.",

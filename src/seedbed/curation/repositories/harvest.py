@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -29,6 +31,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _SCP = re.compile(r"(?:[\w.-]+@)?[\w.-]{2,}:(?![/\\]{2})[^\s:]+")
 _PASSED_OVER = frozenset(("node_modules", ".venv", "venv", ".tox", ".nox", "__pycache__", "site-packages", ".cache"))
 """Folders of packages that are installed, which are large and hold no repositories of the user."""
+_SETTLED_S = 24 * 3600.0
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +175,7 @@ def _cloned(url: str, protocol: str, target: Path, *, update: bool, check: Calla
         if update:
             _update(repository, url, protocol, check)
     else:
+        _remove_half_cloned(target)
         prepared = temporary_dir(target.parent, target.name)
         try:
             arguments = ("clone", "--bare", "--no-local", "--template=", "--quiet", "--", url, str(prepared))
@@ -185,6 +189,16 @@ def _cloned(url: str, protocol: str, target: Path, *, update: bool, check: Calla
             raise
         repository = git.Repository(git_dir=target, top=None)
     return repository
+
+
+def _remove_half_cloned(target: Path) -> None:
+    """Remove what clones into `target` that were killed a day ago or earlier have left. Younger ones may be at work on
+    another machine, if the file system has no locks."""
+    hidden = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}")
+    for path in target.parent.iterdir():
+        with suppress(OSError):
+            if hidden.fullmatch(path.name) and time.time() - path.stat().st_mtime > _SETTLED_S:
+                remove_tree(path)
 
 
 def _update(repository: Repository, url: str, protocol: str, check: Callable[[], None] | None) -> None:
@@ -207,6 +221,11 @@ def _git(
     try:
         return git.run(repository, *arguments, protocol=protocol, check=check)
     except GitError as error:
+        if protocol == "file" and "dubious ownership" in error.message:
+            raise UsageError(
+                f"git refuses to clone {quoted(printable(shown))}: the repository belongs to another user.",
+                "Give the folder itself, without file://; it is read where it is, and nothing in it is started.",
+            ) from None
         said = error.message.partition("failed")[2].replace(url, shown)
         raise SeedbedError(
             f"{quoted(printable(shown))} could not be {what}{said or '.'}",

@@ -10,18 +10,15 @@ answers of the conversation together count as one more answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from seedbed.curation.record import Record
-from seedbed.curation.splitting.content import answers_and_calls_of, shown_of
-from seedbed.curation.splitting.fingerprints import RUN, Sought, runs_of, tokens_of
-from seedbed.curation.splitting.ranges import Range, computed
-from seedbed.curation.splitting.scan import BATCH_CHARACTERS, Rows
+from seedbed.curation.splitting.content import answers_and_calls_of
+from seedbed.curation.splitting.fingerprints import RUN, runs_of, tokens_of
+from seedbed.curation.splitting.scan import Rows
+from seedbed.curation.splitting.table import Runs, Table, joined
 
 SHORT = 8
 SHORT_CHARACTERS = 48
@@ -32,13 +29,6 @@ MOST_RUNS = 512
 EVERYWHERE = 64
 """A run in more rows than this counts as seen wherever these rows go."""
 NO_ROW = -1
-
-
-class Runs(NamedTuple):
-    """The runs of one answer: their hashes, uint64 (R,), and how many tokens each has."""
-
-    hashes: np.ndarray
-    length: int
 
 
 class Answers:
@@ -90,7 +80,7 @@ class Answers:
         start = len(self._sizes)
         new, self._new = self._new, []
         sizes = np.array([len(each.hashes) for each in new], np.int64)
-        hashes = _joined([each.hashes for each in new])
+        hashes = joined([each.hashes for each in new])
         answer = np.repeat(np.arange(start, start + len(new)), sizes)
         own = np.array(self.rows, np.int64)[answer]
         own_group = np.where(own == NO_ROW, NO_ROW, group[own]) if rows.count else own
@@ -176,70 +166,6 @@ class Answers:
         return end - start, int(self._everywhere[start:end].sum())
 
 
-class Table:
-    """The distinct runs of answers, to be found in rows."""
-
-    def __init__(self, runs: Sequence[Runs]) -> None:
-        self.hashes = np.unique(_joined([each.hashes for each in runs]))
-        """The distinct hashes, sorted, uint64 (H,)."""
-        lengths = sorted({each.length for each in runs})
-        self._lengths = {
-            length: np.unique(_joined([each.hashes for each in runs if each.length == length])) for length in lengths
-        }
-
-    def find(
-        self, parts: Sequence[Path], report: Callable[[int], None], workers: int | None = 1
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield which hashes are seen in which rows, each pair once: positions in `hashes`, and numbers of rows, int64.
-
-        Rows are numbered in order of reading. All pairs of a row are in one item. `report` and `workers` as in
-        `ranges.computed`.
-        """
-        if not len(self.hashes):
-            return
-        base = 0
-        for run, row, count in computed(parts, _Finder(self.hashes, self._lengths), report, workers):
-            yield run, row + base
-            base += count
-
-
-@dataclass(frozen=True)
-class _Finder:
-    """Finds runs in the rows of a range: their sorted hashes, and those of each length."""
-
-    hashes: np.ndarray
-    lengths: dict[int, np.ndarray]
-
-    def __call__(self, lines: Range) -> tuple[np.ndarray, np.ndarray, int]:
-        """Which hashes are seen in which rows, counted from 0, and the number of rows."""
-        sought = Sought(self.hashes, self.lengths)
-        found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
-        texts: list[str] = []
-        owners: list[int] = []
-        waiting, count = 0, 0
-        for _, record in lines.records():
-            for text in shown_of(record):
-                texts.append(text)
-                owners.append(count)
-                waiting += len(text)
-            count += 1
-            if waiting >= BATCH_CHARACTERS:
-                found.append(_found(sought, texts, owners))
-                texts, owners, waiting = [], [], 0
-        if texts:
-            found.append(_found(sought, texts, owners))
-        return np.concatenate([run for run, _ in found]), np.concatenate([row for _, row in found]), count
-
-
-def _found(sought: Sought, texts: list[str], owners: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Which hashes are seen in which of the rows `owners` that have these texts, each pair once."""
-    owner = np.array(owners, np.int64)
-    place, text = sought.find(tokens_of(texts))
-    base, width = int(owner[0]), int(owner[-1] - owner[0]) + 1
-    pairs = np.unique(place * width + owner[text] - base)
-    return pairs // width, pairs % width + base
-
-
 def runs_of_answers(record: Record) -> tuple[list[Runs], int]:
     """The runs of each answer of a record that is measured, and how many are too short."""
     measured, too_short = _measured(record)
@@ -275,10 +201,6 @@ def _runs_of(text: str) -> Runs | None:
     if count >= SHORT and len("".join(text.split())) >= SHORT_CHARACTERS:
         return Runs(runs_of(tokens, count)[0], count)
     return None
-
-
-def _joined(hashes: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.empty(0, np.uint64), *hashes])
 
 
 def spaced(runs: np.ndarray, most: int) -> np.ndarray:

@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from seedbed.curation.record import Record, decode
-from seedbed.curation.splitting.answers import EVERYWHERE, Runs, Table, measured_answers, runs_of_answers
+from seedbed.curation.splitting.answers import EVERYWHERE, measured_answers, runs_of_answers
 from seedbed.curation.splitting.containment import HALF
 from seedbed.curation.splitting.fingerprints import hash64
 from seedbed.curation.splitting.gate import WORST
 from seedbed.curation.splitting.ranges import read_parts
 from seedbed.curation.splitting.split import EXCERPT, LeakedPair, row_name
+from seedbed.curation.splitting.table import Runs, Table
 from seedbed.text import shorten
 
 

@@ -8,7 +8,7 @@ what was trained then, so that the same data are split in the same way again, an
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +16,11 @@ import msgspec
 import numpy as np
 
 from seedbed.curation.record import Record, content_id
-from seedbed.curation.splitting.answers import Runs, Table, runs_of_answers, spaced
+from seedbed.curation.splitting.answers import runs_of_answers, spaced
 from seedbed.curation.splitting.containment import ACT
 from seedbed.curation.splitting.fingerprints import hash64
 from seedbed.curation.splitting.scan import Rows
+from seedbed.curation.splitting.table import Runs, Table
 from seedbed.errors import UsageError
 from seedbed.text import quoted
 
@@ -166,31 +167,40 @@ def encode_line(line: Entry | Build) -> bytes:
     return msgspec.json.encode(line) + b"\n"
 
 
-def old_rows(
-    rows: Rows, entries: Sequence[Entry], report: Callable[[int], None], workers: int | None = 1
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows that were evaluated before, rows that belong to one of these, and rows that show more than half of an answer of one.
+class OldAnswers:
+    """The answers of a ledger, and which rows show more than half of one."""
 
-    All are bool (N,); the first are among the second.
-    """
-    same = np.isin(rows.id, np.array([int(each.row, 16) for each in entries], np.uint64))
-    tied, showing = same.copy(), np.zeros(rows.count, bool)
-    links = np.array([int(link, 16) for each in entries for link in each.links], np.uint64)
-    tied[rows.link_row[np.isin(rows.link, links)]] = True
-    runs = [each for entry in entries for each in entry.runs()]
-    hashes = np.concatenate([np.empty(0, np.uint64), *(each.hashes for each in runs)])
-    answer = np.repeat(np.arange(len(runs)), [len(each.hashes) for each in runs])
-    sizes = np.bincount(answer, minlength=len(runs))
-    table = Table(runs)
-    place = np.searchsorted(table.hashes, hashes)
-    order = np.argsort(place, kind="stable")
-    answer, place = answer[order], place[order]
-    for run, row in table.find(rows.parts, report, workers):
-        row = rows.place[row]
-        starts, ends = np.searchsorted(place, run), np.searchsorted(place, run, side="right")
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        runs = [each for entry in entries for each in entry.runs()]
+        hashes = np.concatenate([np.empty(0, np.uint64), *(each.hashes for each in runs)])
+        answer = np.repeat(np.arange(len(runs)), [len(each.hashes) for each in runs])
+        self._sizes = np.bincount(answer, minlength=len(runs))
+        self.table = Table(runs)
+        """The runs of all answers."""
+        place = np.searchsorted(self.table.hashes, hashes)
+        order = np.argsort(place, kind="stable")
+        self._answer, self._place = answer[order], place[order]
+        self._showing: list[np.ndarray] = [np.empty(0, np.int64)]
+
+    def note(self, run: np.ndarray, row: np.ndarray) -> None:
+        """All runs that some rows show, each once: their positions in the table, and the rows in order of reading."""
+        starts, ends = np.searchsorted(self._place, run), np.searchsorted(self._place, run, side="right")
         counts = ends - starts
         steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        key = answer[np.repeat(starts, counts) + steps] + np.repeat(row, counts) * max(len(runs), 1)
+        width = max(len(self._sizes), 1)
+        key = self._answer[np.repeat(starts, counts) + steps] + np.repeat(row, counts) * width
         pairs, shown = np.unique(key, return_counts=True)
-        showing[pairs[shown > ACT * sizes[pairs % max(len(runs), 1)]] // max(len(runs), 1)] = True
-    return same, tied, showing
+        self._showing.append(np.unique(pairs[shown > ACT * self._sizes[pairs % width]] // width))
+
+    def among(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows that were evaluated before, rows that belong to one of these, and rows that show more than half of an answer.
+
+        All are bool (N,); the first are among the second.
+        """
+        same = np.isin(rows.id, np.array([int(each.row, 16) for each in self._entries], np.uint64))
+        tied, showing = same.copy(), np.zeros(rows.count, bool)
+        links = np.array([int(link, 16) for each in self._entries for link in each.links], np.uint64)
+        tied[rows.link_row[np.isin(rows.link, links)]] = True
+        showing[rows.place[np.concatenate(self._showing)]] = True
+        return same, tied, showing

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -18,9 +18,8 @@ from seedbed.curation.splitting.containment import Spool
 from seedbed.curation.splitting.content import shown_of
 from seedbed.curation.splitting.fingerprints import RUN, hash64, runs_of, tokens_of, winnowed
 from seedbed.curation.splitting.ranges import Range, computed
+from seedbed.curation.splitting.table import BATCH_CHARACTERS, Seen, Table
 
-BATCH_CHARACTERS = 1 << 18
-"""Characters that are hashed at once: more does not fit into the caches of a processor."""
 STRONG, PATH, FILE, OPENING, PREFIX = range(5)
 """Kinds of links. STRONG: the same session, commit, cluster or content. PATH: the same file of a repository. FILE: a file
 that a session changed. OPENING: the same first user turns. PREFIX: the turns of one row begin those of another."""
@@ -84,42 +83,71 @@ class Rows:
                 handle.close()
 
 
-def scan(parts: Sequence[Path], spool: Spool, report: Callable[[int], None], workers: int | None = 1) -> Rows:
+class Looking(Protocol):
+    """What is told which runs of its table are seen in which rows."""
+
+    table: Table
+
+    def note(self, run: np.ndarray, row: np.ndarray) -> None:
+        """All pairs of some rows, each once: positions in the table, and the numbers of rows in order of reading, int64."""
+
+
+def scan(
+    parts: Sequence[Path],
+    spool: Spool,
+    report: Callable[[int], None],
+    workers: int | None = 1,
+    looking: Looking | None = None,
+) -> Rows:
     """Read all rows: what is kept of them is returned, and their fingerprints go to the spool, by their order of reading.
 
-    `report` and `workers` as in `ranges.computed`.
+    `report` and `workers` as in `ranges.computed`. `looking` is told what was found of its table.
     """
     columns = _Columns()
-    for found in computed(parts, _scanned, report, workers):
-        spool.add(found.fingerprints, found.owners + np.uint32(len(columns.id)))
+    for found in computed(parts, _Scanner(looking.table if looking else None), report, workers):
+        base = len(columns.id)
+        spool.add(found.fingerprints, found.owners + np.uint32(base))
         columns.extend(found.columns)
+        if looking:
+            run, row = found.seen
+            looking.note(run, row + base)
     return columns.rows(tuple(parts))
 
 
-def _scanned(lines: Range) -> _Scanned:
-    columns = _Columns()
-    fingerprints, owners = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
-    texts: list[str] = []
-    numbers: list[int] = []
-    waiting = 0
+@dataclass(frozen=True)
+class _Scanner:
+    """Reads the rows of a range. `table`: the runs that are looked for at the same time."""
 
-    def hash_texts() -> None:
-        found, text = winnowed(*runs_of(tokens_of(texts)))
-        fingerprints.append(found)
-        owners.append(np.array(numbers, np.uint32)[text])
+    table: Table | None
 
-    for offset, record in lines.records():
-        number = columns.add(lines.part, offset, record)
-        for text in shown_of(record):
-            texts.append(text)
-            numbers.append(number)
-            waiting += len(text)
-        if waiting >= BATCH_CHARACTERS:
+    def __call__(self, lines: Range) -> _Scanned:
+        columns, seen = _Columns(), Seen()
+        sought = self.table.sought() if self.table else None
+        fingerprints, owners = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
+        texts: list[str] = []
+        numbers: list[int] = []
+        waiting = 0
+
+        def hash_texts() -> None:
+            tokens = tokens_of(texts)
+            found, text = winnowed(*runs_of(tokens))
+            fingerprints.append(found)
+            owners.append(np.array(numbers, np.uint32)[text])
+            if sought:
+                seen.add(sought, tokens, numbers)
+
+        for offset, record in lines.records():
+            number = columns.add(lines.part, offset, record)
+            for text in shown_of(record):
+                texts.append(text)
+                numbers.append(number)
+                waiting += len(text)
+            if waiting >= BATCH_CHARACTERS:
+                hash_texts()
+                texts, numbers, waiting = [], [], 0
+        if texts:
             hash_texts()
-            texts, numbers, waiting = [], [], 0
-    if texts:
-        hash_texts()
-    return _Scanned(columns, np.concatenate(fingerprints), np.concatenate(owners))
+        return _Scanned(columns, np.concatenate(fingerprints), np.concatenate(owners), seen.pairs())
 
 
 class _Columns:
@@ -231,6 +259,8 @@ class _Scanned(NamedTuple):
     columns: _Columns
     fingerprints: np.ndarray
     owners: np.ndarray
+    seen: tuple[np.ndarray, np.ndarray]
+    """Which runs that are looked for are seen in which rows."""
 
 
 def time_of(record: Record) -> int:

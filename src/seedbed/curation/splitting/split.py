@@ -19,7 +19,7 @@ from seedbed.curation.splitting.content import answers_of
 from seedbed.curation.splitting.fingerprints import hash64
 from seedbed.curation.splitting.gate import Earlier, Gate, Outcome, Pair
 from seedbed.curation.splitting.groups import DIVIDED, Groups, Level, grouped
-from seedbed.curation.splitting.ledger import Build, Entry, Known, Ledger, entry_of, old_rows, packed, read_ledger
+from seedbed.curation.splitting.ledger import Build, Entry, Known, Ledger, OldAnswers, entry_of, packed, read_ledger
 from seedbed.curation.splitting.ranges import read_parts
 from seedbed.curation.splitting.scan import KINDS, Rows, scan
 from seedbed.errors import SeedbedError, UsageError
@@ -127,7 +127,7 @@ def split(
     """Decide for each record of the JSONL files `parts` whether it is trained, evaluated or left out.
 
     The decision depends on the records, the options and the ledger only, not on their order or on how they are cut into
-    files. `report` is called with the bytes read since; all parts are read about three times. `folder` has the temporary
+    files. `report` is called with the bytes read since; all parts are read two or three times. `folder` has the temporary
     files. Rows that are left out are counted in `drops`. Raises UsageError for options without sense, SeedbedError if a line
     is no record, or if more than `max_leaked` of the evaluation answers can be seen in training however rows are chosen.
     """
@@ -139,18 +139,18 @@ def split(
         raise UsageError(
             f"The most evaluation rows are {options.eval_rows}.", "Give a number from 1 on, or 0 for no limit."
         )
-    spool = Spool(folder)
+    ledger = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else Ledger()
+    spool, old = Spool(folder), OldAnswers(ledger.entries) if ledger.entries else None
     try:
-        rows = scan(parts, spool, report, options.workers)
+        rows = scan(parts, spool, report, options.workers, old)
         if not rows.count:
             raise SeedbedError("There is no row to split.", "See what was left out, and why: `rejects/`.")
         pairs = contained_pairs(spool, rows.place)
     finally:
         spool.close()
     groups = grouped(rows, pairs, options.level)
-    ledger = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else Ledger()
     known = ledger.known(options.choice)
-    groups, earlier = _earlier(rows, groups, ledger, known, report, options.workers)
+    groups, earlier = _earlier(rows, groups, old, known)
     answers = Answers()
     present = set(rows.id[earlier.same].tolist())
     for entry in ledger.entries:
@@ -184,16 +184,14 @@ def split(
 def _earlier(
     rows: Rows,
     groups: Groups,
-    ledger: Ledger,
+    answers: OldAnswers | None,
     known: Known | None,
-    report: Callable[[int], None],
-    workers: int | None,
 ) -> tuple[Groups, Earlier]:
     """The groups, without those that have rows which were trained and rows which were evaluated, and what was decided before."""
     nothing = np.zeros(rows.count, bool)
     same, tied, showing = nothing, nothing, nothing
-    if ledger.entries:
-        same, tied, showing = old_rows(rows, ledger.entries, report, workers)
+    if answers is not None:
+        same, tied, showing = answers.among(rows)
     settled, left_out = nothing, nothing
     if known is not None:
         trained = np.isin(_short(rows.key), known.trained) & ~tied
