@@ -230,6 +230,31 @@ def test_a_dataset_of_rows_is_evaluated_also_if_a_run_trained_on_it(store: Store
     assert found.config.evaluate.split == "validation"
 
 
+def test_a_dataset_that_was_merged_again_is_evaluated_as_it_is_now(
+    store: Store, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it was named with --data, it was refused, with the hint to give a text with --data."""
+    monkeypatch.setenv("SEEDBED_CACHE", str(tmp_path / "cache"))
+    folder = row_datasets.mixed(tmp_path / "full", "text")
+    made = build_dataset(
+        DataConfig(source=str(folder), workers=1),
+        TokenizerConfig(path=str(saved)),
+        cache=tmp_path / "cache",
+        emit=discard,
+        context=CONTEXT,
+    )
+    trained(store, saved, "oak", f"data.source={folder}", fingerprint=made.fingerprint)
+    models = models_of(store, "oak")
+    assert not actions.trained_before_a_merge(models[0])
+    shutil.rmtree(folder)
+    row_datasets.mixed(folder, "text", count=80)
+    assert actions.training_text(models).source == str(folder)
+    assert actions.trained_before_a_merge(models[0])
+    shutil.rmtree(folder)
+    with pytest.raises(SeedbedError):
+        actions.training_text(models)
+
+
 def test_rows_cannot_be_cut_to_a_number_of_tokens(store: Store, saved: Path, tmp_path: Path) -> None:
     folder = row_datasets.mixed(tmp_path / "full")
     resolved = wanted(store, str(saved), data__source=str(folder), evaluate__limit_tokens=100)

@@ -74,6 +74,14 @@ def test_the_report_says_what_is_in_a_dataset(desk: Desk) -> None:
     assert KEY not in page
 
 
+def test_a_report_of_a_dataset_that_was_changed_by_hand_says_so(desk: Desk) -> None:
+    shutil.copytree(desk.folder / "data" / "full", desk.folder / "edited")
+    assert "has changed" not in desk.seedbed("data", "report", "edited").stderr
+    (desk.folder / "edited" / "eval.jsonl").write_text("")
+    said = " ".join(desk.seedbed("data", "report", "edited").stderr.split())
+    assert '"edited/eval.jsonl" has changed since the dataset was made' in said
+
+
 def test_a_report_with_a_model_measures_tokens_and_keeps_them_in_the_card(desk: Desk) -> None:
     folder = desk.folder / "data" / "full"
     shown = desk.seedbed("data", "report", "data/full", "--model", model(desk), "--context", "64").stdout
@@ -249,6 +257,33 @@ def test_a_dataset_that_is_given_twice_is_said_and_read_once(desk: Desk) -> None
     assert '"copy" has the same rows as "data/chats"' in said
     described = json.loads((desk.folder / "twice" / "dataset.json").read_text())
     assert len(described["inputs"]) == 2
+
+
+def test_a_pattern_that_names_all_in_the_folder_merges_its_datasets(desk: Desk) -> None:
+    """From the second merge on, the ledger is there, too."""
+    place = desk.folder / "all"
+    shutil.copytree(desk.folder / "data" / "chats", place / "chats")
+    (place / "notes.txt").write_text("todo")
+    desk.seedbed("data", "merge", "all/chats", "--out", "all/full")
+    names = sorted(f"all/{each.name}" for each in place.iterdir() if not each.name.startswith("."))
+    assert "all/eval-ledger.jsonl" in names
+    said = " ".join(desk.seedbed("data", "merge", *names, "--out", "all/full", "--force").stderr.split())
+    assert '"all/notes.txt" is not a dataset, so it is left out.' in said
+    assert "eval-ledger" not in said
+    described = json.loads((place / "full" / "dataset.json").read_text())
+    assert [each["name"] for each in described["inputs"]] == ["chats"]
+
+
+def test_a_merge_into_another_folder_says_that_the_ledger_of_its_inputs_does_not_count(desk: Desk) -> None:
+    ledger = desk.folder / "data" / "eval-ledger.jsonl"
+    words = ("data", "merge", "data/chats", "--out", "elsewhere/full")
+    said = " ".join(desk.seedbed(*words).stderr.split())
+    assert f'"{ledger}" is of another folder, so it is not used' in said
+    assert f"--ledger {ledger}" in said
+    said = desk.seedbed(*words, "--force", "--ledger", str(ledger)).stderr
+    assert "not used" not in said
+    said = desk.seedbed("data", "merge", "data/chats", "--out", "data/once-more").stderr
+    assert "not used" not in said
 
 
 def test_a_task_is_listed_and_its_status_is_shown(desk: Desk) -> None:

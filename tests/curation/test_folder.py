@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from seedbed import files
+from seedbed.config.source import unknown_source
 from seedbed.curation.drops import SAMPLES, Drops
 from seedbed.curation.folder import (
     DESCRIPTION,
@@ -125,6 +126,33 @@ def test_what_is_written_is_read_again_and_verified(tmp_path: Path) -> None:
         handle.write(b"{}\n")
     with pytest.raises(SeedbedError, match="has changed"):
         verify(made, description)
+
+
+def test_a_wrong_number_of_rows_in_the_description_is_found(tmp_path: Path) -> None:
+    """`data check` printed it as the number of rows that it had checked."""
+    made = dataset(tmp_path / "full", [chat(1), chat(2)])
+    described = json.loads((made / DESCRIPTION).read_text())
+    described["files"][TRAIN]["rows"] = 5
+    (made / DESCRIPTION).write_text(json.dumps(described))
+    with pytest.raises(SeedbedError, match=r"has 2 rows, and dataset\.json says 5"):
+        verify(made, describe(made))
+
+
+def test_a_folder_of_rows_of_something_else_says_how_a_dataset_is_made_of_it(tmp_path: Path) -> None:
+    made = tmp_path / "my rows"
+    made.mkdir()
+    with pytest.raises(UsageError) as refused:
+        describe(made)
+    assert "prepare logs" not in refused.value.hint
+    (made / TRAIN).write_text('{"messages": []}\n')
+    for refused_by in (lambda: describe(made), lambda: _raise(unknown_source(str(made)))):
+        with pytest.raises(UsageError) as refused:
+            refused_by()
+        assert f"`seedbed prepare logs '{made}' --out DIR`" in refused.value.hint
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def test_a_damaged_row_is_named_with_its_line(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from seedbed.config.preparing import Preparation
 from seedbed.curation.drops import Drops
 from seedbed.curation.inputs import units_of
 from seedbed.curation.record import Record
+from seedbed.errors import UsageError
 
 
 def records_of(config: Preparation, drops: Drops | None = None) -> list[Record]:
@@ -105,3 +106,11 @@ def test_commits_are_read_again_when_the_licence_of_the_repository_changes(tmp_p
     made.commit("Change nothing here", {"other.py": source(2)})
     (same,) = units_of(config, Drops())
     assert same.fingerprint() == after.fingerprint()
+
+
+@pytest.mark.parametrize("what", ["fim", "harvest"])
+def test_a_repository_whose_files_git_does_not_know_says_how_they_are_added(what: str, tmp_path: Path) -> None:
+    GitRepository(tmp_path / "app").write({"one.py": source(1)})
+    with pytest.raises(UsageError) as refused:
+        units_of(preparation(what, tmp_path / "app"), Drops())
+    assert "`git add`" in refused.value.hint

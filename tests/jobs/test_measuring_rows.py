@@ -18,7 +18,8 @@ from seedbed.data.packed_batches import PackedRows
 from seedbed.data.samples import Samples
 from seedbed.data.shards import TOKENIZER, Dataset
 from seedbed.errors import SeedbedError, UsageError
-from seedbed.jobs.measuring_rows import NO_MARKERS, REFUSED, RowMeasurement, measure
+from seedbed.jobs.measuring_rows import NO_MARKERS, REFUSED, RowMeasurement, measure, name_of
+from seedbed.runs.store import Store
 
 CONTEXT = 40
 
@@ -94,6 +95,14 @@ def test_each_row_has_one_fate_and_a_length(prepared: tuple[Path, Dataset]) -> N
     assert (wide.fitted.whole, wide.fitted.left_out, wide.fitted.drops) == (78, 0, [])
     assert wide.lengths.largest > 240
     assert sum(bar.train + bar.evaluated for bar in wide.lengths.bars) == 78
+
+
+def test_a_checkpoint_is_named_by_its_run(tmp_path: Path) -> None:
+    run = Store(tmp_path / "runs").create("train", "chats", "", {})
+    checkpoint = run.path / "checkpoints" / "step-00000003"
+    checkpoint.mkdir(parents=True)
+    assert name_of(checkpoint) == "chats@3"
+    assert name_of(tmp_path / "models" / "A") == "A"
 
 
 def test_what_is_trained_is_as_asked(prepared: tuple[Path, Dataset]) -> None:

@@ -248,6 +248,31 @@ def test_what_another_merge_adds_to_a_shared_ledger_meanwhile_stays(
         assert set((made / LEDGER).read_text().splitlines()) <= known
 
 
+def test_what_a_killed_merge_leaves_is_in_its_task_and_not_in_the_dataset(
+    tmp_path: Path, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hidden folders with whole datasets stayed beside the output, and no command removed them."""
+    task = new_task(
+        tmp_path / "runs", "merge", Merging(merge=MergeConfig(inputs=(str(inputs[0]),), workers=1)), tmp_path / "full"
+    )
+    left = task.path / WORK / "dataset"
+    left.mkdir(parents=True)
+    (left / "half.jsonl").write_text("{")
+    beside: list[str] = []
+    remember = merging.remember
+
+    def seen(*each: Any) -> bool:
+        beside.extend(path.name for path in tmp_path.iterdir())
+        return remember(*each)
+
+    monkeypatch.setattr(merging, "remember", seen)
+    run_task(task)
+    assert sorted(beside) == [".seedbed", "runs"]
+    assert describe(tmp_path / "full")
+    assert not (tmp_path / "full" / "half.jsonl").exists()
+    assert not left.exists()
+
+
 def test_a_dataset_that_was_changed_by_hand_is_refused(tmp_path: Path, inputs: list[Path]) -> None:
     made = merged(tmp_path / "runs", tmp_path / "one", inputs[0])
     with (made / TRAIN).open("a") as handle:

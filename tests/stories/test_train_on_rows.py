@@ -70,6 +70,7 @@ def test_a_resume_does_not_need_the_dataset(place: Any) -> None:
     (place.folder / "full").rename(place.folder / "gone")
     output = place.seedbed("resume", "latest", "--more-steps", "3").stdout
     assert "is not used" in output
+    assert f"seedbed train --from {place.run_dir().name} --data SOURCE" in " ".join(output.split())
     assert len(place.steps(place.run_dir())) == 17
 
 

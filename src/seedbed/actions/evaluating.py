@@ -23,6 +23,7 @@ from seedbed.config.frozen import recorded_origins
 from seedbed.config.resolving import Resolved
 from seedbed.config.schema import DataConfig
 from seedbed.config.source import is_rows
+from seedbed.curation.folder import describe
 from seedbed.errors import SeedbedError, UsageError
 from seedbed.files import expand_home, normal_path
 from seedbed.runs.caches import dataset_of
@@ -75,8 +76,9 @@ def _name(folder: Path, model: ChosenModel, parts: int) -> str:
 def training_text(models: Sequence[EvaluatedModel]) -> DataConfig:
     """The text of the runs that trained the models, whose validation text is evaluated if no other text is given.
 
-    If the text has changed or is gone, it is the data that were prepared from it, if the cache has them. Raises UsageError
-    if no model is of a run, or if their texts differ, SeedbedError if the text cannot be used.
+    If the text has changed or is gone, it is the data that were prepared from it, if the cache has them. A dataset of rows
+    that was merged again is taken as it is now. Raises UsageError if no model is of a run, or if their texts differ,
+    SeedbedError if the text cannot be used.
     """
     texts = {model.name: data for model in models if (data := _data_of(model.run)) is not None}
     if not texts:
@@ -102,7 +104,8 @@ def _as_trained(data: DataConfig, run: RunDir | None) -> DataConfig:
     fingerprint = dataset_of(run) if run is not None else None
     try:
         refuse_unusable(data, 0)
-        refuse_different_text(data, fingerprint, cache_dir())
+        if not _has_evaluation_rows(data.source):
+            refuse_different_text(data, fingerprint, cache_dir())
     except SeedbedError as error:
         kept = find_folder(cache_dir(), fingerprint) if fingerprint is not None else None
         if kept is not None and not has_samples(kept):
@@ -110,6 +113,25 @@ def _as_trained(data: DataConfig, run: RunDir | None) -> DataConfig:
         error.hint = f"Give the text to evaluate: --data SOURCE. {error.hint}"
         raise
     return data
+
+
+def _has_evaluation_rows(source: str) -> bool:
+    """Whether a source is a dataset of rows with a part for evaluation, which a merge keeps apart when data are added."""
+    return is_rows(source, Path()) and describe(expand_home(source)).is_split
+
+
+def trained_before_a_merge(model: EvaluatedModel) -> bool:
+    """Whether the model's run was trained on a dataset of rows that was merged again since then."""
+    from seedbed.data.dataset_cache import refuse_different_text
+
+    data, fingerprint = _data_of(model.run), dataset_of(model.run) if model.run is not None else None
+    if data is None or fingerprint is None or not _has_evaluation_rows(data.source):
+        return False
+    try:
+        refuse_different_text(data, fingerprint, cache_dir())
+    except SeedbedError:
+        return True
+    return False
 
 
 def was_trained_on(model: EvaluatedModel, source: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from seedbed.cli.parser import json_option
 from seedbed.cli.prepare import shared_options, start_and_follow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from seedbed.config.preparing import Merging
     from seedbed.config.resolving import Resolved
     from seedbed.curation.folder import Description
@@ -203,16 +206,18 @@ def merge(arguments: argparse.Namespace) -> int:
             raise UsageError("The new dataset has no folder.", "Give --out DIR, or --name NAME for data/NAME.")
         arguments.out = _FOLDER / arguments.name
     wanted = with_inputs(resolved(arguments), "merge", inputs(arguments.inputs, arguments.out))
+    if not wanted.config.split.ledger:
+        note_other_ledgers(wanted.config.merge.inputs, arguments.out)
     return start_and_follow(arguments, "merge", wanted)
 
 
 def inputs(names: list[str], output: Path) -> list[str]:
-    """The inputs without what a pattern such as data/* also names: the output itself, and what is no dataset.
+    """The inputs without what a pattern such as data/* also names: the output itself, a ledger, and what is no dataset.
 
     A dataset that is given twice is taken once, and the user is told. A single path is kept, whatever it is.
     """
     from seedbed.cli.console import note
-    from seedbed.curation.folder import describe, is_dataset
+    from seedbed.curation.folder import LEDGER, describe, is_dataset
     from seedbed.files import normal_path
     from seedbed.text import quoted
 
@@ -227,9 +232,11 @@ def inputs(names: list[str], output: Path) -> list[str]:
             note(f"{quoted(name)}{same} is given twice; it is read once.")
             continue
         known[path.resolve()] = name
+        if path.name == LEDGER and path.is_file():
+            continue
         if path == normal_path(output):
             note(f"{quoted(name)} is the output, so it is not an input.")
-        elif path.is_dir() and not is_dataset(path):
+        elif path.exists() and not is_dataset(path):
             note(f"{quoted(name)} is not a dataset, so it is left out.")
         else:
             kept.append(name)
@@ -237,6 +244,23 @@ def inputs(names: list[str], output: Path) -> list[str]:
             if (earlier := known.setdefault(fingerprint, name)) != name:
                 note(f"{quoted(name)} has the same rows as {quoted(earlier)}: duplicates are left out.")
     return kept
+
+
+def note_other_ledgers(inputs: Sequence[str], output: Path) -> None:
+    """Say which evaluation ledgers beside the inputs do not count for a dataset in this place."""
+    from seedbed.cli.console import note
+    from seedbed.curation.folder import LEDGER
+    from seedbed.files import normal_path
+    from seedbed.text import quoted
+
+    here = normal_path(output).parent.resolve()
+    beside = dict.fromkeys(Path(each).parent for each in inputs)
+    for ledger in (folder / LEDGER for folder in beside if folder.resolve() != here):
+        if ledger.is_file():
+            note(
+                f"{quoted(ledger)} is of another folder, so it is not used: rows that were evaluated there may be trained here. "
+                f"To keep them in evaluation, add --ledger {shlex.quote(str(ledger))}."
+            )
 
 
 def resolved(arguments: argparse.Namespace) -> Resolved[Merging]:
@@ -368,14 +392,17 @@ def report(arguments: argparse.Namespace) -> int:
     """Print what is in a dataset; with a model, measure its tokens first, and store them in the report card."""
     from msgspec import to_builtins
 
-    from seedbed.cli.console import say, say_json, width
-    from seedbed.curation.folder import REPORT_HTML, describe
+    from seedbed.cli.console import note, say, say_json, width
+    from seedbed.curation.folder import REPORT_HTML, describe, resized
     from seedbed.curation.report.terminal import lines
-    from seedbed.text import printable
+    from seedbed.text import printable, quoted
 
     if arguments.model is None:
         refuse_without_model(arguments)
-        summary = summary_of(arguments.dataset, describe(arguments.dataset))
+        described = describe(arguments.dataset)
+        summary = summary_of(arguments.dataset, described)
+        for path in resized(arguments.dataset, described):
+            note(f"{quoted(path)} has changed since the dataset was made; the report is of what it was.")
     else:
         summary = measured_summary(arguments)
     if arguments.json:

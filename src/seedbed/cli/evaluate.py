@@ -190,6 +190,7 @@ def resolved(
     from seedbed.config.layers import Flagged
     from seedbed.config.resolving import resolve
     from seedbed.config.roots import EVALUATE
+    from seedbed.text import quoted
 
     flags = {
         path: Flagged(getattr(arguments, option[2:].replace("-", "_")), option) for option, path in NAMED_KEYS.items()
@@ -206,6 +207,10 @@ def resolved(
     base = replace(earlier or Evaluation(), data=actions.training_text(models))
     if not any(actions.was_trained_on(model, base.data.source) for model in models):
         note(f"The text of {models[0].name} has changed or is gone, so the data prepared for its training are used.")
+    for model in filter(actions.trained_before_a_merge, models):
+        note(
+            f"{quoted(base.data.source)} has changed since {model.name} was trained on it. Its present evaluation rows are used."
+        )
     return resolve(EVALUATE, sets=arguments.sets, flags=flags, base=base)
 
 

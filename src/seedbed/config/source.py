@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -157,12 +158,21 @@ def unknown_source(source: str) -> UsageError:
     path = expand_home(source)
     if is_there(path, source):
         kind = "folder, but not a dataset" if path.is_dir() else "file"
-        return UsageError(f"{text.quoted(source)} is a {kind}.", f"To train on its text, write text:{source}. {forms}")
+        own = of_own_rows(path)
+        hint = f"To train on its text, write text:{source}. {own}{' ' if own else ''}{forms}"
+        return UsageError(f"{text.quoted(source)} is a {kind}.", hint)
     near = difflib.get_close_matches(source.partition(":")[0].lower(), FORMS, n=1, cutoff=0.5)
     meant = f"Did you mean {FORMS[near[0]]}? " if near else ""
     if "/" in source and ":" not in source:
         meant = f"The path does not exist. {_nearest_to(source, path)}"
     return UsageError(f"Unknown data source {text.quoted(source)}.", meant + forms)
+
+
+def of_own_rows(folder: Path) -> str:
+    """How a dataset is made of the conversations in a folder of JSON lines, as a sentence; nothing for other folders."""
+    if not folder.is_dir() or not any(folder.glob("*.jsonl")):
+        return ""
+    return f"To make one of conversations in its files: `seedbed prepare logs {shlex.quote(str(folder))} --out DIR`."
 
 
 def _nearest_to(source: str, path: Path) -> str:

@@ -25,11 +25,17 @@ from seedbed.errors import UsageError
 
 
 def assemble(
-    preparer: Preparer, parts: Sequence[Part], output: Path, meta: Mapping[str, Any], check: Callable[[], None]
+    preparer: Preparer,
+    parts: Sequence[Part],
+    output: Path,
+    meta: Mapping[str, Any],
+    check: Callable[[], None],
+    folder: Path,
 ) -> Description:
     """Write the dataset and put it in the place of `output`, as a whole or not at all.
 
-    `meta`: the task's meta.json, for the command that is recorded. Raises UsageError if there is not one record.
+    `meta`: the task's meta.json, for the command that is recorded; `folder`: its directory, for temporary files. Raises
+    UsageError if there is not one record.
     """
     check = Ticker(check)
     drops = Drops()
@@ -52,7 +58,8 @@ def assemble(
             if number in numbers:
                 yield record
 
-    prepared = files.temporary_dir(files.make_dir(output.parent), output.name)
+    files.make_dir(output.parent)
+    prepared = layout.new_folder(folder)
     try:
         tally = Tally()
         count = partial(tally.add, split="records")

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from seedbed import __version__, files
+from seedbed.config.source import of_own_rows
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Record, decode, encode
 from seedbed.errors import SeedbedError, UsageError
@@ -105,10 +106,8 @@ def describe(folder: Path) -> Description:
         found = path.is_file()
     if not found:
         what = "has no dataset.json" if folder.is_dir() else "is not a folder" if folder.exists() else "does not exist"
-        raise UsageError(
-            f"{quoted(folder)} {what}, so it is not a dataset.",
-            "Make one with `seedbed prepare` or `seedbed data merge`.",
-        )
+        hint = f"Make one with `seedbed prepare` or `seedbed data merge`. {of_own_rows(folder)}".strip()
+        raise UsageError(f"{quoted(folder)} {what}, so it is not a dataset.", hint)
     value = files.read_json(path, _REMEDY)
     if not isinstance(value, dict) or value.get("kind") != KIND:
         raise UsageError(f"{quoted(path)} was not written by Seedbed.", "Give the folder of a dataset.")
@@ -139,7 +138,7 @@ def _decoded(handle: BinaryIO, path: Path) -> Iterator[Record]:
 
 
 def verify(folder: Path, description: Description) -> None:
-    """Check sizes and SHA-256 of all files of rows. Raises SeedbedError, which names the first file that differs."""
+    """Check sizes, rows and SHA-256 of all files of rows. Raises SeedbedError, which names the first file that differs."""
     for name, facts in description.files.items():
         path = folder / name
         try:
@@ -148,6 +147,21 @@ def verify(folder: Path, description: Description) -> None:
             raise SeedbedError(f"{quoted(path)} cannot be read: {error.strerror}.", _REMEDY) from error
         if size != facts.size_bytes or files.sha256_file(path) != facts.sha256:
             raise SeedbedError(f"{quoted(path)} has changed since the dataset was made.", _REMEDY)
+        if (rows := _rows_in(path)) != facts.rows:
+            raise SeedbedError(
+                f"{quoted(path)} has {plural(rows, 'row')}, and dataset.json says {facts.rows:,}.", _REMEDY
+            )
+
+
+def resized(folder: Path, description: Description) -> list[Path]:
+    """The files of rows that are gone, or whose sizes differ from the description; reads none of them."""
+    sizes = {folder / name: facts.size_bytes for name, facts in description.files.items()}
+    return [path for path, size in sizes.items() if not path.is_file() or path.stat().st_size != size]
+
+
+def _rows_in(path: Path) -> int:
+    with files.explained(path), path.open("rb") as handle:
+        return sum(block.count(b"\n") for block in iter(lambda: handle.read(1 << 20), b""))
 
 
 class RowWriter:
@@ -271,6 +285,16 @@ def write_description(folder: Path, description: Description) -> None:
     """Write dataset.json and the card, last of all."""
     files.write_atomic(folder / CARD, _card(description))
     files.write_json(folder / DESCRIPTION, msgspec.to_builtins(description))
+
+
+def new_folder(task_folder: Path) -> Path:
+    """An empty folder in the directory of a task, in which it makes a dataset; `publish` renames it.
+
+    What a killed process has left there goes, and a task that is deleted takes it along. The directory is beside the output.
+    """
+    prepared = task_folder / "dataset"
+    files.remove_tree(prepared)
+    return files.make_dir(prepared, PRIVATE_DIR)
 
 
 def publish(prepared: Path, output: Path, description: Description, meta: Mapping[str, Any]) -> None:

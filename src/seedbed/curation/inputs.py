@@ -67,8 +67,20 @@ def units_of(
             f" Or no commit is since {config.commits.since}: use an earlier --since." if config.commits.since else ""
         )
         bad = [f" {each.where}: {each.text}" for each in drops.samples if each.reason.startswith("unreadable")]
-        raise UsageError(f"{names}: {_NOTHING[config.prepare.what]}.{''.join(bad[:1])}", f"Check the path.{since}")
+        raise UsageError(
+            f"{names}: {_NOTHING[config.prepare.what]}.{''.join(bad[:1])}",
+            f"Check the path.{since}{_untracked(config)}",
+        )
     return found
+
+
+def _untracked(config: Preparation) -> str:
+    """For repositories without files: that git must know these."""
+    if config.prepare.what not in ("fim", "harvest") or not any(
+        (Path(each) / ".git").exists() for each in config.prepare.inputs
+    ):
+        return ""
+    return " Of a repository, the files that git tracks are read: add them with `git add`."
 
 
 def _logs(name: str, finding: Finding) -> Sequence[Unit]:

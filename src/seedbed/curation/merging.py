@@ -281,15 +281,16 @@ def remember(ledger: Path, entries: bytes, known: bytes) -> bool:
 def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path) -> Description:
     """Split the rows and put the dataset in the place of `output`, as a whole or not at all.
 
-    `meta`: the task's meta.json, for the command that is recorded; `folder`: for temporary files. Rows are split again if
-    another merge has added to the ledger meanwhile. Raises SeedbedError if too many evaluation answers are visible in the
-    training rows, however the rows are split.
+    `meta`: the task's meta.json, for the command that is recorded; `folder`: a folder in its directory, for temporary
+    files. Rows are split again if another merge has added to the ledger meanwhile. Raises SeedbedError if too many
+    evaluation answers are visible in the training rows, however the rows are split.
     """
     asked = merger.config.split
     ledger = Path(asked.ledger) if asked.ledger else output.parent / layout.LEDGER
     while True:
-        prepared = files.temporary_dir(files.make_dir(output.parent), output.name)
+        prepared = layout.new_folder(folder)
         try:
+            files.make_dir(output.parent)
             known = merger.known_ledger(ledger, output / layout.LEDGER)
             before = known.read_bytes() if known is not None else b""
             description, entries = _prepare(merger, known, prepared, output.name, meta, folder)

@@ -47,18 +47,21 @@ def run(task_dir: Path, lifecycle: Lifecycle) -> str:
     output = output_of(lifecycle.run)
     assert output is not None
     with phase(lifecycle.emit, "prepare"):
-        description = until_written(lifecycle, output.parent, lambda: _clip(config, output, lifecycle), "the work")
+        description = until_written(
+            lifecycle, output.parent, lambda: _clip(config, output, lifecycle, task_dir), "the work"
+        )
     for line in sentences(description):
         lifecycle.emit(Message(level="info", code=RESULT, text=line))
     return "completed"
 
 
-def _clip(config: Clipping, output: Path, lifecycle: Lifecycle) -> Description:
+def _clip(config: Clipping, output: Path, lifecycle: Lifecycle, task_dir: Path) -> Description:
     source, report = Path(config.clip.inputs[0]), Reporter(lifecycle)
     before = layout.describe(source)
     layout.verify(source, before)
     drops, lost = Drops(), Counter[str]()
-    prepared = files.temporary_dir(files.make_dir(output.parent), output.name)
+    files.make_dir(output.parent)
+    prepared = layout.new_folder(task_dir)
     try:
         tally = Tally()
         facts = _write(config, before, source, prepared, report, drops, lost, tally)

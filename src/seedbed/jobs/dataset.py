@@ -104,7 +104,8 @@ def _tell(session: Lifecycle, text: str, kept: Dataset) -> None:
             code="data-from-cache",
             text=text,
             why=f"The run continues with the data prepared when it started, in {kept.folder}, so the text is the same.",
-            hint=f"If the same text is now in another place, use `seedbed resume {session.run.id} --data SOURCE`.",
+            hint=f"If the same text is now in another place, use `seedbed resume {session.run.id} --data SOURCE`. To train "
+            f"the model on what has changed, start a new run: `seedbed train --from {session.run.id} --data SOURCE`.",
         )
     )
     replay_messages(kept.messages, session.emit)

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, Self
 
+from seedbed.checkpoint.marker import is_named, step_of
 from seedbed.curation.drops import Drops
 from seedbed.curation.fim.families import families_of
 from seedbed.curation.folder import EVAL, RECORDS, TRAIN, Description, read_rows
@@ -19,6 +20,7 @@ from seedbed.curation.report.token_tally import TokenTally, most_frequent, verif
 from seedbed.data.packing import pack
 from seedbed.data.rendering import SampleEncoder, Settings
 from seedbed.errors import SeedbedError, StorageError, UsageError
+from seedbed.runs.store import RunDir, is_run
 from seedbed.tokenizer.tokenizer import Tokenizer
 
 SPLITS: dict[str, Split] = {TRAIN: "train", EVAL: "eval", RECORDS: "records"}
@@ -26,6 +28,12 @@ BATCH_ROWS = 64
 REFUSED = "the chat template is refused"
 NO_MARKERS = "the tokenizer has no markers for gaps to fill"
 Loss = Literal["assistant", "targets", "all"]
+
+
+def name_of(model: Path) -> str:
+    """What people call a model: RUN@STEP for a checkpoint of a run, else the name of its folder."""
+    run = RunDir(model.parent.parent)
+    return f"{run.name()}@{step_of(model)}" if is_named(model) and is_run(run.path) else model.name
 
 
 class RowMeasurement:
@@ -79,7 +87,7 @@ class RowMeasurement:
         packed_rows = sum(plan.num_rows for plan, _ in plans)
         used = sum(int(each.sum()) for _, each in plans)
         return Measured(
-            model=self._model.name,
+            model=name_of(self._model),
             tokenizer=self._tokenizer.fingerprint,
             vocabulary=self._tokenizer.vocab_size,
             family=self._family if self._has_gaps else "",

@@ -45,10 +45,10 @@ def run(task_dir: Path, lifecycle: Lifecycle) -> str:
     assert output is not None
     preparer = Preparer(config, cache_dir(), check=lifecycle.check_requests)
     with parts_in_use():
-        return _prepare(preparer, output, lifecycle)
+        return _prepare(preparer, output, lifecycle, task_dir)
 
 
-def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle) -> str:
+def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle, task_dir: Path) -> str:
     with phase(lifecycle.emit, "prepare"):
         units = preparer.units
     total = sum(unit.size_bytes for unit in units)
@@ -66,7 +66,9 @@ def _prepare(preparer: Preparer, output: Path, lifecycle: Lifecycle) -> str:
         description = until_written(
             lifecycle,
             output.parent,
-            lambda: assembling.assemble(preparer, parts, output, lifecycle.run.meta(), lifecycle.check_requests),
+            lambda: assembling.assemble(
+                preparer, parts, output, lifecycle.run.meta(), lifecycle.check_requests, task_dir
+            ),
             "the preparation",
         )
     for line in sentences(description):

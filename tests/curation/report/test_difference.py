@@ -55,6 +55,14 @@ def test_rows_reasons_distributions_and_settings_are_compared(tmp_path: Path) ->
     assert "prefix of a longer row (split)" in "\n".join(narrow)
 
 
+def test_two_datasets_with_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    old = dataset(tmp_path / "old" / "full", [chat("q", "a")], [])
+    new = dataset(tmp_path / "data" / "full", [chat("q", "b")], [])
+    found = compared(old, new, (measured(), None))
+    assert (found.before, found.after) == (str(tmp_path / "old" / "full"), str(tmp_path / "data" / "full"))
+    assert str(tmp_path / "data" / "full") in found.not_compared
+
+
 def test_settings_that_only_one_of_two_kinds_has_are_counted(tmp_path: Path) -> None:
     own = {"fim": {"rate": 0.5, "context": "file"}, "quality": {"filters": False, "note": ""}}
     other = {"split": {"salt": "x"}, "quality": {"filters": True, "note": "n"}}

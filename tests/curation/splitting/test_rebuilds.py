@@ -127,6 +127,10 @@ def test_other_options_choose_anew_beside_what_was_evaluated(builds: Builds, opt
     first, before = builds.build(records)
     second, after = builds.build(records, **options)
     assert all(after[name] == 1 for name, number in before.items() if number == 1)
+    moved = sum(after[name] == 1 for name, number in before.items() if number == 0)
+    told = [each for each in second.leakage.messages if "earlier versions trained on. A model" in each]
+    assert [each.split()[0] for each in told] == ([str(moved)] if moved else [])
+    assert not any("A model" in each for each in first.leakage.messages)
     if options.get("eval_fraction"):
         assert second.eval_rows > 1.5 * first.eval_rows
     else:
@@ -160,3 +164,61 @@ def test_rows_left_out_for_an_answer_that_went_to_training_are_trained(tmp_path:
     trained, evaluated = by_split(records, where, 0), by_split(records, where, 1)
     for each in by_split(records, where, 2):  # what is left out does show an evaluation answer
         assert leaked(evaluated, [*trained, each])[0] > 0
+
+
+def test_a_session_that_ties_old_evaluation_to_trained_sessions_takes_none_of_these_to_evaluation(
+    builds: Builds,
+) -> None:
+    rng = random.Random(11)
+    records = [
+        chat(prose(rng, 20), prose(rng, 40), links=[f"session:{n}-{m}", f"file:app/f{n}.py"])
+        for n in range(60)
+        for m in range(3)
+    ]
+    _, before = builds.build(records)
+    files = {split: [n for n in range(60) if before[records[3 * n].id] == split] for split in (0, 1)}
+    assert len(files[0]) > 40
+    # New sessions change a file of an evaluated session and one of trained sessions, or files of trained sessions only.
+    both = [
+        chat(
+            prose(rng, 20),
+            prose(rng, 40),
+            links=[f"session:both-{n}", f"file:app/f{evaluated}.py", f"file:app/f{n}.py"],
+        )
+        for evaluated, n in zip(files[1], files[0], strict=False)
+    ]
+    trained = [
+        chat(prose(rng, 20), prose(rng, 40), links=[f"session:trained-{n}", f"file:app/f{n}.py"])
+        for n in files[0][len(both) :]
+    ]
+    everyone = [*records, *both, *trained]
+    result, after = builds.build(everyone)
+    assert {name: after[name] for name in before} == before
+    assert {after[each.id] for each in both} == {1}
+    assert {after[each.id] for each in trained} == {0}
+    groups = dict(zip([each.id for each in everyone], result.group.tolist(), strict=True))
+    names = {split: {groups[each.id] for each in by_split(everyone, after, split)} for split in (0, 1)}
+    assert not names[0] & names[1]
+    _, again = builds.build(everyone)
+    assert again == after
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_old_evaluation_row_is_kept_if_rows_that_show_it_are_left_out_for_another(builds: Builds, seed: int) -> None:
+    rng = random.Random(seed)
+    records = [chat(prose(rng, 100), prose(rng, 40), links=[f"session:{n}"]) for n in range(300)]
+    _, before = builds.build(records)
+    answers = [(each.messages or [])[-1].content for each in by_split(records, before, 1)]
+    # Of each pair of old answers, a new session shows both, and another one shows only one of them.
+    new = []
+    for number, (one, other) in enumerate(zip(answers[::2], answers[1::2], strict=False)):
+        for name, shown in (("both", f"{one} {other}"), ("one", one)):
+            links = [f"session:{name}-{number}"]
+            new += [chat(prose(rng, 20), prose(rng, 40), links=links) for _ in range(25)]
+            new.append(chat(prose(rng, 150) + " " + shown, prose(rng, 40), links=links))
+    result, after = builds.build([*records, *new])
+    assert [after[each.id] for each in by_split(records, before, 1)] == [1] * len(answers)
+    assert result.leakage.leaked == 0
+    again, once_more = builds.build([*records, *new])
+    assert once_more == after
+    assert not again.ledger

@@ -14,7 +14,7 @@ from seedbed.curation.drops import Drops
 from seedbed.curation.folder import LEDGER
 from seedbed.curation.record import Message, Provenance, Record, content_id, encode
 from seedbed.curation.splitting.ledger import encode_line
-from seedbed.curation.splitting.split import SplitOptions, SplitResult, rows_of, split
+from seedbed.curation.splitting.split import SplitOptions, SplitResult, row_name, rows_of, split
 from seedbed.errors import SeedbedError, UsageError
 from split_rows import by_split, chat, fim, leaked, named, prose, runs, split_of, text_row, windows, write
 
@@ -383,3 +383,13 @@ def test_a_file_that_git_has_and_that_a_session_changed_is_in_one_part(tmp_path:
     found = split([path], SplitOptions(eval_fraction=0.2), Drops(), lambda _: None, tmp_path)
     assert (found.split[::2] == found.split[1::2]).all()
     assert found.eval_rows > 0
+
+
+def test_the_name_of_a_session_is_shown_once() -> None:
+    for file, shown in (
+        ("app/5e55.jsonl", "claude-code app app/5e55.jsonl, row"),
+        ("app/log", "claude-code app app/log 5e55, row"),
+    ):
+        record = chat("q", "a")
+        record.provenance = Provenance(source="claude-code", repository="app", file=file, session="5e55")
+        assert row_name(record) == f"{shown} {record.id[:8]}"

@@ -85,10 +85,12 @@ def difference(first: tuple[Path, Description, Summary], second: tuple[Path, Des
                 name = f"{before[row]} to {split}"
                 moved[name] = moved.get(name, 0) + 1
     old, new = first[2], second[2]
-    why, spans = _not_compared(old, new), (_span(old), _span(new))
+    # Copies and earlier builds of one dataset have the same name: the folders tell them apart.
+    names = (old.name, new.name) if old.name != new.name else (str(first[0]), str(second[0]))
+    why, spans = _not_compared(old, new, names), (_span(old), _span(new))
     return Difference(
-        before=old.name,
-        after=new.name,
+        before=names[0],
+        after=names[1],
         same_rows=first[1].fingerprint == second[1].fingerprint,
         kept=kept,
         added=len(after) - kept,
@@ -179,12 +181,12 @@ def _mix(summary: Summary, title: str) -> dict[str, int]:
     return found[title]
 
 
-def _not_compared(old: Summary, new: Summary) -> str:
+def _not_compared(old: Summary, new: Summary, names: tuple[str, str]) -> str:
     """Why the tokens of two versions cannot be compared; "" if they can, or if neither has them."""
     if old.tokens is None and new.tokens is None:
         return ""
     if old.tokens is None or new.tokens is None:
-        which = old.name if old.tokens is None else new.name
+        which = names[0] if old.tokens is None else names[1]
         return f"the tokens of {which} were not measured"
     for what, first, second in (
         ("tokenizers", old.tokens.tokenizer, new.tokens.tokenizer),

@@ -112,6 +112,7 @@ class Gate:
         self.visible = np.zeros(rows.count, bool)
         self.barred = np.zeros(rows.count, bool)
         self._hidden_for: dict[int, set[int]] = {}
+        self._again: set[int] = set()
         self.split = self._assigned(np.zeros(rows.count, bool))
         self.joined = 0
 
@@ -219,7 +220,8 @@ class Gate:
     def _resolve(self) -> None:
         """Leave out the few training rows that show an answer, or move the answer's group to training, until none leaks.
 
-        Rows that were left out for answers that then went to training come back.
+        Rows that were left out for answers that then went to training come back, and so do old evaluation rows that training
+        rows showed which were then left out for another answer.
         """
         self._members = _Members(self.groups.group)
         while True:
@@ -228,8 +230,30 @@ class Gate:
             seen = self.answers.seen_in(leaks, self.split == TRAIN)
             for answer in leaks.tolist():
                 moved |= self._resolve_one(answer, seen[answer])
-            if not moved and not self._put_back():
+            if not moved and not self._put_back() and not self._evaluate_again():
                 return
+
+    def _evaluate_again(self) -> bool:
+        """Evaluate each old row that training showed once more if now few rows show it; whether there are any.
+
+        Else the same data would be split in another way by the next build, which knows which rows were left out.
+        """
+        owner = np.array(self.answers.rows, np.int64)
+        rows = [row for row in np.flatnonzero(self.visible).tolist() if row not in self._again]
+        train = self.split == TRAIN
+        leaks = np.flatnonzero(np.isin(owner, rows) & (self.answers.contained(train) > ACT))
+        shown = self.answers.seen_in(leaks, train)
+        room = min(FEW, MOST_DROPPED * self.rows.count - self.hiding.sum())
+        kept = {
+            self.answers.rows[answer]
+            for answer in leaks.tolist()
+            if (hiding := self._hiding(shown[answer], *self.answers.sizes(answer))) is None or len(hiding) > room
+        }
+        free = [row for row in rows if row not in kept]
+        self._again.update(free)  # once, so that this ends
+        self.split[free] = EVAL
+        self.visible[free] = False
+        return bool(free)
 
     def _put_back(self) -> bool:
         """Train the rows that were left out for answers that are no longer evaluated; whether there are any."""

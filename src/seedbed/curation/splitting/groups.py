@@ -37,6 +37,25 @@ class Groups(NamedTuple):
     """How groups were made: repository, links, links without files, or time."""
     messages: tuple[str, ...]
     """What a person should know about it."""
+    edges: tuple[np.ndarray, np.ndarray]
+    """Rows that are tied together, int64 (E,) each; `group` has the components."""
+
+    def parted(self, rows: Rows, trained: np.ndarray, evaluated: np.ndarray) -> Groups:
+        """The same without edges, but groups in which rows were trained and others evaluated before are divided.
+
+        New rows tie such groups together. They go with what was evaluated, unless only trained rows tie them to it.
+        `trained` and `evaluated`, bool (N,), have no row in common.
+        """
+        nothing = np.empty(0, np.int64)
+        mixed = np.isin(self.group, np.intersect1d(self.group[trained], self.group[evaluated]))
+        if not mixed.any():
+            return self._replace(edges=(nothing, nothing))
+        rest = components(rows.count, *_within(self.edges, trained))
+        stays = mixed & (trained | ~np.isin(rest, rest[evaluated]))
+        group = components(rows.count, *_within(self.edges, stays))
+        keys = np.where(mixed, _best_keys(rows, group), self.key)
+        keys = np.where(stays & np.isin(keys, keys[~stays]), ~keys, keys)  # both have rows of one file
+        return self._replace(group=group, key=keys, edges=(nothing, nothing))
 
     def joined(self, group: np.ndarray, rows: Rows) -> Groups:
         """The same with groups that were joined: `group` as in the field."""
@@ -74,14 +93,16 @@ def grouped(rows: Rows, contained: Contained, level: Level) -> Groups:
     if level in ("auto", "repository") and _by_repository(rows, level):
         used = "repository"
         edges.append(_shared(rows.repository, np.arange(rows.count)))
-    group = components(rows.count, *_joined(edges))
+    tied = _joined(edges)
+    group = components(rows.count, *tied)
     timed = np.zeros(rows.count, bool)
     keys = _best_keys(rows, group)
     too_large = np.ones(rows.count, bool) if level == "time" else _large(group)
     if level == "auto" and too_large.any():
         share = np.bincount(group).max() / rows.count
         files = _outside(files, too_large)
-        group = components(rows.count, *_joined([*strong, paths, part_of, files]))
+        tied = _joined([*strong, paths, part_of, files])
+        group = components(rows.count, *tied)
         keys = _best_keys(rows, group)
         if not _large(group).any():
             used = "links without files"
@@ -97,11 +118,12 @@ def grouped(rows: Rows, contained: Contained, level: Level) -> Groups:
     if level == "time" or (level == "auto" and too_large.any()):
         used = "time"
         smaller = [_outside(each, too_large) for each in (paths, files, part_of)]
-        group = components(rows.count, *_joined([*strong, *smaller, _single_files(rows, too_large)]))
+        tied = _joined([*strong, *smaller, _single_files(rows, too_large)])
+        group = components(rows.count, *tied)
         keys = np.where(too_large, rows.tied_key, keys)
         keys = _lowest_keys(keys, group, np.where(too_large, 0, 1))
         timed = too_large & (rows.time != NO_TIME)
-    return Groups(group, keys, timed, prefix, used, tuple(messages))
+    return Groups(group, keys, timed, prefix, used, tuple(messages), tied)
 
 
 def _by_repository(rows: Rows, level: Level) -> bool:
@@ -139,6 +161,13 @@ def _joined(edges: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
 def _outside(edges: tuple[np.ndarray, np.ndarray], inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     a, b = edges
     kept = ~(inside[a] & inside[b])
+    return a[kept], b[kept]
+
+
+def _within(edges: tuple[np.ndarray, np.ndarray], side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The edges that have both ends on the same side."""
+    a, b = edges
+    kept = side[a] == side[b]
     return a[kept], b[kept]
 
 

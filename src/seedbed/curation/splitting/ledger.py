@@ -79,6 +79,12 @@ class Ledger(NamedTuple):
     """Each evaluation row once."""
     builds: Sequence[Build] = ()
 
+    def trained(self) -> np.ndarray:
+        """What the builds with any options trained on, as in Known."""
+        return np.unique(
+            np.concatenate([np.empty(0, np.uint32), *(unpacked(each.trained, np.uint32) for each in self.builds)])
+        )
+
     def known(self, split: str) -> Known | None:
         """What the builds with these options trained on; None if there are none."""
         own = [each for each in self.builds if each.split == split]

@@ -150,7 +150,7 @@ def split(
         spool.close()
     groups = grouped(rows, pairs, options.level)
     known = ledger.known(options.choice)
-    earlier = _earlier(rows, groups, old, known)
+    groups, earlier = _earlier(rows, groups, old, known)
     answers = Answers()
     present = set(rows.id[earlier.same].tolist())
     for entry in ledger.entries:
@@ -164,7 +164,10 @@ def split(
         drops.note(STEP, "fingerprint in too many rows to compare", pairs.frequent)
     if pairs.widespread:
         drops.note(STEP, "row that is part of many others", pairs.widespread)
-    leakage = _leakage(rows, gate.groups, outcome, earlier, size.rows)
+    before_trained = np.isin(_short(rows.key), ledger.trained()) & ~earlier.same
+    leakage = _leakage(
+        rows, gate.groups, outcome, earlier, size.rows, int((before_trained & (outcome.split == EVAL)).sum())
+    )
     _check(leakage, outcome, options.max_leaked)
     before = {entry.row for entry in ledger.entries}
     evaluated = np.flatnonzero(outcome.split == EVAL)
@@ -183,21 +186,22 @@ def _earlier(
     groups: Groups,
     answers: OldAnswers | None,
     known: Known | None,
-) -> Earlier:
-    """What earlier builds decided about the rows."""
+) -> tuple[Groups, Earlier]:
+    """The groups, without those that have rows which were trained and rows which were evaluated, and what was decided before."""
     nothing = np.zeros(rows.count, bool)
     same, tied, showing = nothing, nothing, nothing
     if answers is not None:
         same, tied, showing = answers.among(rows)
     settled, left_out = nothing, nothing
     if known is not None:
-        trained = groups.group[np.isin(_short(rows.key), known.trained)]
-        settled = np.isin(groups.group, trained) & ~np.isin(groups.group, groups.group[tied])
+        trained = np.isin(_short(rows.key), known.trained) & ~tied
+        groups = groups.parted(rows, trained, tied)
+        settled = np.isin(groups.group, groups.group[trained])
         left_out = np.isin(rows.id, known.left_out) & ~tied
     # A row that shows an old answer goes to evaluation if few others have to go with it; else the gate leaves it out.
     few = np.bincount(groups.group, minlength=rows.count)[groups.group] <= DIVIDED
     old = tied | (showing & few & ~settled & ~left_out)
-    return Earlier(same, old, settled, left_out, known.evaluated if known is not None else None)
+    return groups, Earlier(same, old, settled, left_out, known.evaluated if known is not None else None)
 
 
 def _short(keys: np.ndarray) -> np.ndarray:
@@ -236,7 +240,9 @@ def where_of(record: Record) -> str:
     """Where a record came from, for people."""
     origin = record.provenance
     named = origin.repository or ""
-    place = [origin.source, named, origin.path or origin.file, origin.commit and origin.commit[:12], origin.session]
+    path = origin.path or origin.file or ""
+    session = origin.session if origin.session and origin.session not in path else None
+    place = [origin.source, named, path, origin.commit and origin.commit[:12], session]
     return printable(" ".join(each for each in place if each)) or record.id
 
 
@@ -255,7 +261,9 @@ def _count_drops(rows: Rows, groups: Groups, outcome: Outcome, drops: Drops) -> 
             drops.drop(STEP, reason, where_of(record), "\n".join(answers_of(record))[:SAMPLE_CHARACTERS])
 
 
-def _leakage(rows: Rows, groups: Groups, outcome: Outcome, earlier: Earlier, wanted_rows: int) -> Leakage:
+def _leakage(
+    rows: Rows, groups: Groups, outcome: Outcome, earlier: Earlier, wanted_rows: int, trained_before: int
+) -> Leakage:
     kept = groups.group[outcome.split != DROPPED]
     _, sizes = np.unique(kept, return_counts=True)
     return Leakage(
@@ -276,6 +284,7 @@ def _leakage(rows: Rows, groups: Groups, outcome: Outcome, earlier: Earlier, wan
             *_unevaluated(rows, outcome),
             *_excess(groups, outcome, earlier, wanted_rows),
             *_shortage(outcome, earlier, wanted_rows),
+            *_trained_before(trained_before),
         ],
         worst=_worst(rows, outcome.worst),
     )
@@ -316,6 +325,15 @@ def _shortage(outcome: Outcome, earlier: Earlier, wanted_rows: int) -> Iterator[
             f"{rows:,} of {plural(kept, 'row')} ({rows / kept:.1%}) are for evaluation, and {wanted_rows:,} were wanted: rows of "
             "a session, commit, file or cluster stay together, and rows whose answers training shows are not evaluated"
             f"{', nor those that earlier versions trained on' if earlier.settled.any() else ''}."
+        )
+
+
+def _trained_before(rows: int) -> Iterator[str]:
+    """That rows are evaluated now which earlier builds trained on."""
+    if rows:
+        yield (
+            f"{plural(rows, 'row')} for evaluation {'is' if rows == 1 else 'are'} of sessions, commits or files that earlier "
+            "versions trained on. A model that was trained on such a version has seen them: evaluate it on that version."
         )
 
 
