@@ -273,6 +273,12 @@ def test_what_a_killed_merge_leaves_is_in_its_task_and_not_in_the_dataset(
     assert not left.exists()
 
 
+def test_a_task_on_another_disk_than_its_dataset(tmp_path: Path, inputs: list[Path], small_disk: Path) -> None:
+    made = merged(tmp_path / "runs", small_disk / "full", inputs[0])
+    verify(made, describe(made))
+    assert [each.name for each in small_disk.iterdir() if each.name.startswith(".full")] == []
+
+
 def test_a_dataset_that_was_changed_by_hand_is_refused(tmp_path: Path, inputs: list[Path]) -> None:
     made = merged(tmp_path / "runs", tmp_path / "one", inputs[0])
     with (made / TRAIN).open("a") as handle:

@@ -58,8 +58,7 @@ def assemble(
             if number in numbers:
                 yield record
 
-    files.make_dir(output.parent)
-    prepared = layout.new_folder(folder)
+    prepared = layout.new_folder(folder, output)
     try:
         tally = Tally()
         count = partial(tally.add, split="records")

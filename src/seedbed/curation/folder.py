@@ -287,13 +287,16 @@ def write_description(folder: Path, description: Description) -> None:
     files.write_json(folder / DESCRIPTION, msgspec.to_builtins(description))
 
 
-def new_folder(task_folder: Path) -> Path:
-    """An empty folder in the directory of a task, in which it makes a dataset; `publish` renames it.
+def new_folder(task_folder: Path, output: Path) -> Path:
+    """An empty folder in the directory of a task, in which it makes the dataset `output`; `publish` renames it.
 
-    What a killed process has left there goes, and a task that is deleted takes it along. The directory is beside the output.
+    What a killed process has left there goes, and a task that is deleted takes it along. The folder is beside the output if
+    the directory is on another file system, which happens only if somebody has moved it.
     """
-    prepared = task_folder / "dataset"
+    prepared, place = task_folder / "dataset", files.make_dir(output.parent)
     files.remove_tree(prepared)
+    if task_folder.stat().st_dev != place.stat().st_dev:
+        return files.temporary_dir(place, output.name)
     return files.make_dir(prepared, PRIVATE_DIR)
 
 

@@ -288,9 +288,8 @@ def assemble(merger: Merger, output: Path, meta: Mapping[str, Any], folder: Path
     asked = merger.config.split
     ledger = Path(asked.ledger) if asked.ledger else output.parent / layout.LEDGER
     while True:
-        prepared = layout.new_folder(folder)
+        prepared = layout.new_folder(folder, output)
         try:
-            files.make_dir(output.parent)
             known = merger.known_ledger(ledger, output / layout.LEDGER)
             before = known.read_bytes() if known is not None else b""
             description, entries = _prepare(merger, known, prepared, output.name, meta, folder)
