@@ -12,7 +12,7 @@ from seedbed.curation.folder import LEDGER
 from seedbed.curation.record import Record
 from seedbed.curation.splitting.ledger import encode_line
 from seedbed.curation.splitting.split import SplitResult
-from split_rows import by_split, chat, fim, leaked, prose, split_of, text_row, windows
+from split_rows import by_split, chat, fim, leaked, prose, split_of, text_row, windows, with_other_markup
 
 
 class Builds:
@@ -144,6 +144,21 @@ def test_more_is_evaluated_if_most_of_the_evaluation_is_gone(builds: Builds) -> 
     assert sum(before[each.id] == 1 for each in left) < 0.4 * first.eval_rows
     assert result.eval_rows * 2 >= result.leakage.wanted_rows
     assert all(after[each.id] == 1 for each in left if before[each.id] == 1)
+
+
+def test_answers_are_not_seen_in_training_with_other_markup(builds: Builds) -> None:
+    """Neither in the first build, nor when rows with the answers of an earlier build in other markup are added."""
+    rng = random.Random(4)
+    answers = [prose(rng, 40) for _ in range(200)]
+    records = [chat(prose(rng, 30), each, links=[f"session:{number}"]) for number, each in enumerate(answers)]
+    converted = [text_row(with_other_markup(each)) for each in answers]
+    _, where = builds.build([*records, *converted[:100]])
+    after = builds.build([*records, *converted])[1]
+    for build, count in ((where, 100), (after, 200)):
+        evaluated = [each for each in records if build[each.id] == 1]
+        trained = {each.text for each in converted[:count] if build[each.id] == 0}
+        assert len(evaluated) > 10
+        assert not [each for each in evaluated if with_other_markup(each.messages[1].content) in trained]  # type: ignore[index]
 
 
 def test_rows_left_out_for_an_answer_that_went_to_training_are_trained(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True):
     links: list[str] = []
     """Hashes of the sessions and commits to which it belongs."""
     answers: list[tuple[int, str]] = []
-    """Of each answer: the tokens in a run, and the hashes of its runs as base64 of little-endian 64-bit numbers."""
+    """Of each answer: the tokens in a run (negative: words), and the hashes of its runs as base64 of little-endian numbers."""
 
     def runs(self) -> list[Runs]:
         """The runs of the answers."""
