@@ -83,6 +83,37 @@ def test_rows_stay_and_of_new_data_the_wanted_share_is_evaluated(builds: Builds)
     assert 0.08 * added < evaluated < 0.25 * added
 
 
+def test_what_was_trained_stays_when_its_group_becomes_small_or_is_tied_to_an_evaluated_one(builds: Builds) -> None:
+    """A group that was divided, since it was too large, would go to evaluation as a whole among more rows."""
+    rng = random.Random(7)
+
+    def commits(first: int, count: int, path: str) -> list[Record]:
+        made = []
+        for number in range(first, first + count):
+            links = [f"commit:{number:040x}", f"path:app/{path}"]
+            time = f"2026-{1 + number // 28:02d}-{1 + number % 28:02d}T10:00:00Z"
+            made.append(chat(prose(rng, 20), prose(rng, 40), links=links, time=time, source="git"))
+        return made
+
+    repository = commits(0, 60, "core.py")
+    sessions = [chat(prose(rng, 20), prose(rng, 40), links=[f"session:{n}"]) for n in range(100)]
+    _, before = builds.build([*repository, *sessions])
+    assert {before[each.id] for each in repository} == {0, 1}
+    added = [chat(prose(rng, 20), prose(rng, 40), links=[f"session:{n}"]) for n in range(100, 600)]
+    trained = next(each for each in sessions if before[each.id] == 0)
+    evaluated = next(each for each in sessions if before[each.id] == 1)
+    for number, each in enumerate((trained, evaluated)):
+        each.links = [*(each.links or ()), f"file:app/shared{number}.py"]
+    added.append(
+        chat(prose(rng, 20), prose(rng, 40), links=["session:new", "file:app/shared0.py", "file:app/shared1.py"])
+    )
+    result, after = builds.build([*repository, *sessions, *added])
+    assert result.eval_rows < 200
+    for each in [*repository, *sessions]:
+        if before[each.id] != 2:
+            assert after[each.id] in (before[each.id], 2), each.links
+
+
 def test_a_trained_session_that_grows_stays_in_training(builds: Builds) -> None:
     rng = random.Random(6)
     turns = {n: [prose(rng, 20), prose(rng, 40)] for n in range(120)}

@@ -147,10 +147,12 @@ def split(
         pairs = contained_pairs(spool, rows.place)
     finally:
         spool.close()
-    groups = grouped(rows, pairs, options.level)
     ledger = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else Ledger()
     known = ledger.known(options.choice)
-    earlier = _earlier(rows, groups, ledger, known, report, options.workers)
+    old = _old(rows, ledger, report, options.workers)
+    trained = np.isin(_short(rows.key), known.trained) & ~old.tied if known is not None else np.zeros(rows.count, bool)
+    groups = grouped(rows, pairs, options.level, (old.tied, trained))
+    earlier = _earlier(rows, groups, old, known)
     answers = Answers()
     present = set(rows.id[earlier.same].tolist())
     for entry in ledger.entries:
@@ -178,28 +180,32 @@ def split(
     )
 
 
-def _earlier(
-    rows: Rows,
-    groups: Groups,
-    ledger: Ledger,
-    known: Known | None,
-    report: Callable[[int], None],
-    workers: int | None,
-) -> Earlier:
-    """What earlier builds decided about the rows."""
-    nothing = np.zeros(rows.count, bool)
-    same, tied, showing = nothing, nothing, nothing
+class _Old(NamedTuple):
+    """What `old_rows` finds; bool (N,) each."""
+
+    same: np.ndarray
+    tied: np.ndarray
+    showing: np.ndarray
+
+
+def _old(rows: Rows, ledger: Ledger, report: Callable[[int], None], workers: int | None) -> _Old:
     if ledger.entries:
-        same, tied, showing = old_rows(rows, ledger.entries, report, workers)
-    settled, left_out = nothing, nothing
+        return _Old(*old_rows(rows, ledger.entries, report, workers))
+    nothing = np.zeros(rows.count, bool)
+    return _Old(nothing, nothing, nothing)
+
+
+def _earlier(rows: Rows, groups: Groups, found: _Old, known: Known | None) -> Earlier:
+    """What earlier builds decided about the rows."""
+    settled = left_out = np.zeros(rows.count, bool)
     if known is not None:
         trained = groups.group[np.isin(_short(rows.key), known.trained)]
-        settled = np.isin(groups.group, trained) & ~np.isin(groups.group, groups.group[tied])
-        left_out = np.isin(rows.id, known.left_out) & ~tied
+        settled = np.isin(groups.group, trained) & ~np.isin(groups.group, groups.group[found.tied])
+        left_out = np.isin(rows.id, known.left_out) & ~found.tied
     # A row that shows an old answer goes to evaluation if few others have to go with it; else the gate leaves it out.
     few = np.bincount(groups.group, minlength=rows.count)[groups.group] <= DIVIDED
-    old = tied | (showing & few & ~settled & ~left_out)
-    return Earlier(same, old, settled, left_out, known.evaluated if known is not None else None)
+    old = found.tied | (found.showing & few & ~settled & ~left_out)
+    return Earlier(found.same, old, settled, left_out, known.evaluated if known is not None else None)
 
 
 def _short(keys: np.ndarray) -> np.ndarray:
