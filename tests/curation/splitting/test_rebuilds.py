@@ -107,8 +107,10 @@ def test_what_was_trained_stays_when_its_group_becomes_small_or_is_tied_to_an_ev
     added.append(
         chat(prose(rng, 20), prose(rng, 40), links=["session:new", "file:app/shared0.py", "file:app/shared1.py"])
     )
+    other = split_of(builds.folder, [*repository, *sessions, *added], ledger=builds.ledger, salt="other")[1]
+    assert {other[each.id] for each in repository} == {0, 1}  # other options may evaluate what was trained, but not all
     result, after = builds.build([*repository, *sessions, *added])
-    assert result.eval_rows < 200
+    assert result.eval_rows < 1.2 * result.leakage.wanted_rows
     for each in [*repository, *sessions]:
         if before[each.id] != 2:
             assert after[each.id] in (before[each.id], 2), each.links

@@ -89,6 +89,13 @@ class Ledger(NamedTuple):
             np.unique(np.concatenate([unpacked(each.left_out, np.uint64) for each in own])),
         )
 
+    @property
+    def trained(self) -> np.ndarray:
+        """What builds with any options trained on, as in `Known`."""
+        return np.unique(
+            np.concatenate([np.empty(0, np.uint32), *(unpacked(each.trained, np.uint32) for each in self.builds)])
+        )
+
 
 def packed(numbers: np.ndarray) -> str:
     """Numbers as base64 of little-endian bytes."""

@@ -150,7 +150,7 @@ def split(
     ledger = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else Ledger()
     known = ledger.known(options.choice)
     old = _old(rows, ledger, report, options.workers)
-    trained = np.isin(_short(rows.key), known.trained) & ~old.tied if known is not None else np.zeros(rows.count, bool)
+    trained = np.isin(_short(rows.key), ledger.trained) & ~old.tied
     groups = grouped(rows, pairs, options.level, (old.tied, trained))
     earlier = _earlier(rows, groups, old, known)
     answers = Answers()
