@@ -76,6 +76,11 @@ def split_of(
     return result, {each.id: int(where) for each, where in zip(records, result.split, strict=True)}
 
 
+def with_other_markup(text: str) -> str:
+    """The same words with other punctuation and lines, as if a document had been converted."""
+    return re.sub(r"(\w+) (\w+) (\w+)", r"`\1`: *\2*,\n- \3", text)
+
+
 def runs(text: str) -> list[tuple[str, ...]]:
     tokens = _TOKEN.findall(text.lower())
     return [tuple(tokens[at : at + 13]) for at in range(len(tokens) - 12)]

@@ -47,7 +47,7 @@ def test_a_merge_has_train_and_eval_without_leaks(tmp_path: Path, inputs: list[P
     assert leakage["answers"] > 0
     assert leakage["rate"] <= 0.01
     assert [each["name"] for each in description.inputs] == ["set0", "set1"]
-    assert description.steps[0] == "redact@6"
+    assert description.steps[0] == "redact@7"
     assert not list((made / LEDGER).parent.glob("*.tmp"))
 
 

@@ -45,7 +45,7 @@ def test_a_harvest_has_gaps_and_commits_with_where_they_are_from(tmp_path: Path,
     assert {row["provenance"]["repository"] for row in found} == {"app0", "app1", "app2"}
     assert all(row["provenance"]["commit"] for row in found if row["kind"] == "chat")
     assert sum(row["kind"] == "chat" for row in found) == 18  # six commits in each repository
-    assert all(row["lineage"][0] == "redact@6" and row["links"] and row["id"] for row in found)
+    assert all(row["lineage"][0] == "redact@7" and row["links"] and row["id"] for row in found)
 
 
 @pytest.mark.parametrize("what", ["fim", "harvest"])

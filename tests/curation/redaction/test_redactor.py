@@ -144,6 +144,29 @@ def test_a_secret_across_a_cut_is_found_and_the_parts_join(cut: int) -> None:
         assert all(part.count("<") == part.count(">") for part in made)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"\x1b[31m{OTHER}\x1b[0m",
+        TOKEN.replace("ghp_", "\\u0067hp_"),
+        r'BODY = "{\"password\": \"' + PASSWORD + r'\"}"',
+        json.dumps({"a": [1], "password": PASSWORD, "b": TOKEN.replace("g", "\\u0067")}, indent=1),
+        "".join(
+            f"{at:08x}: {TOKEN.encode()[at : at + 16].hex(' ', 2):<41}{TOKEN[at : at + 16]}\n"
+            for at in range(0, 40, 16)
+        ),
+    ],
+)
+def test_what_is_found_in_a_text_is_found_in_the_parts_of_a_gap(text: str) -> None:
+    """Gaps of code had secrets behind escapes, colours and hex dumps that were found in the text of the same file."""
+    whole = REDACTOR.redact_text(text)
+    assert "<" in whole
+    for first in range(0, len(text), 4):
+        for last in range(first, len(text) + 1, 5):
+            made = REDACTOR.redact_parts([text[:first], text[first:last], text[last:]], Numbering())
+            assert "".join(made) == whole
+
+
 def test_parts_without_finds_stay_as_they_are() -> None:
     assert REDACTOR.redact_parts(["a", "", "b\n"], Numbering()) == ["a", "", "b\n"]
 

@@ -79,7 +79,7 @@ def test_every_text_of_a_record_is_redacted() -> None:
     }
     assert made.provenance.file == "-home-<USER_1>-app/1.jsonl"
     assert made.provenance.repository == "https://me:<GITHUB_TOKEN_1>@github.com/acme/app"
-    assert made.lineage == ["redact@6"]
+    assert made.lineage == ["redact@7"]
     counts = {each.rule: each.count for each in made.redactions or ()}
     assert counts["github-personal-token"] == 12
     assert counts["e-mail"] == 11
@@ -169,6 +169,17 @@ def test_a_secret_of_words_and_a_number_is_found_elsewhere_as_a_whole_word_only(
     assert made is not None
     secret = "<DB_PASSWORD_1>"
     assert made.text == f"mysql://u:{secret}@db/x\n{secret}, summer1234 mysummer123 'a\\n{secret}'\n"
+
+
+def test_a_secret_of_the_text_is_replaced_in_the_path_and_its_link() -> None:
+    password = filled("Zq{D*3}Wk{D*3}")
+    where = Provenance(source="git", repository="acme/app", path=f"old/{password}/x.py")
+    link = f"path:acme/app/old/{password}/x.py"
+    made = redacted(Record(kind="text", text=f"password = '{password}'", provenance=where, links=[link]))
+    assert made is not None
+    assert password not in encode(made).decode()
+    assert made.links is not None
+    assert made.links[0].startswith("path:acme/app/old/<SECRET_")
 
 
 def test_a_secret_of_the_context_is_replaced_across_the_parts_of_a_gap() -> None:

@@ -10,7 +10,7 @@ import msgspec
 from seedbed.curation.record import Function, Message, Provenance, Record, ToolCall
 from seedbed.curation.splitting.check import visible_answers
 from seedbed.curation.splitting.split import SplitOptions
-from split_rows import by_split, chat, leaked, named, prose, split_of, text_row, windows, write
+from split_rows import by_split, chat, leaked, named, prose, split_of, text_row, windows, with_other_markup, write
 
 
 def test_a_shuffle_of_rows_is_caught_with_the_rows_that_show_the_answers(tmp_path: Path) -> None:
@@ -55,6 +55,20 @@ def test_short_answers_count_only_if_they_say_something(tmp_path: Path) -> None:
     parts = [write(tmp_path / "train.jsonl", trained)], [write(tmp_path / "eval.jsonl", evaluated)]
     found = visible_answers(*parts, lambda _: None)
     assert (found.answers, found.too_short, found.leaked) == (1, 2, 1)
+
+
+def test_an_answer_with_other_markup_is_seen_and_counted_once(tmp_path: Path) -> None:
+    """A changelog in reStructuredText gives away the one in Markdown."""
+    rng = random.Random(5)
+    answer = prose(rng, 60)
+    evaluated = [chat("Write it.", answer), chat("And another.", prose(rng, 60))]
+    parts = (
+        [write(tmp_path / "train.jsonl", [text_row(with_other_markup(answer))])],
+        [write(tmp_path / "eval.jsonl", evaluated)],
+    )
+    found = visible_answers(*parts, lambda _: None)
+    assert (found.answers, found.leaked) == (2, 1)
+    assert [each.share for each in found.worst] == [1.0]
 
 
 def test_text_in_the_arguments_of_a_tool_call_is_compared_without_its_escapes(tmp_path: Path) -> None:

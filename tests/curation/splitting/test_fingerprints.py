@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.curation.splitting.fingerprints import RUN, WINDOW, runs_of, tokens_of, winnowed
+from seedbed.curation.splitting.fingerprints import RUN, WINDOW, WORDS, runs_of, tokens_of, winnowed
 
 # Words of ASCII letters, digits, underscores and two-byte characters; any other character that is not a space or control.
 TOKEN = re.compile("[A-Za-z0-9_\u0080-\u07ff]+|[^\\s\x00-\x20\x7f\u0080-\u07ff]")
@@ -44,6 +44,15 @@ def test_runs_of_real_code_are_equal_exactly_where_its_tokens_are() -> None:
     assert len(set(hashes.tolist())) == len({run for _, run in expected})
     one: dict[tuple[str, ...], int] = {}
     assert all(one.setdefault(run, value) == value for (_, run), value in zip(expected, hashes.tolist(), strict=True))
+
+
+def test_runs_of_words_are_those_of_the_text_without_punctuation() -> None:
+    text = "The `open_file` function, né *lazy*: it returns 日本 (a file) if - and only if - x > 3; else `None`!"
+    plain = re.sub(r"[^\w\s]", " ", text)
+    words = [token for token in reference(text) if re.match(r"\w", token)]
+    assert len(runs_of(tokens_of([text]), WORDS)[0]) == len(words) - RUN + 1
+    assert runs_of(tokens_of([text]), WORDS)[0].tolist() == runs_of(tokens_of([plain]), WORDS)[0].tolist()
+    assert not set(runs_of(tokens_of([plain]), WORDS)[0].tolist()) & set(runs_of(tokens_of([plain]))[0].tolist())
 
 
 def test_a_batch_gives_the_hashes_of_its_texts_alone() -> None:

@@ -12,7 +12,7 @@ from seedbed.curation.folder import LEDGER
 from seedbed.curation.record import Record
 from seedbed.curation.splitting.ledger import encode_line
 from seedbed.curation.splitting.split import SplitResult
-from split_rows import by_split, chat, fim, leaked, prose, split_of, text_row, windows
+from split_rows import by_split, chat, fim, leaked, prose, split_of, text_row, windows, with_other_markup
 
 
 class Builds:
@@ -83,6 +83,39 @@ def test_rows_stay_and_of_new_data_the_wanted_share_is_evaluated(builds: Builds)
     assert 0.08 * added < evaluated < 0.25 * added
 
 
+def test_what_was_trained_stays_when_its_group_becomes_small_or_is_tied_to_an_evaluated_one(builds: Builds) -> None:
+    """A group that was divided, since it was too large, would go to evaluation as a whole among more rows."""
+    rng = random.Random(7)
+
+    def commits(first: int, count: int, path: str) -> list[Record]:
+        made = []
+        for number in range(first, first + count):
+            links = [f"commit:{number:040x}", f"path:app/{path}"]
+            time = f"2026-{1 + number // 28:02d}-{1 + number % 28:02d}T10:00:00Z"
+            made.append(chat(prose(rng, 20), prose(rng, 40), links=links, time=time, source="git"))
+        return made
+
+    repository = commits(0, 60, "core.py")
+    sessions = [chat(prose(rng, 20), prose(rng, 40), links=[f"session:{n}"]) for n in range(100)]
+    _, before = builds.build([*repository, *sessions])
+    assert {before[each.id] for each in repository} == {0, 1}
+    added = [chat(prose(rng, 20), prose(rng, 40), links=[f"session:{n}"]) for n in range(100, 600)]
+    trained = next(each for each in sessions if before[each.id] == 0)
+    evaluated = next(each for each in sessions if before[each.id] == 1)
+    for number, each in enumerate((trained, evaluated)):
+        each.links = [*(each.links or ()), f"file:app/shared{number}.py"]
+    added.append(
+        chat(prose(rng, 20), prose(rng, 40), links=["session:new", "file:app/shared0.py", "file:app/shared1.py"])
+    )
+    other = split_of(builds.folder, [*repository, *sessions, *added], ledger=builds.ledger, salt="other")[1]
+    assert {other[each.id] for each in repository} == {0, 1}  # other options may evaluate what was trained, but not all
+    result, after = builds.build([*repository, *sessions, *added])
+    assert result.eval_rows < 1.2 * result.leakage.wanted_rows
+    for each in [*repository, *sessions]:
+        if before[each.id] != 2:
+            assert after[each.id] in (before[each.id], 2), each.links
+
+
 def test_a_trained_session_that_grows_stays_in_training(builds: Builds) -> None:
     rng = random.Random(6)
     turns = {n: [prose(rng, 20), prose(rng, 40)] for n in range(120)}
@@ -148,6 +181,21 @@ def test_more_is_evaluated_if_most_of_the_evaluation_is_gone(builds: Builds) -> 
     assert sum(before[each.id] == 1 for each in left) < 0.4 * first.eval_rows
     assert result.eval_rows * 2 >= result.leakage.wanted_rows
     assert all(after[each.id] == 1 for each in left if before[each.id] == 1)
+
+
+def test_answers_are_not_seen_in_training_with_other_markup(builds: Builds) -> None:
+    """Neither in the first build, nor when rows with the answers of an earlier build in other markup are added."""
+    rng = random.Random(4)
+    answers = [prose(rng, 40) for _ in range(200)]
+    records = [chat(prose(rng, 30), each, links=[f"session:{number}"]) for number, each in enumerate(answers)]
+    converted = [text_row(with_other_markup(each)) for each in answers]
+    _, where = builds.build([*records, *converted[:100]])
+    after = builds.build([*records, *converted])[1]
+    for build, count in ((where, 100), (after, 200)):
+        evaluated = [each for each in records if build[each.id] == 1]
+        trained = {each.text for each in converted[:count] if build[each.id] == 0}
+        assert len(evaluated) > 10
+        assert not [each for each in evaluated if with_other_markup(each.messages[1].content) in trained]  # type: ignore[index]
 
 
 def test_rows_left_out_for_an_answer_that_went_to_training_are_trained(tmp_path: Path) -> None:

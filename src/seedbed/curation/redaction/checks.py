@@ -25,7 +25,7 @@ _PLACEHOLDER = re.compile(
     | ^(?:none|null|nil|undefined|true|false|secret|password|passwd|pass|token|string|changed|hidden)\d{0,3}$
     | ^(?:required|optional|default)$ | <[^<>]*> | \[[A-Za-z_ ]+\] | \$[({] | ^\$[A-Za-z_] | \{\{? | %[(s] | %\w+%
     | ^env[.:] | ^(?:os|self|this|process|config|settings|args|options|request|secrets|vars|var|data|local|module)\.
-    | ^[@$&/~] | ^https?:"""
+    | ^[@$&/~] | ^\.{1,2}/ | ^arn:aws | ^https?:"""
 )
 _BLOCK_CHARACTERS = 8000
 """How far the marker of a block of base64 is searched."""
@@ -167,7 +167,7 @@ def _netrc(match: re.Match[str], value: str) -> bool:
 def _assignment(match: re.Match[str], value: str) -> bool:
     """A value with the name of a secret, such as `api_key = "..."`; see the tests for what is no secret."""
     key, rest = match["key"].lower(), match["rest"]
-    if not _names_secret(key, rest) or is_placeholder(value):
+    if not _names_secret(key, rest) or is_placeholder(value) or _is_in_resource_name(match):
         return False
     password = key.startswith(_PASSWORD_KEYS)
     if password and is_words_of_password(value) and (_is_variable(match, value) or _opens_connection(match)):
@@ -181,6 +181,11 @@ def _assignment(match: re.Match[str], value: str) -> bool:
     if match["prefix"].lower().startswith("f") and "{" in value:
         return False
     return _is_secret_value(value, password)
+
+
+def _is_in_resource_name(match: re.Match[str]) -> bool:
+    """Whether a name is a part of the name of a resource, such as `arn:aws:secretsmanager:us-west-2:1234:secret:App-a1b2c3`."""
+    return re.search(r"arn:aws[\w:*-]*\Z", match.string[max(0, match.start() - 100) : match.start()]) is not None
 
 
 def _names_secret(key: str, rest: str) -> bool:
@@ -292,6 +297,36 @@ def _is_strong(value: str) -> bool:
     lower, upper, digit, _ = _kinds(value)
     mixed = (lower and upper) or any(char in "@!#$%^&*" for char in value)
     return len(value) >= 8 and digit and mixed and not _NAMED_ALGORITHM.match(value)
+
+
+def _strong(match: re.Match[str], value: str) -> bool:
+    """A password beside a name that may mean something else, such as `pass`: mixed, and no code, path or version."""
+    return not is_placeholder(value) and _is_chosen(value)
+
+
+def _told(match: re.Match[str], value: str) -> bool:
+    """A password in a sentence, where punctuation may follow it."""
+    return _strong(match, value.rstrip(".,;:!?)*_"))
+
+
+def _random_or_strong(match: re.Match[str], value: str) -> bool:
+    return _random(match, value) or _strong(match, value)
+
+
+_CODE = re.compile(r"[(){}\[\],;\\]|::|->|=>|==|://|/|\.[a-z]{2,4}\Z|^--?[a-z]|^[\d.,:%+/-]+$|^v?\d+\.\d")
+
+
+def _is_chosen(value: str) -> bool:
+    """Whether a value of at least 8 characters mixes letters, digits, and capitals or signs as only a password does."""
+    lower, upper, digit, _ = _kinds(value)
+    signs = any(char in "!@#%^&*+~?" for char in value)
+    mixed = digit and (lower or upper) and ((lower and upper) or signs)
+    words = [len(word) for word in _CAMEL.findall(value)]
+    if not signs and sum(words) >= 3.5 * len(words):
+        return False  # a name such as OAuth2Provider
+    return (
+        len(value) >= 8 and mixed and not is_wordlike(value) and _CODE.search(value) is None and entropy(value) >= 2.8
+    )
 
 
 def _is_setting(match: re.Match[str]) -> bool:
@@ -422,6 +457,9 @@ CHECKS: dict[str, Check] = {
     "encoded": _encoded,
     "wireless": _wireless,
     "flag": _flag,
+    "strong": _strong,
+    "told": _told,
+    "random_or_strong": _random_or_strong,
     "compared": _compared,
     "named": _named,
     "listed": _listed,

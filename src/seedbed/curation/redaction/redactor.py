@@ -181,35 +181,39 @@ class Redactor:
         return bool(self._spans(text, names, numbering.repeats))
 
     def _plain(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
+        return self._plain_parts([text], numbering, names)[0]
+
+    def _plain_parts(self, parts: Sequence[str], numbering: Numbering, names: Sequence[str]) -> list[str]:
+        made = list(parts)
         for _ in range(_PASSES):
-            replacements = self._replacements(text, numbering, names)
+            replacements = self._replacements("".join(made), numbering, names)
             if not replacements:
                 break
-            text = _replaced(text, replacements)
-        return self._decoded(text, numbering, names)
+            made = _recut(made, replacements)
+        return self._decoded(made, numbering, names)
 
-    def _decoded(self, text: str, numbering: Numbering, names: Sequence[str]) -> str:
-        """A text redacted where escapes of JSON, as in the output of a tool, colours of a terminal, or a hex dump hide something.
+    def _decoded(self, parts: list[str], numbering: Numbering, names: Sequence[str]) -> list[str]:
+        """The parts of one text, redacted where escapes of JSON, colours of a terminal, or a hex dump hide something.
 
-        Of a hex dump, whole lines are replaced.
+        Escapes stand in outputs of tools and in strings of code. Of a hex dump, whole lines are replaced.
         """
-        if (dump := hex_dump(text)) is not None:
+        if (dump := hex_dump("".join(parts))) is not None:
             lines = [
                 (*dump.origin(start, end), new) for start, end, new in self._replacements(dump.text, numbering, names)
             ]
-            text = _replaced(text, _with_shared_lines(lines))
+            parts = _recut(parts, list(_with_shared_lines(lines)))
         for _ in range(_PASSES):
-            for view in views(text):
+            for view in views("".join(parts)):
                 found = [
                     (*view.origin(start, end), new)
                     for start, end, new in self._replacements(view.text, numbering, names)
                 ]
                 if found:
-                    text = _replaced(text, _apart(found))
+                    parts = _recut(parts, list(_apart(found)))
                     break
             else:
-                return text
-        return text
+                return parts
+        return parts
 
     def redact_json(self, text: str, numbering: Numbering, names: Sequence[str] = ()) -> str:
         """A JSON text, redacted in its decoded strings, so that escapes hide nothing; the rest keeps its bytes.
@@ -217,11 +221,16 @@ class Redactor:
         A value whose key is the name of a secret is found as well, one in the field `value` beside the field `name` or `key`
         with such a name, and one after an option in a list of arguments. A text that is no JSON is redacted as it stands.
         """
+        found = self._in_json(text, numbering, names)
+        return self._plain(text, numbering, names) if found is None else _replaced(text, found)
+
+    def _in_json(self, text: str, numbering: Numbering, names: Sequence[str]) -> list[tuple[int, int, str]] | None:
+        """The strings of a JSON text that change when it is redacted, with what they become; None if it is no JSON."""
         try:
             json.loads(text)
         except (ValueError, RecursionError):
-            return self._plain(text, numbering, names)
-        pieces: list[str] = []
+            return None
+        found: list[tuple[int, int, str]] = []
         end, key, name, option = 0, "", "", ""
         for match in _LITERAL.finditer(text):
             value = json.loads(match[0])
@@ -240,9 +249,10 @@ class Redactor:
                 changed = self.redacted(value, numbering, names)
             key = "" if is_value else value
             option = key.lstrip("-") if _OPTION.fullmatch(key) else ""
-            pieces += [between, match[0] if changed == value else _as_literal(changed, match[0])]
+            if changed != value:
+                found.append((*match.span(), _as_literal(changed, match[0])))
             end = match.end()
-        return "".join([*pieces, text[end:]])
+        return found
 
     def _value(
         self, key: str, value: str, numbering: Numbering, names: Sequence[str], *, is_author: bool = False
@@ -266,7 +276,7 @@ class Redactor:
             if not spans:
                 break
             value = _replaced(value, [(s, e, self._placeholder(rule, value[s:e], numbering)) for s, e, rule in spans])
-        return self._decoded(value, numbering, names)
+        return self._decoded([value], numbering, names)[0]
 
     def redact_parts(self, parts: Sequence[str], numbering: Numbering, names: Sequence[str] = ()) -> list[str]:
         """The parts of one text, redacted as a whole, so that what crosses a cut is found; joined they are the result.
@@ -274,17 +284,17 @@ class Redactor:
         A placeholder that crosses a cut goes to the outer part: to the first parts at cuts of the first half, such as the
         prefix, and to the last at the others, such as the suffix.
         """
-        made = list(parts)
-        for _ in range(_PASSES):
-            replacements = self._replacements("".join(made), numbering, names)
-            if not replacements:
-                break
-            made = _recut(made, replacements)
-        return made
+        text = "".join(parts)
+        if _is_json(text) and (found := self._in_json(text, numbering, names)) is not None:
+            return _recut(parts, found)
+        return self._plain_parts(parts, numbering, names)
 
-    def link(self, text: str) -> str:
-        """A text that ties records together, redacted so that equal texts stay equal: with hashes instead of numbers."""
-        spans = self._spans(text, ())
+    def link(self, text: str, known: Numbering | None = None) -> str:
+        """A text that ties records together, redacted so that equal texts stay equal: with hashes instead of numbers.
+
+        The secrets that `known` has are replaced, too.
+        """
+        spans = self._spans(text, (), known.repeats if known is not None else None)
         return _replaced(text, [(s, e, f"<{rule.label}_{self._hash(text[s:e])}>") for s, e, rule in spans])
 
     def _replacements(self, text: str, numbering: Numbering, names: Sequence[str]) -> list[tuple[int, int, str]]:

@@ -34,7 +34,7 @@ class RedactStep:
     """
 
     name = "redact"
-    version = 6
+    version = 7
 
     def __init__(self, redactor: Redactor, names_of: NamesOf | None = None) -> None:
         self.redactor = self._redactor = redactor
@@ -76,7 +76,7 @@ class RedactStep:
             if not numbering.settle():
                 break
         if record.links is not None:
-            record.links = [self._redactor.link(link) for link in record.links]
+            record.links = [self._redactor.link(link, numbering) for link in record.links]
         if numbering.counts:
             before = {each.rule: each.count for each in record.redactions or ()}
             for rule, count in numbering.counts.items():

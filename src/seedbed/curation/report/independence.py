@@ -23,7 +23,7 @@ def leakage_check(summary: Summary) -> Check | None:
     leaked, answers = number(found, "leaked"), number(found, "answers")
     if not answers:
         return Check("Evaluation answers in training", None, "No evaluation answer is long enough to be measured.")
-    sentence = f"{leaked:,} of {answers:,} evaluation answers are more than half visible in training rows, by runs of 13 tokens."
+    sentence = f"{leaked:,} of {answers:,} evaluation answers are more than half visible in training rows (13 tokens or words)."
     return Check("Evaluation answers in training", leaked <= MOST_LEAKED * answers, sentence)
 
 

@@ -1,4 +1,7 @@
-"""Measures how much of each evaluation answer can be seen in other rows: the share of its runs of 13 tokens.
+"""Measures how much of each evaluation answer can be seen in other rows: the share of its runs of 13 tokens, or of 13 words.
+
+Words are tokens without punctuation: a text whose markup, quotation marks or line ends were changed has few runs of tokens in
+common with what it was, and gives the answer away all the same. The greater share counts.
 
 An answer of fewer than 13 tokens counts only if it has at least SHORT tokens and SHORT_CHARACTERS characters without white
 space, and then only as a whole: shorter ones, such as `return None`, are everywhere and give nothing away.
@@ -16,7 +19,7 @@ import numpy as np
 
 from seedbed.curation.record import Record
 from seedbed.curation.splitting.content import answers_and_calls_of
-from seedbed.curation.splitting.fingerprints import RUN, runs_of, tokens_of
+from seedbed.curation.splitting.fingerprints import RUN, WORDS, runs_of, tokens_of
 from seedbed.curation.splitting.scan import Rows
 from seedbed.curation.splitting.table import Runs, Table, joined
 
@@ -32,11 +35,15 @@ NO_ROW = -1
 
 
 class Answers:
-    """Evaluation answers, and in which rows their runs are seen."""
+    """Evaluation answers, and in which rows their runs are seen. Those with runs of tokens and of words are here twice."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
         """The row of each answer; NO_ROW for an old evaluation row that is no longer there."""
+        self.places: list[int] = []
+        """Which answer of its row each is."""
+        self.numbers: list[int] = []
+        """A number for each answer, the same for its runs of tokens and of words."""
         self.measured: set[int] = set()
         """Rows whose answers are here."""
         self.too_short: dict[int, int] = {}
@@ -60,9 +67,16 @@ class Answers:
         self.measured.add(row)
         if too_short:
             self.too_short[row] = too_short
+        base = self.numbers[-1] + 1 if self.numbers else 0
         for each in runs:
             self.rows.append(row)
+            self.places.append(each.answer)
+            self.numbers.append(base + each.answer)
             self._new.append(each)
+
+    def count(self, chosen: np.ndarray) -> int:
+        """How many answers are chosen, bool (answers,): each once."""
+        return len(np.unique(np.array(self.numbers, np.int64)[chosen]))
 
     def look(
         self,
@@ -167,40 +181,46 @@ class Answers:
 
 
 def runs_of_answers(record: Record) -> tuple[list[Runs], int]:
-    """The runs of each answer of a record that is measured, and how many are too short."""
+    """The runs of each answer of a record that is measured, of tokens and of words, and how many are too short."""
     measured, too_short = _measured(record)
-    return [runs for _, runs in measured], too_short
+    return [each._replace(answer=number) for number, (_, runs) in enumerate(measured) for each in runs], too_short
 
 
 def measured_answers(record: Record) -> list[str]:
-    """The answers of a record that are measured, in the order of `runs_of_answers`."""
+    """The answers of a record that are measured; `Runs.answer` is a place in it."""
     return [text for text, _ in _measured(record)[0]]
 
 
-def _measured(record: Record) -> tuple[list[tuple[str, Runs]], int]:
+def _measured(record: Record) -> tuple[list[tuple[str, list[Runs]]], int]:
     """The answers that are measured, with their runs, and how many are too short: each, or all of them together at the end."""
     found = [(text, call, _runs_of(text)) for text, call in answers_and_calls_of(record) if text.strip()]
-    measured = [(text, call, runs) for text, call, runs in found if runs is not None]
-    whole = [each for each in measured if each[2].length == RUN] or measured
+    measured = [(text, call, runs) for text, call, runs in found if runs]
+    whole = [each for each in measured if each[2][0].length == RUN] or measured
     too_short = len(found) - len(whole)
     if len(whole) < 2:
         return [(text, runs) for text, _, runs in whole], too_short
-    alone = [(text, runs) for text, call, runs in whole if not call or len(runs.hashes) > LONG - RUN]
-    if len(alone) == len(whole) or whole[0][2].length != RUN:
+    alone = [(text, runs) for text, call, runs in whole if not call or len(runs[0].hashes) > LONG - RUN]
+    if len(alone) == len(whole) or whole[0][2][0].length != RUN:
         return [(text, runs) for text, _, runs in whole], too_short
-    together = np.concatenate([runs.hashes for _, _, runs in whole])
+    together = []
+    for length in (RUN, WORDS):
+        hashes = joined([each.hashes for _, _, runs in whole for each in runs if each.length == length])
+        if len(hashes):
+            together.append(Runs(spaced(hashes, MOST_RUNS), length))
     text = "\n".join(text for text, _, _ in whole)
-    return [*alone, (text, Runs(spaced(together, MOST_RUNS), RUN))], too_short
+    return [*alone, (text, together)], too_short
 
 
-def _runs_of(text: str) -> Runs | None:
+def _runs_of(text: str) -> list[Runs]:
+    """The runs of an answer, of tokens and of words; none if it is too short."""
     tokens = tokens_of([text])
     count = len(tokens.hashes)
     if count >= RUN:
-        return Runs(spaced(runs_of(tokens)[0], MOST_RUNS), RUN)
+        found = [Runs(spaced(runs_of(tokens, length)[0], MOST_RUNS), length) for length in (RUN, WORDS)]
+        return [each for each in found if len(each.hashes)]
     if count >= SHORT and len("".join(text.split())) >= SHORT_CHARACTERS:
-        return Runs(runs_of(tokens, count)[0], count)
-    return None
+        return [Runs(runs_of(tokens, count)[0], count)]
+    return []
 
 
 def spaced(runs: np.ndarray, most: int) -> np.ndarray:

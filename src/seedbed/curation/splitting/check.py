@@ -48,7 +48,7 @@ def visible_answers(
     for part, offset, record in read_parts(evaluated, report):
         found, short = runs_of_answers(record)
         runs += found
-        origins += [(hash64(record.id), place, part, offset) for place in range(len(found))]
+        origins += [(hash64(record.id), each.answer, part, offset) for each in found]
         too_short += short
     sizes = np.array([len(each.hashes) for each in runs], np.int64)
     hashes = np.concatenate([np.empty(0, np.uint64), *(each.hashes for each in runs)])
@@ -70,7 +70,11 @@ def visible_answers(
     share = np.bincount(answer, weights=seen[place] > 0, minlength=len(runs)) / np.maximum(sizes, 1)
     order = sorted(np.flatnonzero(share).tolist(), key=lambda each: (-share[each], *origins[each]))
     shown = {each: _showing(place[answer == each], run, row) for each in order[: WORST * 4]}
-    worst = [each for each in shown if len(shown[each][0])][:WORST]
+    seen_first: dict[tuple[int, int, int, int], int] = {}
+    for each in shown:
+        if len(shown[each][0]):
+            seen_first.setdefault(origins[each], each)  # by tokens or by words, whichever is seen more
+    worst = list(seen_first.values())[:WORST]
     named = _first(train, {each: shown[each][0] for each in worst}, report)
     pairs = []
     for each in worst:
@@ -87,7 +91,8 @@ def visible_answers(
                 answer=shorten(measured_answers(record)[which], EXCERPT),
             )
         )
-    return Visible(len(runs), too_short, int((share > HALF).sum()), tuple(pairs))
+    leaked = {origins[each] for each in np.flatnonzero(share > HALF).tolist()}
+    return Visible(len(set(origins)), too_short, len(leaked), tuple(pairs))
 
 
 def _showing(wanted: np.ndarray, run: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, int]:

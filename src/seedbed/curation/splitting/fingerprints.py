@@ -3,7 +3,8 @@
 A token is a run of letters, digits and underscores, or any other single character that is not white space; ASCII letters
 count as lower case. Characters of three or more UTF-8 bytes (Chinese, Japanese, Thai, emoji) are tokens of their own. The
 hash of n tokens is a polynomial of their hashes modulo 2^64 (Karp and Rabin 1987), so all hashes of a batch are made by a
-few NumPy operations. `winnowed` keeps the smallest hash of each window (Schleimer, Wilkerson and Aiken 2003).
+few NumPy operations. Runs of words, without ASCII punctuation, are the same in a text whose markup, quotation marks or line
+ends differ. `winnowed` keeps the smallest hash of each window (Schleimer, Wilkerson and Aiken 2003).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 
 RUN = 13
 """Tokens in a run. Thirteen is the usual length for finding overlap of evaluation and training text (Brown et al. 2020)."""
+WORDS = -RUN
+"""The length that stands for runs of so many words: tokens without ASCII punctuation, as Brown et al. count them."""
 WINDOW = 8
 """Hashes in a window of `winnowed`: a shared text of RUN + WINDOW - 1 = 20 tokens always shares a fingerprint."""
 
@@ -31,6 +34,13 @@ class Tokens(NamedTuple):
 
     hashes: np.ndarray
     texts: np.ndarray
+    words: np.ndarray
+    """bool (T,); False for ASCII punctuation."""
+
+    def only_words(self) -> Tokens:
+        """The tokens without ASCII punctuation."""
+        kept = np.flatnonzero(self.words)
+        return Tokens(self.hashes[kept], self.texts[kept], np.broadcast_to(True, len(kept)))
 
 
 def hash64(text: str) -> int:
@@ -43,7 +53,7 @@ def tokens_of(texts: Sequence[str]) -> Tokens:
     encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
     # A newline between two texts separates their tokens. Eight bytes are read at once, so there are eight more at the end.
     content = b"\n".join([*encoded, b"\n" * _WIDTH])
-    lower, classes, masks = _tables()
+    lower, classes, beginnings, masks = _tables()
     starts, lengths = _bounds(np.frombuffer(content.translate(classes), np.uint8), content)
     words = np.ndarray(len(content) - _WIDTH + 1, "<u8", content.translate(lower), strides=(1,))
     hashes = _mixed(words[starts] & masks[np.minimum(lengths, _WIDTH)])
@@ -54,17 +64,27 @@ def tokens_of(texts: Sequence[str]) -> Tokens:
         done += _WIDTH
         longer = longer[lengths[longer] > done]
     bounds = np.searchsorted(starts, np.cumsum([0, *(len(each) + 1 for each in encoded)]))
-    return Tokens(hashes, np.repeat(np.arange(len(encoded)), np.diff(bounds)))
+    are_words = np.frombuffer(content.translate(beginnings), np.bool_)[starts]
+    return Tokens(hashes, np.repeat(np.arange(len(encoded)), np.diff(bounds)), are_words)
 
 
 def runs_of(tokens: Tokens, length: int = RUN) -> tuple[np.ndarray, np.ndarray]:
-    """The hash of each run of `length` tokens within one text, in order, uint64 (R,), and the number of its text (R,)."""
-    if len(tokens.hashes) < length:
+    """The hash of each run of `length` tokens within one text, in order, uint64 (R,), and the number of its text (R,).
+
+    A negative length is that of runs of words.
+    """
+    tokens, count = (tokens.only_words(), -length) if length < 0 else (tokens, length)
+    if len(tokens.hashes) < count:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
-    hashes = _polynomials(_sums(tokens), length)
+    hashes = _polynomials(_sums(tokens), count)
     first = tokens.texts[: len(hashes)]
-    within = first == tokens.texts[length - 1 :]
-    return _mixed(hashes[within] + np.uint64(length)), first[within]
+    within = first == tokens.texts[count - 1 :]
+    return _mixed(hashes[within] + _salt(length)), first[within]
+
+
+def _salt(length: int) -> np.uint64:
+    """What tells the hashes of runs of different lengths apart, and those of words from those of tokens."""
+    return np.uint64(length % (1 << 64))
 
 
 class Sought:
@@ -77,23 +97,28 @@ class Sought:
     def __init__(self, hashes: np.ndarray, lengths: Mapping[int, np.ndarray]) -> None:
         """`hashes`: distinct and sorted, uint64 (H,); `lengths`: those of each length, as `runs_of` gives them."""
         self._hashes = hashes
-        self._flags = {length: _flags_of(_unmixed(own) - np.uint64(length)) for length, own in sorted(lengths.items())}
+        self._flags = {length: _flags_of(_unmixed(own) - _salt(length)) for length, own in sorted(lengths.items())}
 
     def find(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
         """Which of the hashes the tokens have: their positions in `hashes`, and the numbers of the texts, int64 (F,)."""
         places, texts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        sums = _sums(tokens)
+        every, all_sums = tokens, _sums(tokens)
         for length, (bits, first, second) in self._flags.items():
-            if len(tokens.hashes) < length:
+            tokens, sums = every, all_sums
+            if length < 0:
+                tokens = every.only_words()
+                sums = _sums(tokens)
+            count = abs(length)
+            if len(tokens.hashes) < count:
                 continue
-            found = _polynomials(sums, length)
+            found = _polynomials(sums, count)
             likely = np.flatnonzero(first[(found >> np.uint64(64 - bits)).view(np.int64)])
             found = found[likely]
             kept = second[((found << np.uint64(bits)) >> np.uint64(64 - bits)).view(np.int64)]
-            likely, found = likely[kept], _mixed(found[kept] + np.uint64(length))
+            likely, found = likely[kept], _mixed(found[kept] + _salt(length))
             place = np.minimum(np.searchsorted(self._hashes, found), len(self._hashes) - 1)
             text = tokens.texts[likely]
-            equal = (self._hashes[place] == found) & (text == tokens.texts[likely + length - 1])
+            equal = (self._hashes[place] == found) & (text == tokens.texts[likely + count - 1])
             places.append(place[equal])
             texts.append(text[equal])
         return np.concatenate(places), np.concatenate(texts)
@@ -141,8 +166,11 @@ def _bounds(kinds: np.ndarray, content: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def _tables() -> tuple[bytes, bytes, np.ndarray]:
-    """Bytes in lower case, the classes of bytes, and the masks of the first 0 to 8 bytes of a little-endian number."""
+def _tables() -> tuple[bytes, bytes, bytes, np.ndarray]:
+    """Bytes in lower case, their classes, whether a token that begins so is a word, and masks of the first 0 to 8 bytes.
+
+    The masks are for little-endian numbers.
+    """
     classes = bytearray([_SINGLE] * 256)
     for byte in (*range(0x21), 0x7F):
         classes[byte] = _SPACE
@@ -151,7 +179,8 @@ def _tables() -> tuple[bytes, bytes, np.ndarray]:
     for byte in range(0x80, 0xC0):
         classes[byte] = _FOLLOWING
     masks = np.array([(1 << 8 * length) - 1 for length in range(_WIDTH + 1)], np.uint64)
-    return bytes(range(256)).lower(), bytes(classes), masks
+    beginnings = bytes(byte >= 0x80 or kind == _WORD for byte, kind in enumerate(classes))
+    return bytes(range(256)).lower(), bytes(classes), beginnings, masks
 
 
 def _sums(tokens: Tokens) -> np.ndarray:

@@ -123,7 +123,7 @@ class Gate:
             self._measure()
             leaks = self._leaks()
             if first is None:
-                first = (self._leaked(), int(self._answers_in_eval().sum()))
+                first = (self._leaked(), self.answers.count(self._answers_in_eval()))
             if turn < JOINS and len(leaks) and self._join(leaks):
                 continue
             self._resolve()
@@ -143,7 +143,7 @@ class Gate:
         return Outcome(
             self.split,
             self.groups.group,
-            int(self._answers_in_eval().sum()),
+            self.answers.count(self._answers_in_eval()),
             sum(count for row, count in self.answers.too_short.items() if self.split[row] == EVAL),
             *first,
             self._leaked(),
@@ -181,7 +181,7 @@ class Gate:
 
     def _leaked(self) -> int:
         """How many answers of evaluation rows are more than half seen in training rows."""
-        return int((self._answers_in_eval() & (self.answers.contained(self.split == TRAIN) > HALF)).sum())
+        return self.answers.count(self._answers_in_eval() & (self.answers.contained(self.split == TRAIN) > HALF))
 
     def _join(self, leaks: np.ndarray) -> bool:
         """Join the group of each answer to that of the training row that shows most of it; choose again if any is joined.
@@ -317,12 +317,13 @@ class Gate:
         shares = np.where(self._answers_in_eval(), self.answers.contained(train), 0)
         worst = np.lexsort((np.array(self.answers.rows, np.int64), -shares))[: WORST * 4]
         pairs = []
+        named: set[int] = set()
         for answer, shown in self.answers.seen_in(worst[shares[worst] > 0], train).items():
-            if shown:
+            if shown and self.answers.numbers[answer] not in named:
+                named.add(self.answers.numbers[answer])
                 row = self._most(shown)
                 owner = self.answers.rows[answer]
                 there = len(shown[row]) / self.answers.sizes(answer)[0]
-                which = answer - self.answers.rows.index(owner)
-                pairs.append(Pair(float(shares[answer]), there, owner, which, row))
+                pairs.append(Pair(float(shares[answer]), there, owner, self.answers.places[answer], row))
         pairs.sort(key=lambda each: (-each.share, each.eval_row, each.answer))
         return tuple(pairs[:WORST])

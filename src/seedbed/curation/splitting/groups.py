@@ -81,8 +81,19 @@ def components(count: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
             root = shorter
 
 
-def grouped(rows: Rows, contained: Contained, level: Level) -> Groups:
-    """The groups of all rows at a level; see `Level`."""
+def grouped(
+    rows: Rows, contained: Contained, level: Level, apart: tuple[np.ndarray, np.ndarray] | None = None
+) -> Groups:
+    """The groups of all rows at a level; see `Level`.
+
+    `apart`, bool (N,) each: rows that earlier builds evaluated, and rows that they trained. `auto` divides a group that has
+    rows of both as if it were too large, unless it is small (see `Groups.parted`): either it was, among fewer rows, or new
+    rows tie together what was apart.
+    """
+
+    def divided(group: np.ndarray) -> np.ndarray:
+        return _large(group) if apart is None else _large(group) | _mixed(group, *apart)
+
     messages: list[str] = []
     prefix, prefix_edges = _prefixes(rows)
     strong = [prefix_edges, _edges(rows, STRONG), _openings(rows, messages)]
@@ -97,24 +108,24 @@ def grouped(rows: Rows, contained: Contained, level: Level) -> Groups:
     group = components(rows.count, *tied)
     timed = np.zeros(rows.count, bool)
     keys = _best_keys(rows, group)
-    too_large = np.ones(rows.count, bool) if level == "time" else _large(group)
+    too_large = np.ones(rows.count, bool) if level == "time" else divided(group)
     if level == "auto" and too_large.any():
         share = np.bincount(group).max() / rows.count
         files = _outside(files, too_large)
         tied = _joined([*strong, paths, part_of, files])
         group = components(rows.count, *tied)
         keys = _best_keys(rows, group)
-        if not _large(group).any():
+        if not divided(group).any():
             used = "links without files"
             messages.append(
                 f"One group held {share:.0%} of the rows, so files that sessions changed do not tie these rows together."
             )
-        else:
+        elif _large(group).any():
             messages.append(
                 f"One group holds {share:.0%} of the rows, since their files and commits are tied together. So its newest rows "
                 "are evaluated, and rows whose answers can be seen in training rows are not."
             )
-        too_large = _large(group)
+        too_large = divided(group)
     if level == "time" or (level == "auto" and too_large.any()):
         used = "time"
         smaller = [_outside(each, too_large) for each in (paths, files, part_of)]
@@ -139,6 +150,12 @@ def _large(group: np.ndarray) -> np.ndarray:
         return np.zeros(0, bool)
     sizes: np.ndarray = np.bincount(group, minlength=len(group))[group]
     return sizes > max(TOO_LARGE * len(group), DIVIDED)
+
+
+def _mixed(group: np.ndarray, evaluated: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """Whether each row is in a group of more than DIVIDED rows that has rows of both kinds."""
+    sizes: np.ndarray = np.bincount(group, minlength=len(group))[group]
+    return np.isin(group, group[evaluated]) & np.isin(group, group[trained]) & (sizes > DIVIDED)
 
 
 def _edges(rows: Rows, *kinds: int) -> tuple[np.ndarray, np.ndarray]:

@@ -40,7 +40,7 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True):
     links: list[str] = []
     """Hashes of the sessions and commits to which it belongs."""
     answers: list[tuple[int, str]] = []
-    """Of each answer: the tokens in a run, and the hashes of its runs as base64 of little-endian 64-bit numbers."""
+    """Of each answer: the tokens in a run (negative: words), and the hashes of its runs as base64 of little-endian numbers."""
 
     def runs(self) -> list[Runs]:
         """The runs of the answers."""
@@ -79,12 +79,6 @@ class Ledger(NamedTuple):
     """Each evaluation row once."""
     builds: Sequence[Build] = ()
 
-    def trained(self) -> np.ndarray:
-        """What the builds with any options trained on, as in Known."""
-        return np.unique(
-            np.concatenate([np.empty(0, np.uint32), *(unpacked(each.trained, np.uint32) for each in self.builds)])
-        )
-
     def known(self, split: str) -> Known | None:
         """What the builds with these options trained on; None if there are none."""
         own = [each for each in self.builds if each.split == split]
@@ -94,6 +88,13 @@ class Ledger(NamedTuple):
             max(each.evaluated for each in own),
             np.unique(np.concatenate([unpacked(each.trained, np.uint32) for each in own])),
             np.unique(np.concatenate([unpacked(each.left_out, np.uint64) for each in own])),
+        )
+
+    @property
+    def trained(self) -> np.ndarray:
+        """What builds with any options trained on, as in `Known`."""
+        return np.unique(
+            np.concatenate([np.empty(0, np.uint32), *(unpacked(each.trained, np.uint32) for each in self.builds)])
         )
 
 

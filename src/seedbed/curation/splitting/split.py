@@ -148,9 +148,11 @@ def split(
         pairs = contained_pairs(spool, rows.place)
     finally:
         spool.close()
-    groups = grouped(rows, pairs, options.level)
     known = ledger.known(options.choice)
-    groups, earlier = _earlier(rows, groups, old, known)
+    found = _Old(*old.among(rows)) if old is not None else _Old(*[np.zeros(rows.count, bool)] * 3)
+    trained = np.isin(_short(rows.key), ledger.trained) & ~found.tied
+    groups = grouped(rows, pairs, options.level, (found.tied, trained))
+    groups, earlier = _earlier(rows, groups, found, known)
     answers = Answers()
     present = set(rows.id[earlier.same].tolist())
     for entry in ledger.entries:
@@ -164,7 +166,7 @@ def split(
         drops.note(STEP, "fingerprint in too many rows to compare", pairs.frequent)
     if pairs.widespread:
         drops.note(STEP, "row that is part of many others", pairs.widespread)
-    before_trained = np.isin(_short(rows.key), ledger.trained()) & ~earlier.same
+    before_trained = np.isin(_short(rows.key), ledger.trained) & ~earlier.same
     leakage = _leakage(
         rows, gate.groups, outcome, earlier, size.rows, int((before_trained & (outcome.split == EVAL)).sum())
     )
@@ -181,27 +183,26 @@ def split(
     )
 
 
-def _earlier(
-    rows: Rows,
-    groups: Groups,
-    answers: OldAnswers | None,
-    known: Known | None,
-) -> tuple[Groups, Earlier]:
+class _Old(NamedTuple):
+    """What `OldAnswers.among` finds; bool (N,) each."""
+
+    same: np.ndarray
+    tied: np.ndarray
+    showing: np.ndarray
+
+
+def _earlier(rows: Rows, groups: Groups, found: _Old, known: Known | None) -> tuple[Groups, Earlier]:
     """The groups, without those that have rows which were trained and rows which were evaluated, and what was decided before."""
-    nothing = np.zeros(rows.count, bool)
-    same, tied, showing = nothing, nothing, nothing
-    if answers is not None:
-        same, tied, showing = answers.among(rows)
-    settled, left_out = nothing, nothing
+    settled = left_out = np.zeros(rows.count, bool)
     if known is not None:
-        trained = np.isin(_short(rows.key), known.trained) & ~tied
-        groups = groups.parted(rows, trained, tied)
+        trained = np.isin(_short(rows.key), known.trained) & ~found.tied
+        groups = groups.parted(rows, trained, found.tied)
         settled = np.isin(groups.group, groups.group[trained])
-        left_out = np.isin(rows.id, known.left_out) & ~tied
+        left_out = np.isin(rows.id, known.left_out) & ~found.tied
     # A row that shows an old answer goes to evaluation if few others have to go with it; else the gate leaves it out.
     few = np.bincount(groups.group, minlength=rows.count)[groups.group] <= DIVIDED
-    old = tied | (showing & few & ~settled & ~left_out)
-    return groups, Earlier(same, old, settled, left_out, known.evaluated if known is not None else None)
+    old = found.tied | (found.showing & few & ~settled & ~left_out)
+    return groups, Earlier(found.same, old, settled, left_out, known.evaluated if known is not None else None)
 
 
 def _short(keys: np.ndarray) -> np.ndarray:

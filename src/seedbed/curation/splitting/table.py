@@ -18,10 +18,12 @@ BATCH_CHARACTERS = 1 << 18
 
 
 class Runs(NamedTuple):
-    """The runs of one answer: their hashes, uint64 (R,), and how many tokens each has."""
+    """The runs of one answer: their hashes, uint64 (R,), and how many tokens each has; see `fingerprints.WORDS`."""
 
     hashes: np.ndarray
     length: int
+    answer: int = 0
+    """Which answer of its record it is: one has runs of tokens and, if it is long enough, of words."""
 
 
 class Table:
