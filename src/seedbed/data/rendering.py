@@ -18,7 +18,7 @@ import numpy as np
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Record, decode
-from seedbed.curation.rendering.encoding import Sample
+from seedbed.curation.rendering.encoding import Sample, before_text
 from seedbed.curation.rendering.renderer import Renderer
 from seedbed.curation.rendering.verification import TemplateFacts
 from seedbed.data import row_fit
@@ -86,8 +86,7 @@ class SampleEncoder:
         """`cache`: a folder that keeps what is found out about chat templates."""
         self._tokenizer, self._dtype, self._check = tokenizer, np.dtype(settings.dtype), check
         self._max_tokens = settings.max_tokens
-        # A text begins with the end of the text before it, from which generation without a prompt starts, too.
-        self._begin = [] if tokenizer.prefix_ids else [tokenizer.eot_id]
+        self._begin = before_text(tokenizer)
 
         def renderer(most: int, loss: Literal["assistant", "all"]) -> Renderer:
             return Renderer(
@@ -176,9 +175,7 @@ class SampleEncoder:
         for kind, renderer in self._renderers.items():
             for record, sample in renderer.samples([each for each in records if each.kind == kind], drops):
                 begins, before = kind == "text" and record.id != before, record.id
-                if begins and self._begin:
-                    sample = Sample([*self._begin, *sample.ids], bytes(len(self._begin)) + sample.trained)
-                yield record, sample
+                yield record, sample.after(self._begin) if begins else sample
 
     def _decoded(self, block: RowBlock, drops: Drops) -> Iterator[Record]:
         for line in block.lines:

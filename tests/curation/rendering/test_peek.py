@@ -29,7 +29,7 @@ def test_the_spans_are_the_whole_text_with_control_tokens() -> None:
         [("d<|im_end|>", True)],
         [],
     ]
-    assert second.spans == [("é🙂<|endoftext|>", True)]
-    assert second.tokens == second.trained_tokens
+    assert second.spans == [("<|endoftext|>", False), ("é🙂<|endoftext|>", True)]
+    assert second.tokens == second.trained_tokens + 1
     assert first.trained_tokens < first.tokens
     assert second.record is rows[1]

@@ -29,6 +29,18 @@ class Sample(NamedTuple):
     ids: list[int]
     trained: bytes
 
+    def after(self, ids: list[int]) -> Sample:
+        """This sample behind further ids, which are no targets."""
+        return Sample([*ids, *self.ids], bytes(len(ids)) + self.trained)
+
+
+def before_text(tokenizer: Tokenizer) -> list[int]:
+    """The ids before a text: the end of the text before it, from which generation without a prompt starts, too.
+
+    None if the tokenizer puts ids of its own there.
+    """
+    return [] if tokenizer.prefix_ids else [tokenizer.eot_id]
+
 
 class CannotStayTextError(SeedbedError):
     """A control token in a message cannot stay text, because the tokenizer makes the same token of its characters."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from seedbed.curation.drops import Drops
 from seedbed.curation.record import Record
-from seedbed.curation.rendering.encoding import Sample
+from seedbed.curation.rendering.encoding import Sample, before_text
 from seedbed.curation.rendering.renderer import Renderer
 from seedbed.tokenizer.tokenizer import Tokenizer
 
@@ -36,8 +36,12 @@ class Peeked(NamedTuple):
 
 
 def peek(records: Iterable[Record], renderer: Renderer, drops: Drops) -> Iterator[Peeked]:
-    """Yield the samples of records to look at, in order."""
+    """Yield the samples of records to look at, in order, as they are trained."""
+    begin, before = before_text(renderer.tokenizer), None
     for record, sample in renderer.samples(records, drops):
+        if record.kind == "text" and record is not before:
+            sample = sample.after(begin)
+        before = record
         yield Peeked(record, spans_of(sample, renderer.tokenizer), len(sample.ids), sample.trained.count(1))
 
 
