@@ -174,7 +174,7 @@ def _merge_options(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         action="append",
         default=[],
-        help="an evaluation set (JSON lines, text, or a folder): rows that contain its items are left out; may be repeated",
+        help="an evaluation set (JSON lines, CSV, text, or a folder): rows that contain its items are left out; may be repeated",
     )
     shared_options(parser)
 
