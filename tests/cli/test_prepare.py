@@ -144,6 +144,12 @@ def test_lengths_peek_and_clip_use_the_tokenizer_of_a_model(desk: Desk) -> None:
     assert not desk.json("data", "check", "data/short")["rows_in_both"]
 
 
+def test_peek_shows_rows_of_every_kind_by_default(desk: Desk) -> None:
+    words = ("data", "peek", "data/full", "--model", model(desk))
+    assert len(desk.json(*words)) == 3
+    assert {row["kind"] for row in desk.json(*words, "--rows", "10000")} == {"chat", "text", "fim"}
+
+
 def test_peek_takes_the_kinds_as_files_and_as_reports_name_them(desk: Desk) -> None:
     words = ("data", "peek", "data/full", "--model", model(desk), "--rows", "1", "--kind")
     for kind, name in (*wording.KINDS.items(), *dataset._KINDS.items()):

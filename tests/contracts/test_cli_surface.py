@@ -52,3 +52,17 @@ def test_every_option_has_help() -> None:
                 assert action.help, f"{parser.prog} {action.dest}"
 
     check(build())
+
+
+def test_every_default_is_a_value_that_its_option_takes() -> None:
+    """argparse passes a default that is a text to the type of the option: `data peek` without --kind was refused."""
+
+    def check(parser: argparse.ArgumentParser) -> None:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for each in action.choices.values():
+                    check(each)
+            elif isinstance(action.default, str) and action.default != argparse.SUPPRESS:
+                parser._get_value(action, action.default)
+
+    check(build())

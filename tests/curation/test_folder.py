@@ -15,6 +15,7 @@ from seedbed.curation.drops import SAMPLES, Drops
 from seedbed.curation.folder import (
     DESCRIPTION,
     EVAL,
+    LEDGER,
     TRAIN,
     Description,
     describe,
@@ -149,6 +150,17 @@ def test_a_folder_of_rows_of_something_else_says_how_a_dataset_is_made_of_it(tmp
         with pytest.raises(UsageError) as refused:
             refused_by()
         assert f"`seedbed prepare logs '{made}' --out DIR`" in refused.value.hint
+
+
+def test_a_folder_of_datasets_is_not_taken_for_conversations(tmp_path: Path) -> None:
+    """The ledger beside the datasets was taken for such a file."""
+    (tmp_path / LEDGER).write_text("{}\n")
+    for name in ("logs", "full"):
+        dataset(tmp_path / name, [chat(1)])
+    with pytest.raises(UsageError) as refused:
+        raise unknown_source(str(tmp_path))
+    assert f"Datasets in it: {tmp_path / 'full'}, {tmp_path / 'logs'}." in refused.value.hint
+    assert "prepare logs" not in refused.value.hint
 
 
 def _raise(error: Exception) -> None:

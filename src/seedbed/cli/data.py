@@ -94,7 +94,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--kind",
         type=row_kind,
         choices=("chat", "text", "fim"),
-        default="",
+        default=None,  # argparse would give "" to `row_kind`, which refuses it
         help="only rows of this kind; conversation and gap, as the report calls them, are accepted, too",
     )
     peeks.add_argument(
@@ -174,7 +174,7 @@ def _merge_options(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         action="append",
         default=[],
-        help="an evaluation set (JSON lines, text, or a folder): rows that contain its items are left out; may be repeated",
+        help="an evaluation set (JSON lines, CSV, text, or a folder): rows that contain its items are left out; may be repeated",
     )
     shared_options(parser)
 
@@ -285,7 +285,8 @@ def peek(arguments: argparse.Namespace) -> int:
     from seedbed.presentation.dataset import dropped_lines, peeked_heading, peeked_lines
 
     model = str(_model(arguments))
-    asked = {name: getattr(arguments, name) for name in ("family", "loss", "rows", "skip", "kind", "contains")}
+    asked = {name: getattr(arguments, name) for name in ("family", "loss", "rows", "skip", "contains")}
+    asked["kind"] = arguments.kind or ""
     rows = []
     dropped: list[str] = []
     if not (arguments.json or colour(sys.stdout)):

@@ -158,7 +158,7 @@ def unknown_source(source: str) -> UsageError:
     path = expand_home(source)
     if is_there(path, source):
         kind = "folder, but not a dataset" if path.is_dir() else "file"
-        own = of_own_rows(path)
+        own = datasets_in(path) or of_own_rows(path)
         hint = f"To train on its text, write text:{source}. {own}{' ' if own else ''}{forms}"
         return UsageError(f"{text.quoted(source)} is a {kind}.", hint)
     near = difflib.get_close_matches(source.partition(":")[0].lower(), FORMS, n=1, cutoff=0.5)
@@ -166,6 +166,12 @@ def unknown_source(source: str) -> UsageError:
     if "/" in source and ":" not in source:
         meant = f"The path does not exist. {_nearest_to(source, path)}"
     return UsageError(f"Unknown data source {text.quoted(source)}.", meant + forms)
+
+
+def datasets_in(folder: Path) -> str:
+    """The datasets that are folders in `folder`, as a sentence; nothing if there are none."""
+    found = sorted(each.parent for each in folder.glob("*/dataset.json")) if folder.is_dir() else []
+    return f"Datasets in it: {text.listed([str(each) for each in found], 3)}." if found else ""
 
 
 def of_own_rows(folder: Path) -> str:

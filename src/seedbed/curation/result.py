@@ -25,7 +25,7 @@ def sentences(description: Description) -> list[str]:
         lines += leakage_messages(description.facts)
     clipped = description.settings.get("clip") if description.made == "clip" else None
     if isinstance(clipped, dict) and clipped.get("most_tokens"):
-        lines.append(f"Trained on from that model, every row fits with --context {clipped['most_tokens']}.")
+        lines.append(f"In a training from that model, every row fits with --context {clipped['most_tokens']}.")
     return lines
 
 

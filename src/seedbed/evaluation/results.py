@@ -156,8 +156,8 @@ def _notes_on_rows(rendering: Rendering, scored: Sequence[Scored]) -> Iterator[s
     for each, count in zip(scored, unread, strict=True):
         if count:
             yield (
-                f"{plural(count, 'row')} of {len(each.scores.tokens):,} give no sample for {each.facts.name} in "
-                f"{each.facts.context:,} tokens, and are left out."
+                f"{each.facts.name} was evaluated without {count:,} of {plural(len(each.scores.tokens), 'row')}: such rows do "
+                f"not fit into {each.facts.context:,} tokens, or its chat template cannot write them."
             )
     if len(set(unread)) > 1:
         yield "The models were not evaluated on the same rows, so their numbers differ for this reason, too."
