@@ -47,7 +47,7 @@ class Groups(NamedTuple):
         `trained` and `evaluated`, bool (N,), have no row in common.
         """
         nothing = np.empty(0, np.int64)
-        mixed = np.isin(self.group, np.intersect1d(self.group[trained], self.group[evaluated]))
+        mixed = _mixed(self.group, evaluated, trained)
         if not mixed.any():
             return self._replace(edges=(nothing, nothing))
         rest = components(rows.count, *_within(self.edges, trained))
@@ -92,7 +92,7 @@ def grouped(
     """
 
     def divided(group: np.ndarray) -> np.ndarray:
-        return _large(group) if apart is None else _large(group) | _mixed(group, *apart)
+        return _large(group) if apart is None else _large(group) | (_mixed(group, *apart) & (_sizes(group) > DIVIDED))
 
     messages: list[str] = []
     prefix, prefix_edges = _prefixes(rows)
@@ -148,14 +148,19 @@ def _large(group: np.ndarray) -> np.ndarray:
     """Whether each row is in a group with more than TOO_LARGE of the rows."""
     if not len(group):
         return np.zeros(0, bool)
-    sizes: np.ndarray = np.bincount(group, minlength=len(group))[group]
-    return sizes > max(TOO_LARGE * len(group), DIVIDED)
+    return _sizes(group) > max(TOO_LARGE * len(group), DIVIDED)
 
 
 def _mixed(group: np.ndarray, evaluated: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Whether each row is in a group of more than DIVIDED rows that has rows of both kinds."""
+    """Whether each row is in a group that has rows of both kinds."""
+    mixed: np.ndarray = np.isin(group, group[evaluated]) & np.isin(group, group[trained])
+    return mixed
+
+
+def _sizes(group: np.ndarray) -> np.ndarray:
+    """How many rows are in the group of each row."""
     sizes: np.ndarray = np.bincount(group, minlength=len(group))[group]
-    return np.isin(group, group[evaluated]) & np.isin(group, group[trained]) & (sizes > DIVIDED)
+    return sizes
 
 
 def _edges(rows: Rows, *kinds: int) -> tuple[np.ndarray, np.ndarray]:

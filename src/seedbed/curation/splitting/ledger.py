@@ -168,6 +168,17 @@ def encode_line(line: Entry | Build) -> bytes:
     return msgspec.json.encode(line) + b"\n"
 
 
+class OldRows(NamedTuple):
+    """What is known of rows from the evaluation rows of a ledger; bool (N,) each."""
+
+    same: np.ndarray
+    """Rows that were evaluated before."""
+    tied: np.ndarray
+    """Those, and rows that belong to one of these."""
+    showing: np.ndarray
+    """Rows that show more than half of an answer."""
+
+
 class OldAnswers:
     """The answers of a ledger, and which rows show more than half of one."""
 
@@ -194,14 +205,11 @@ class OldAnswers:
         pairs, shown = np.unique(key, return_counts=True)
         self._showing.append(np.unique(pairs[shown > ACT * self._sizes[pairs % width]] // width))
 
-    def among(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows that were evaluated before, rows that belong to one of these, and rows that show more than half of an answer.
-
-        All are bool (N,); the first are among the second.
-        """
+    def among(self, rows: Rows) -> OldRows:
+        """What is known of the rows."""
         same = np.isin(rows.id, np.array([int(each.row, 16) for each in self._entries], np.uint64))
         tied, showing = same.copy(), np.zeros(rows.count, bool)
         links = np.array([int(link, 16) for each in self._entries for link in each.links], np.uint64)
         tied[rows.link_row[np.isin(rows.link, links)]] = True
         showing[rows.place[np.concatenate(self._showing)]] = True
-        return same, tied, showing
+        return OldRows(same, tied, showing)

@@ -19,7 +19,17 @@ from seedbed.curation.splitting.content import answers_of
 from seedbed.curation.splitting.fingerprints import hash64
 from seedbed.curation.splitting.gate import Earlier, Gate, Outcome, Pair
 from seedbed.curation.splitting.groups import DIVIDED, Groups, Level, grouped
-from seedbed.curation.splitting.ledger import Build, Entry, Known, Ledger, OldAnswers, entry_of, packed, read_ledger
+from seedbed.curation.splitting.ledger import (
+    Build,
+    Entry,
+    Known,
+    Ledger,
+    OldAnswers,
+    OldRows,
+    entry_of,
+    packed,
+    read_ledger,
+)
 from seedbed.curation.splitting.ranges import read_parts
 from seedbed.curation.splitting.scan import KINDS, Rows, scan
 from seedbed.errors import SeedbedError, UsageError
@@ -140,16 +150,16 @@ def split(
             f"The most evaluation rows are {options.eval_rows}.", "Give a number from 1 on, or 0 for no limit."
         )
     ledger = read_ledger(options.ledger) if options.ledger and options.ledger.exists() else Ledger()
-    spool, old = Spool(folder), OldAnswers(ledger.entries) if ledger.entries else None
+    spool, old = Spool(folder), OldAnswers(ledger.entries)
     try:
-        rows = scan(parts, spool, report, options.workers, old)
+        rows = scan(parts, spool, report, options.workers, old if ledger.entries else None)
         if not rows.count:
             raise SeedbedError("There is no row to split.", "See what was left out, and why: `rejects/`.")
         pairs = contained_pairs(spool, rows.place)
     finally:
         spool.close()
     known = ledger.known(options.choice)
-    found = _Old(*old.among(rows)) if old is not None else _Old(*[np.zeros(rows.count, bool)] * 3)
+    found = old.among(rows)
     trained = np.isin(_short(rows.key), ledger.trained) & ~found.tied
     groups = grouped(rows, pairs, options.level, (found.tied, trained))
     groups, earlier = _earlier(rows, groups, found, known)
@@ -183,15 +193,7 @@ def split(
     )
 
 
-class _Old(NamedTuple):
-    """What `OldAnswers.among` finds; bool (N,) each."""
-
-    same: np.ndarray
-    tied: np.ndarray
-    showing: np.ndarray
-
-
-def _earlier(rows: Rows, groups: Groups, found: _Old, known: Known | None) -> tuple[Groups, Earlier]:
+def _earlier(rows: Rows, groups: Groups, found: OldRows, known: Known | None) -> tuple[Groups, Earlier]:
     """The groups, without those that have rows which were trained and rows which were evaluated, and what was decided before."""
     settled = left_out = np.zeros(rows.count, bool)
     if known is not None:
